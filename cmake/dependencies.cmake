@@ -1,0 +1,36 @@
+# Every outside library, with its reason. All are Debian 12 packages that scripts/setup installs.
+
+# Boost >= 1.81, headers only: Asio (coroutines, sockets), Beast (HTTP, WebSocket), JSON, URL.
+# Debian's default is 1.74, which lacks JSON as we use it and Asio's channels; scripts/setup unpacks 1.81.
+set(SOJOURN_BOOST_INCLUDE "" CACHE PATH "A folder that holds boost/version.hpp of Boost >= 1.81")
+if(NOT SOJOURN_BOOST_INCLUDE)
+  foreach(folder IN ITEMS /usr/include /usr/local/include ${CMAKE_SOURCE_DIR}/build/deps/boost/include)
+    if(EXISTS ${folder}/boost/version.hpp)
+      file(STRINGS ${folder}/boost/version.hpp line REGEX "^#define BOOST_VERSION [0-9]+")
+      string(REGEX MATCH "[0-9]+" version "${line}")
+      if(version GREATER_EQUAL 108100)
+        set(SOJOURN_BOOST_INCLUDE ${folder})
+        break()
+      endif()
+    endif()
+  endforeach()
+endif()
+if(NOT SOJOURN_BOOST_INCLUDE)
+  message(FATAL_ERROR "Boost >= 1.81 headers were not found; run ./scripts/setup first.")
+endif()
+add_library(sojourn_boost INTERFACE)
+if(NOT SOJOURN_BOOST_INCLUDE MATCHES "^/usr/(local/)?include$")
+  target_include_directories(sojourn_boost SYSTEM INTERFACE ${SOJOURN_BOOST_INCLUDE})
+endif()
+target_compile_definitions(sojourn_boost INTERFACE
+  BOOST_ASIO_SEPARATE_COMPILATION BOOST_ASIO_NO_DEPRECATED BOOST_BEAST_SEPARATE_COMPILATION
+  BOOST_ASIO_DISABLE_BOOST_REGEX BOOST_ALL_NO_LIB)
+
+find_package(Threads REQUIRED)
+find_package(SQLite3 REQUIRED)        # the store of one machine: embedded, durable, fast
+find_package(OpenSSL REQUIRED)        # SHA-256 of the journal, TLS
+find_package(fmt REQUIRED)            # formatting: libstdc++ 12 has no <format>
+find_package(spdlog REQUIRED)         # the server's own log
+find_package(tomlplusplus REQUIRED)   # app.toml, sojourn.toml
+find_package(CLI11 REQUIRED)          # the command line
+find_package(GTest REQUIRED)          # tests

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+
+// What is bounded, and by how much. Each bound is also in docs/reference/limits.md with what you get past it.
+namespace sojourn::limits {
+
+using namespace std::chrono_literals;
+
+inline constexpr std::size_t kibibyte = 1024;
+inline constexpr std::size_t mebibyte = 1024 * kibibyte;
+
+// One JSON text: an HTTP body, a call's input or output, a frame.
+inline constexpr std::size_t json_bytes = 8 * mebibyte;
+inline constexpr std::size_t json_depth = 64;
+
+// Session state.
+inline constexpr std::size_t state_key_bytes = 256;
+inline constexpr std::size_t state_value_bytes = 4 * mebibyte;
+inline constexpr std::size_t state_bytes = 64 * mebibyte;
+inline constexpr std::size_t state_keys = 10'000;
+inline constexpr std::size_t context_bytes = 256 * kibibyte;
+inline constexpr std::size_t session_id_bytes = 128;
+
+// Journal.
+inline constexpr std::size_t event_bytes = 256 * kibibyte;
+inline constexpr std::size_t events_per_commit = 1'000;
+
+// Calls.
+inline constexpr std::size_t function_name_bytes = 128;
+inline constexpr std::size_t idempotency_key_bytes = 256;
+inline constexpr std::size_t default_queue = 1'000;  // waiting calls of one session
+inline constexpr auto default_call_timeout = 600s;
+
+// Sessions.
+inline constexpr auto min_session_timeout = 1s;
+inline constexpr auto max_session_timeout = 3600s;
+inline constexpr auto default_session_timeout = 60s;
+inline constexpr std::size_t default_max_sessions = 1'000;  // of one app at once
+
+// Resources.
+inline constexpr std::size_t resources_per_session = 10'000;
+inline constexpr auto resource_cleanup = 30s;
+
+}  // namespace sojourn::limits

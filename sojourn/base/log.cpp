@@ -1,0 +1,109 @@
+#include "sojourn/base/log.hpp"
+
+#include <spdlog/logger.h>
+#include <spdlog/sinks/stdout_sinks.h>
+
+#include <exception>
+
+#include "sojourn/base/clock.hpp"
+
+namespace sojourn {
+
+struct Log::State {
+  LogFormat format;
+  spdlog::logger logger;
+};
+
+namespace {
+
+spdlog::level::level_enum level_of(LogLevel level) {
+  switch (level) {
+    case LogLevel::debug:
+      return spdlog::level::debug;
+    case LogLevel::info:
+      return spdlog::level::info;
+    case LogLevel::warning:
+      return spdlog::level::warn;
+    case LogLevel::error:
+      return spdlog::level::err;
+  }
+  return spdlog::level::err;
+}
+
+std::string_view word_of(LogLevel level) {
+  switch (level) {
+    case LogLevel::debug:
+      return "debug";
+    case LogLevel::info:
+      return "info";
+    case LogLevel::warning:
+      return "warning";
+    case LogLevel::error:
+      return "error";
+  }
+  return "error";
+}
+
+std::string text_line(LogLevel level, std::string_view message, const JsonObject& fields) {
+  std::string line = format_time(SystemClock().now());
+  line.append(" ").append(word_of(level));
+  line.append(level == LogLevel::info ? "    " : level == LogLevel::warning ? " " : "   ");
+  line.append(to_valid_utf8(message));
+  for (const auto& [key, value] : fields) {
+    line.append("  ").append(key).append("=");
+    append_json(line, value);
+  }
+  return line;
+}
+
+std::string json_line(LogLevel level, std::string_view message, const JsonObject& fields) {
+  JsonObject line{{"time", format_time(SystemClock().now())},
+                  {"level", word_of(level)},
+                  {"message", to_valid_utf8(message)}};
+  for (const auto& [key, value] : fields) line.emplace(key, value);
+  return to_text(line);
+}
+
+}  // namespace
+
+Log::Log(LogLevel threshold, LogFormat format)
+    : state_(new State{format, spdlog::logger("sojourn", std::make_shared<spdlog::sinks::stderr_sink_mt>())}) {
+  state_->logger.set_pattern("%v");
+  state_->logger.set_level(level_of(threshold));
+}
+
+Log::~Log() = default;
+Log::Log(Log&&) noexcept = default;
+Log& Log::operator=(Log&&) noexcept = default;
+
+Log Log::silent() {
+  Log log;
+  log.state_.reset();
+  return log;
+}
+
+void Log::write(LogLevel level, std::string_view message, const JsonObject& fields) const noexcept {
+  if (!state_ || !state_->logger.should_log(level_of(level))) return;
+  try {
+    state_->logger.log(level_of(level), state_->format == LogFormat::json ? json_line(level, message, fields)
+                                                                          : text_line(level, message, fields));
+  } catch (const std::exception&) {
+    // A line that cannot be written (broken UTF-8 in a field, a full disk) must not stop the work it tells of.
+    state_->logger.log(level_of(level), "a log line could not be written");
+  }
+}
+
+void Log::debug(std::string_view message, const JsonObject& fields) const noexcept {
+  write(LogLevel::debug, message, fields);
+}
+void Log::info(std::string_view message, const JsonObject& fields) const noexcept {
+  write(LogLevel::info, message, fields);
+}
+void Log::warning(std::string_view message, const JsonObject& fields) const noexcept {
+  write(LogLevel::warning, message, fields);
+}
+void Log::error(std::string_view message, const JsonObject& fields) const noexcept {
+  write(LogLevel::error, message, fields);
+}
+
+}  // namespace sojourn

@@ -1,0 +1,79 @@
+#include "sojourn/base/sha256.hpp"
+
+#include <openssl/evp.h>
+
+#include <memory>
+
+#include "sojourn/base/error.hpp"
+
+namespace sojourn {
+
+namespace {
+
+// OpenSSL 3 looks an algorithm up by name at each use unless it is fetched once.
+class Digest {
+ public:
+  Digest() : algorithm_(EVP_MD_fetch(nullptr, "SHA256", nullptr)), context_(EVP_MD_CTX_new()) {
+    if (algorithm_ == nullptr || context_ == nullptr) throw Error(ErrorCode::internal_error, "OpenSSL has no SHA-256");
+  }
+  ~Digest() {
+    EVP_MD_CTX_free(context_);
+    EVP_MD_free(algorithm_);
+  }
+  Digest(const Digest&) = delete;
+  Digest& operator=(const Digest&) = delete;
+
+  Hash of(std::span<const std::uint8_t> first, std::string_view second) {
+    Hash hash;
+    const bool done = EVP_DigestInit_ex2(context_, algorithm_, nullptr) == 1 &&
+                      EVP_DigestUpdate(context_, first.data(), first.size()) == 1 &&
+                      EVP_DigestUpdate(context_, second.data(), second.size()) == 1 &&
+                      EVP_DigestFinal_ex(context_, hash.data(), nullptr) == 1;
+    if (!done) throw Error(ErrorCode::internal_error, "SHA-256 failed");
+    return hash;
+  }
+
+ private:
+  EVP_MD* algorithm_;
+  EVP_MD_CTX* context_;
+};
+
+int hex_digit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  return -1;
+}
+
+}  // namespace
+
+Hash sha256(std::span<const std::uint8_t> first, std::string_view second) {
+  thread_local Digest digest;
+  return digest.of(first, second);
+}
+
+Hash sha256(std::string_view text) { return sha256({}, text); }
+
+std::string to_hex(std::span<const std::uint8_t> bytes) {
+  constexpr std::string_view digits = "0123456789abcdef";
+  std::string hex;
+  hex.reserve(bytes.size() * 2);
+  for (const std::uint8_t byte : bytes) {
+    hex += digits[byte >> 4];
+    hex += digits[byte & 15];
+  }
+  return hex;
+}
+
+Hash hash_from_hex(std::string_view hex) {
+  Hash hash;
+  if (hex.size() != 2 * hash.size()) throw Error(ErrorCode::invalid_request, "a SHA-256 has 64 hex digits");
+  for (std::size_t i = 0; i < hash.size(); ++i) {
+    const int high = hex_digit(hex[2 * i]);
+    const int low = hex_digit(hex[2 * i + 1]);
+    if (high < 0 || low < 0) throw Error(ErrorCode::invalid_request, "a SHA-256 has lower-case hex digits only");
+    hash[i] = static_cast<std::uint8_t>(high * 16 + low);
+  }
+  return hash;
+}
+
+}  // namespace sojourn

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "sojourn/base/async.hpp"
+#include "sojourn/base/clock.hpp"
+#include "sojourn/http/message.hpp"
+
+// A client of one server: one connection, kept alive, one request at a time.
+namespace sojourn::http {
+
+struct Address {
+  std::string host;
+  std::uint16_t port = 80;
+};
+
+// Reads "http://HOST:PORT" or "HOST:PORT". Errors: invalid_request.
+Address parse_address(std::string_view text);
+
+class Client {
+ public:
+  Client(Executor executor, Clock& clock, Address address);
+  ~Client();
+
+  // Sends the request and returns the whole answer, whatever its status. Connects when it must; a kept-alive connection
+  // that the server closed meanwhile is opened anew once.
+  // Errors: connection_failed, call_timeout at `deadline`, too_large for an answer past `body_limit`.
+  Async<Response> send(Request request, Instant deadline, std::size_t body_limit = 64u << 20);
+
+  // Sends the request and hands over each piece of the answer's body as it comes. `on_data` returns false to stop.
+  // Returns the answer with an empty body where its status is 200, else as send().
+  Async<Response> stream(Request request, Instant deadline, std::function<bool(std::string_view)> on_data);
+
+  void close();
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace sojourn::http

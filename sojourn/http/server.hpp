@@ -1,0 +1,71 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "sojourn/base/async.hpp"
+#include "sojourn/base/clock.hpp"
+#include "sojourn/base/limits.hpp"
+#include "sojourn/base/log.hpp"
+#include "sojourn/http/message.hpp"
+
+// Listens, reads requests within limits, hands each to a handler, writes the answer, keeps connections alive.
+namespace sojourn::http {
+
+// Where a handler puts its answer: either one response, or a stream of chunks.
+// Threads: on the server's executor. Lifetime: until the handler returns.
+class Responder {
+ public:
+  virtual ~Responder() = default;
+
+  // The whole answer. Exactly one of send() and start() is called, once.
+  virtual Async<void> send(Response response) = 0;
+
+  // Begins a chunked answer (its body is ignored), to be continued by write(). It ends when the handler returns.
+  virtual Async<void> start(Response head) = 0;
+
+  // Errors: connection_failed when the client is gone. Waits while the client reads too slowly.
+  virtual Async<void> write(std::string chunk) = 0;
+
+  // Returns when the client is gone (closed its side or broke off), at the latest when the handler returns.
+  virtual Async<void> client_gone() = 0;
+};
+
+using Handler = std::function<Async<void>(Request request, Responder& responder)>;
+
+struct ServerLimits {
+  std::size_t header_bytes = 16 * limits::kibibyte;
+  std::size_t body_bytes = limits::json_bytes;
+  Seconds read_timeout{30};   // a whole request, from its first byte
+  Seconds idle_timeout{75};   // between requests
+  Seconds write_timeout{60};  // one write
+  std::size_t connections = 20'000;
+};
+
+class Server {
+ public:
+  // All on `executor`. What the handler throws is answered by `on_error`; if that throws too, the connection is closed.
+  Server(Executor executor, Clock& clock, const Log& log, ServerLimits limits, Handler handler,
+         std::function<Response(const Error&)> on_error);
+  ~Server();
+
+  // Binds and listens; connections are accepted from then on.
+  // Shape:  `host` is an IP address or "localhost"; port 0 picks a free one.
+  // Errors: address_in_use, invalid_request (no such address), io_error.
+  // Returns the port.
+  std::uint16_t listen(const std::string& host, std::uint16_t port);
+
+  // Accepts no more. Requests that run go on; their connections close after the answer.
+  void stop_accepting();
+
+  // Lets running requests finish until `deadline`, then breaks their connections off. Idempotent.
+  Async<void> close(Instant deadline);
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;  // owned by this and by the coroutines of its connections
+};
+
+}  // namespace sojourn::http

@@ -1,0 +1,65 @@
+#pragma once
+
+#include <cstddef>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "sojourn/base/json.hpp"
+#include "sojourn/store/record.hpp"
+
+// A session's state: JSON values by key, checked and copied on the way in and on the way out.
+//
+// Changes are kept apart until they are accepted (made durable) or discarded (a call failed), so that a call changes all
+// it meant to or nothing.
+namespace sojourn::session {
+
+// Threads: none; the owner keeps calls apart.
+class State {
+ public:
+  State() = default;
+
+  // The state at rest. Errors: store_corrupt for a value that is no JSON.
+  explicit State(const std::map<std::string, store::JsonText>& stored);
+
+  // A copy of the value, or nothing.
+  std::optional<Json> get(std::string_view key) const;
+  Json get(std::string_view key, Json fallback) const;
+  bool exists(std::string_view key) const;
+
+  // Shape:  `key` is 1 to limits::state_key_bytes of UTF-8; the value's text at most limits::state_value_bytes.
+  // Errors: invalid_request for the key, not_serializable or too_large for the value (details: "key", "pointer");
+  //         too_large when the whole state would pass limits::state_bytes or state_keys. Nothing is changed then.
+  void set(std::string_view key, const Json& value);
+
+  // Whether the key was there.
+  bool remove(std::string_view key);
+  void clear();
+
+  std::vector<std::string> keys() const;  // sorted
+  std::size_t size() const { return values_.size(); }
+  JsonObject to_json() const;
+
+  // What changed since the last accept or discard, by key; a key set to what it was is left out.
+  std::vector<store::StateChange> changes() const;
+  bool has_changes() const { return !before_.empty(); }
+
+  void accept();
+  void discard();
+
+ private:
+  struct Value {
+    Json json;
+    store::JsonText text;  // what is stored and hashed
+  };
+
+  void remember(std::string_view key);
+
+  std::map<std::string, Value, std::less<>> values_;
+  std::map<std::string, std::optional<Value>, std::less<>> before_;  // of the keys that changed
+  std::size_t bytes_ = 0;
+};
+
+}  // namespace sojourn::session

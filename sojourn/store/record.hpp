@@ -1,0 +1,141 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "sojourn/base/clock.hpp"
+#include "sojourn/base/sha256.hpp"
+
+// What a session is at rest. JSON is kept as the text that was made once, so that hashes always cover the same bytes.
+namespace sojourn::store {
+
+using JsonText = std::string;
+
+enum class SessionStatus { active, ended, expired, failed };
+
+std::string_view to_string(SessionStatus status);
+
+// Where a call stands, with the numbers of seed 004's wire.
+enum class TaskStatus {
+  unknown = 0,
+  received = 1,
+  queued = 2,
+  dispatched = 3,
+  preparing = 4,
+  serving = 5,
+  setting_up = 6,
+  running = 7,
+  cancelling = 8,
+  uploading = 9,
+  completed = 10,
+  failed = 11,
+  cancelled = 12,
+};
+
+std::string_view to_string(TaskStatus status);
+constexpr bool is_final(TaskStatus status) { return status >= TaskStatus::completed; }
+
+// The newest link of a session's hash chain.
+struct ChainHead {
+  std::uint64_t seq = 0;  // of the newest event; 0 when there is none
+  Hash hash{};            // of the newest event, or chain_start()
+
+  bool operator==(const ChainHead&) const = default;
+};
+
+// The part of a session that each commit replaces.
+struct SessionHead {
+  SessionStatus status = SessionStatus::active;
+  std::string stage = "created";
+  ChainHead chain;
+  std::uint64_t call_count = 0;
+  std::optional<Time> last_call_at;
+  Time updated_at{};
+  std::optional<Time> expires_at;  // end of the idle time-out or of the lifetime, whichever is first; for readers only
+  std::optional<Time> ended_at;
+  std::string end_reason;   // "" while active
+  JsonText error = "null";  // of a failed session
+
+  bool operator==(const SessionHead&) const = default;
+};
+
+struct SessionRecord {
+  std::string id;
+  std::string app;  // "" for a session without one
+  std::string app_version;
+  JsonText context = "{}";
+  JsonText setup = "null";  // what the app's worker is opened with
+  JsonText labels = "{}";   // flat object of strings
+  JsonText metadata = "{}";
+  std::string user;       // whose session it is, as the caller said
+  std::string lifecycle;  // name of the declared one; "" for open
+  Time created_at{};
+  std::optional<Seconds> idle_timeout;
+  std::optional<Seconds> lifetime;
+
+  std::string owner;          // the server that serves it
+  std::uint64_t epoch = 1;    // grows with each change of owner
+  std::uint64_t version = 1;  // grows with each commit
+  SessionHead head;
+
+  bool operator==(const SessionRecord&) const = default;
+};
+
+// One thing that happened.
+struct Event {
+  std::uint64_t seq = 0;  // from 1, without gaps
+  JsonText body;          // {"seq", "time", "type", "actor", "data"}: docs/formats/journal.md
+  Hash hash{};            // chain_hash(previous hash, body)
+
+  bool operator==(const Event&) const = default;
+};
+
+// The hash before a session's first event, so that events of one session do not fit another.
+Hash chain_start(std::string_view session_id);
+
+// The hash of an event: SHA-256 of the previous hash and the stored bytes.
+Hash chain_hash(const Hash& previous, std::string_view body);
+
+struct StateChange {
+  std::string key;
+  std::optional<JsonText> value;  // nothing: the key is deleted
+
+  bool operator==(const StateChange&) const = default;
+};
+
+// One call: a task on the wire.
+struct TaskRecord {
+  std::string id;
+  std::string session_id;
+  std::uint64_t seq = 0;  // of the call within its session, from 1
+  std::string function;
+  std::string idempotency_key;  // "" for none
+  Hash request_hash{};          // of function and input
+  TaskStatus status = TaskStatus::received;
+  JsonText input = "null";
+  JsonText output = "null";
+  JsonText error = "null";  // Error::to_json
+  Time created_at{};
+  Time updated_at{};
+  std::optional<Time> started_at;
+  std::optional<Time> ended_at;
+
+  bool operator==(const TaskRecord&) const = default;
+};
+
+// A resource that is open, and how to clean it up after a crash.
+struct ResourceRecord {
+  std::string session_id;
+  std::string id;
+  std::string kind;
+  std::int64_t cost = 0;
+  Time created_at{};
+  JsonText cleanup = "null";  // {"path": ...}, {"pid": ..., "start": ...}, ...; null: only a closure knew
+
+  bool operator==(const ResourceRecord&) const = default;
+};
+
+}  // namespace sojourn::store

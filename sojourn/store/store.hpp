@@ -1,0 +1,118 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "sojourn/base/async.hpp"
+#include "sojourn/store/record.hpp"
+
+// Where sessions are at rest. One contract, several stores, one conformance suite (conformance_test.cpp).
+//
+// A session changes only by commits. A commit is one transaction: after it returns, all of it survives a power cut, and
+// before, none of it can be seen. Commits of different sessions that wait at the same time share one fsync.
+namespace sojourn::store {
+
+struct NewSession {
+  SessionRecord record;  // version is taken as 1
+  std::vector<Event> events;
+  std::vector<StateChange> state;
+  std::vector<TaskRecord> tasks;
+};
+
+// One step of one session.
+struct Commit {
+  std::string session_id;
+  std::uint64_t epoch = 0;    // the owner's
+  std::uint64_t version = 0;  // the one it builds on
+  SessionHead head;
+  std::vector<Event> events;
+  std::vector<StateChange> state;
+  std::vector<TaskRecord> tasks;  // inserted, or replaced where the id is known
+  std::vector<ResourceRecord> resources_added;
+  std::vector<std::string> resources_released;  // ids
+};
+
+// All that is needed to go on with a session. Its events and finished tasks are read apart.
+struct Snapshot {
+  SessionRecord record;
+  std::map<std::string, JsonText> state;
+  std::vector<ResourceRecord> resources;
+  std::vector<TaskRecord> open_tasks;  // not final, by seq
+};
+
+// What the last owner left open when it went without closing.
+struct Leftovers {
+  std::vector<SessionRecord> active_sessions;
+  std::vector<TaskRecord> open_tasks;
+  std::vector<ResourceRecord> resources;
+};
+
+// Which sessions; all that is set must fit.
+struct SessionQuery {
+  std::optional<SessionStatus> status;
+  std::string stage;
+  std::string app;
+  std::string user;
+  std::map<std::string, std::string> labels;
+  std::optional<Time> created_from;    // inclusive
+  std::optional<Time> created_before;  // exclusive
+  std::string id_text;                 // part of the id
+};
+
+struct SessionPage {
+  std::vector<SessionRecord> sessions;  // newest first
+  std::string next_cursor;              // "" on the last page
+};
+
+// Stores of every kind, and what they promise. Unless a function says otherwise:
+// Errors:  store_full, store_read_only, store_locked, store_corrupt, io_error; nothing is changed by a call that fails.
+// Threads: call from any executor; the call resumes on the caller's.
+class Store {
+ public:
+  virtual ~Store() = default;
+
+  // Errors:  already_exists.
+  // Durable: when it returns.
+  virtual Async<void> create(NewSession session) = 0;
+
+  // Returns the new version, which is `commit.version` + 1.
+  // Errors:  fenced (another epoch), conflict (another version), session_not_found; an idempotency key that the session
+  //          already has under another task is already_exists. Nothing is changed then.
+  // Durable: when it returns.
+  // Order:   commits of one session are applied in the order of the calls.
+  virtual Async<std::uint64_t> commit(Commit commit) = 0;
+
+  // Makes `owner` the session's owner under the next epoch, and returns what it needs to go on.
+  // Errors:  session_not_found. Durable: when it returns.
+  virtual Async<Snapshot> adopt(std::string session_id, std::string owner) = 0;
+
+  // Reads without owning.
+  virtual Async<std::optional<Snapshot>> load(std::string session_id) = 0;
+  virtual Async<std::optional<TaskRecord>> task(std::string task_id) = 0;
+  virtual Async<std::optional<TaskRecord>> task_by_key(std::string session_id, std::string idempotency_key) = 0;
+
+  // Finished and open ones, by seq from `from_seq` on, at most `limit`.
+  virtual Async<std::vector<TaskRecord>> tasks(std::string session_id, std::uint64_t from_seq, std::size_t limit) = 0;
+
+  // By seq, from `from_seq` on, at most `limit`; empty past the newest and for an unknown session.
+  virtual Async<std::vector<Event>> events(std::string session_id, std::uint64_t from_seq, std::size_t limit) = 0;
+
+  // A page of at most `limit` sessions. `cursor` is "" or a page's next_cursor; sessions created meanwhile do not
+  // shift the pages. Errors: invalid_request for a cursor that no page gave.
+  virtual Async<SessionPage> list(SessionQuery query, std::string cursor, std::size_t limit) = 0;
+
+  // Everything that a former owner left open. For the start of a server, before it serves.
+  virtual Async<Leftovers> leftovers() = 0;
+
+  // Removes the sessions that fit and are not active, whole; a tombstone keeps id, number of events and last hash.
+  // Returns how many.
+  virtual Async<std::uint64_t> purge(SessionQuery query) = 0;
+
+  // Waits for the commits that run, then closes. Calls after it are unavailable. Idempotent.
+  virtual Async<void> close() = 0;
+};
+
+}  // namespace sojourn::store
