@@ -16,7 +16,7 @@ set(CMAKE_CXX_FLAGS_RELEASE "-O2 -gline-tables-only")
 set(CMAKE_CXX_FLAGS_DEBUG "-O1 -g -fno-omit-frame-pointer")
 
 add_compile_options(-Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Wold-style-cast -Woverloaded-virtual
-                    -Wextra-semi -Werror)
+                    -Wextra-semi -Wno-missing-designated-field-initializers -Werror)
 
 if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
   # -fno-pch-timestamp and the sloppiness let ccache keep what is compiled with a precompiled header.

@@ -29,28 +29,30 @@ store::JsonText text_of(std::string_view key, const Json& value) {
   }
 }
 
+Json read(std::string_view key, const store::JsonText& text) {
+  try {
+    return parse_json(text, {.bytes = limits::state_value_bytes});
+  } catch (const Error& error) {
+    throw Error(ErrorCode::store_corrupt,
+                fmt::format("the stored state[\"{}\"] cannot be read: {}", key, error.message()), {{"key", key}});
+  }
+}
+
 }  // namespace
 
-State::State(const std::map<std::string, store::JsonText>& stored) {
-  for (const auto& [key, text] : stored) {
-    try {
-      values_.emplace(key, Value{parse_json(text, {.bytes = limits::state_value_bytes}), text});
-    } catch (const Error& error) {
-      throw Error(ErrorCode::store_corrupt, fmt::format("the stored state[\"{}\"] is no JSON", key), {{"key", key}});
-    }
-    bytes_ += text.size();
-  }
+State::State(const std::map<std::string, store::JsonText>& stored) : values_(stored.begin(), stored.end()) {
+  for (const auto& [key, text] : values_) bytes_ += text.size();
 }
 
 std::optional<Json> State::get(std::string_view key) const {
   const auto found = values_.find(key);
   if (found == values_.end()) return std::nullopt;
-  return found->second.json;
+  return read(key, found->second);
 }
 
 Json State::get(std::string_view key, Json fallback) const {
   const auto found = values_.find(key);
-  return found == values_.end() ? std::move(fallback) : found->second.json;
+  return found == values_.end() ? std::move(fallback) : read(key, found->second);
 }
 
 bool State::exists(std::string_view key) const { return values_.contains(key); }
@@ -59,7 +61,7 @@ void State::set(std::string_view key, const Json& value) {
   check_key(key);
   store::JsonText text = text_of(key, value);
   const auto found = values_.find(key);
-  const std::size_t before = found == values_.end() ? 0 : found->second.text.size();
+  const std::size_t before = found == values_.end() ? 0 : found->second.size();
   if (bytes_ - before + text.size() > limits::state_bytes) {
     throw Error(ErrorCode::too_large,
                 fmt::format("state[\"{}\"] would take the session's state past {} bytes", key, limits::state_bytes));
@@ -70,9 +72,9 @@ void State::set(std::string_view key, const Json& value) {
   remember(key);
   bytes_ += text.size() - before;
   if (found == values_.end()) {
-    values_.emplace(std::string(key), Value{value, std::move(text)});
+    values_.emplace(std::string(key), std::move(text));
   } else {
-    found->second = Value{value, std::move(text)};
+    found->second = std::move(text);
   }
 }
 
@@ -80,7 +82,7 @@ bool State::remove(std::string_view key) {
   const auto found = values_.find(key);
   if (found == values_.end()) return false;
   remember(key);
-  bytes_ -= found->second.text.size();
+  bytes_ -= found->second.size();
   values_.erase(found);
   return true;
 }
@@ -92,13 +94,13 @@ void State::clear() {
 std::vector<std::string> State::keys() const {
   std::vector<std::string> keys;
   keys.reserve(values_.size());
-  for (const auto& [key, value] : values_) keys.push_back(key);
+  for (const auto& [key, text] : values_) keys.push_back(key);
   return keys;
 }
 
 JsonObject State::to_json() const {
   JsonObject json;
-  for (const auto& [key, value] : values_) json.emplace(key, value.json);
+  for (const auto& [key, text] : values_) json.emplace(key, read(key, text));
   return json;
 }
 
@@ -108,8 +110,8 @@ std::vector<store::StateChange> State::changes() const {
     const auto now = values_.find(key);
     if (now == values_.end()) {
       if (before) changes.push_back({key, std::nullopt});
-    } else if (!before || before->text != now->second.text) {
-      changes.push_back({key, now->second.text});
+    } else if (!before || *before != now->second) {
+      changes.push_back({key, now->second});
     }
   }
   return changes;
@@ -121,11 +123,11 @@ void State::discard() {
   for (auto& [key, before] : before_) {
     const auto now = values_.find(key);
     if (now != values_.end()) {
-      bytes_ -= now->second.text.size();
+      bytes_ -= now->second.size();
       values_.erase(now);
     }
     if (before) {
-      bytes_ += before->text.size();
+      bytes_ += before->size();
       values_.emplace(key, std::move(*before));
     }
   }

@@ -21,10 +21,10 @@ class State {
  public:
   State() = default;
 
-  // The state at rest. Errors: store_corrupt for a value that is no JSON.
+  // The state at rest; its texts are trusted until they are read.
   explicit State(const std::map<std::string, store::JsonText>& stored);
 
-  // A copy of the value, or nothing.
+  // A copy of the value, or nothing. Errors: store_corrupt for a stored text that is no JSON.
   std::optional<Json> get(std::string_view key) const;
   Json get(std::string_view key, Json fallback) const;
   bool exists(std::string_view key) const;
@@ -50,15 +50,11 @@ class State {
   void discard();
 
  private:
-  struct Value {
-    Json json;
-    store::JsonText text;  // what is stored and hashed
-  };
-
   void remember(std::string_view key);
 
-  std::map<std::string, Value, std::less<>> values_;
-  std::map<std::string, std::optional<Value>, std::less<>> before_;  // of the keys that changed
+  // As the text that is stored and hashed: setting makes it once, and a get parses its own copy.
+  std::map<std::string, store::JsonText, std::less<>> values_;
+  std::map<std::string, std::optional<store::JsonText>, std::less<>> before_;  // of the keys that changed
   std::size_t bytes_ = 0;
 };
 

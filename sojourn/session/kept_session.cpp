@@ -1,0 +1,116 @@
+#include "sojourn/session/kept_session.hpp"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "sojourn/base/error.hpp"
+#include "sojourn/base/ids.hpp"
+
+namespace sojourn::session {
+
+namespace {
+
+// Six random digits a second: 16 million ids. Drawing so often means that the store answers nonsense.
+constexpr int id_draws = 100;
+
+std::map<std::string, store::JsonText> as_map(const std::vector<store::StateChange>& changes) {
+  std::map<std::string, store::JsonText> state;
+  for (const store::StateChange& change : changes) {
+    if (change.value) state.insert_or_assign(change.key, *change.value);
+  }
+  return state;
+}
+
+// Creates the session under its id. Whether that id was free.
+Async<bool> try_create(store::Store& store, store::NewSession session) {
+  try {
+    co_await store.create(std::move(session));
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::already_exists) throw;
+    co_return false;
+  }
+  co_return true;
+}
+
+}  // namespace
+
+Async<std::unique_ptr<KeptSession>> KeptSession::create(store::Store& store, Clock& clock, Random& random,
+                                                        Beginning beginning) {
+  const bool drawn = beginning.record.id.empty();
+  const Time now = clock.now();
+  beginning.created.time = now;
+  beginning.events.insert(beginning.events.begin(), beginning.created);
+  for (int draw = 0; draw < (drawn ? id_draws : 1); ++draw) {
+    store::NewSession session{beginning.record, {}, beginning.state, beginning.tasks};
+    store::SessionRecord& record = session.record;
+    if (drawn) record.id = new_session_id(now, random);
+    record.created_at = now;
+    record.head.updated_at = now;
+    record.version = 1;
+    for (store::TaskRecord& task : session.tasks) task.session_id = record.id;
+
+    Journal::Sealed sealed = Journal::of_new_session(record.id).seal(beginning.events, now);
+    session.events = std::move(sealed.events);
+    record.head.chain = sealed.head;
+    store::Snapshot snapshot{record, as_map(session.state), {}, {}};
+    if (co_await try_create(store, std::move(session))) {
+      co_return std::make_unique<KeptSession>(store, clock, std::move(snapshot));
+    }
+  }
+  throw Error(ErrorCode::already_exists, drawn ? "no free session id was found"
+                                               : fmt::format("session '{}' exists already", beginning.record.id));
+}
+
+KeptSession::KeptSession(store::Store& store, Clock& clock, store::Snapshot snapshot)
+    : store_(store),
+      clock_(clock),
+      record_(std::move(snapshot.record)),
+      session_(record_.id, parse_json_object(record_.context), State(snapshot.state)),
+      journal_(record_.head.chain) {}
+
+Async<void> KeptSession::commit(Step step) {
+  const AsyncMutex::Turn turn = co_await turn_.take();
+  const Time now = clock_.now();
+  for (NewEvent& event : step.events) {
+    if (event.time == Time()) event.time = now;
+  }
+  Journal::Sealed sealed = journal_.seal(step.events, now);
+
+  const bool changes_state = !step.state.empty();
+  store::Commit commit{.session_id = record_.id,
+                       .epoch = record_.epoch,
+                       .version = record_.version,
+                       .head = record_.head,
+                       .events = std::move(sealed.events),
+                       .state = std::move(step.state),
+                       .tasks = std::move(step.tasks),
+                       .resources_added = std::move(step.resources_added),
+                       .resources_released = std::move(step.resources_released)};
+  if (step.change) step.change(commit.head);
+  commit.head.chain = sealed.head;
+  commit.head.updated_at = now;
+  store::SessionHead head = commit.head;
+
+  record_.version = co_await store_.commit(std::move(commit));
+  record_.head = std::move(head);
+  journal_.advance(sealed);
+  if (changes_state) session_.state().accept();
+}
+
+store::JsonText state_hashes(const std::vector<store::StateChange>& changes) {
+  store::JsonText text = "{";
+  for (const store::StateChange& change : changes) {
+    if (text.size() > 1) text += ',';
+    append_json_string(text, change.key);
+    if (change.value) {
+      text.append(":\"").append(to_hex(sha256(*change.value))).append("\"");
+    } else {
+      text += ":null";
+    }
+  }
+  text += '}';
+  return text;
+}
+
+}  // namespace sojourn::session

@@ -1,0 +1,70 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "sojourn/base/async_mutex.hpp"
+#include "sojourn/base/random.hpp"
+#include "sojourn/session/journal.hpp"
+#include "sojourn/session/session.hpp"
+#include "sojourn/store/store.hpp"
+
+// A session that a store keeps. Everything done to it becomes durable in steps, one commit each, one at a time.
+namespace sojourn::session {
+
+// What one commit does, besides taking along the events that wait in the journal.
+struct Step {
+  std::vector<NewEvent> events;                 // after those that wait
+  std::vector<store::StateChange> state;        // of Session::state(); accepted with the commit
+  std::vector<store::TaskRecord> tasks;
+  std::vector<store::ResourceRecord> resources_added;
+  std::vector<std::string> resources_released;
+  std::function<void(store::SessionHead&)> change;  // applied to the head when this step's turn has come
+};
+
+// How a session begins.
+struct Beginning {
+  store::SessionRecord record;  // an empty id is drawn; times, version, chain and updated_at are set
+  NewEvent created;             // the first event
+  std::vector<NewEvent> events;
+  std::vector<store::StateChange> state;
+  // Rows that belong to the session from its first commit on; session_id is set.
+  std::vector<store::TaskRecord> tasks;
+};
+
+// Threads: one executor.
+class KeptSession {
+ public:
+  // Errors: already_exists for a given id; those of Store::create. Durable: when it returns.
+  static Async<std::unique_ptr<KeptSession>> create(store::Store& store, Clock& clock, Random& random,
+                                                    Beginning beginning);
+
+  // Goes on with what the store adopted for this owner.
+  KeptSession(store::Store& store, Clock& clock, store::Snapshot snapshot);
+
+  Session& session() { return session_; }
+  Journal& journal() { return journal_; }
+  const store::SessionRecord& record() const { return record_; }
+  const std::string& id() const { return record_.id; }
+  bool is_active() const { return record_.head.status == store::SessionStatus::active; }
+
+  // Makes `step` durable. When it fails nothing has changed but that the journal's waiting events still wait, and the
+  // state's changes are still pending.
+  // Errors: those of Store::commit. Order: of the calls.
+  Async<void> commit(Step step);
+
+ private:
+  store::Store& store_;
+  Clock& clock_;
+  store::SessionRecord record_;
+  Session session_;
+  Journal journal_;
+  AsyncMutex turn_;
+};
+
+// `"key":"<sha256>"` of each change, null for a deleted key, in braces: what an event tells of the state it changed.
+store::JsonText state_hashes(const std::vector<store::StateChange>& changes);
+
+}  // namespace sojourn::session
