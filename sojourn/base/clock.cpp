@@ -34,9 +34,13 @@ class TimerAlarm final : public Alarm {
 
 }  // namespace
 
-Time SystemClock::now() const { return std::chrono::floor<Microseconds>(std::chrono::system_clock::now()); }
+Time SystemClock::now() const {
+  return std::chrono::floor<Microseconds>(std::chrono::system_clock::now());
+}
 
-Instant SystemClock::instant() const { return std::chrono::steady_clock::now(); }
+Instant SystemClock::instant() const {
+  return std::chrono::steady_clock::now();
+}
 
 std::unique_ptr<Alarm> SystemClock::set_alarm(Instant when, Executor executor, std::function<void()> action) {
   return std::make_unique<TimerAlarm>(when, std::move(executor), std::move(action));
@@ -80,9 +84,13 @@ ManualClock::ManualClock(Time start) : pending_(std::make_shared<Pending>()) {
 
 ManualClock::~ManualClock() = default;
 
-Time ManualClock::now() const { return Time(Microseconds(pending_->wall.load())); }
+Time ManualClock::now() const {
+  return Time(Microseconds(pending_->wall.load()));
+}
 
-Instant ManualClock::instant() const { return Instant(Seconds(1)) + Microseconds(pending_->elapsed.load()); }
+Instant ManualClock::instant() const {
+  return Instant(Seconds(1)) + Microseconds(pending_->elapsed.load());
+}
 
 std::unique_ptr<Alarm> ManualClock::set_alarm(Instant when, Executor executor, std::function<void()> action) {
   auto armed = std::make_shared<bool>(true);
@@ -103,7 +111,9 @@ void ManualClock::advance(Microseconds step) {
   }
 }
 
-void ManualClock::set_wall(Time now) { pending_->wall = now.time_since_epoch().count(); }
+void ManualClock::set_wall(Time now) {
+  pending_->wall = now.time_since_epoch().count();
+}
 
 std::string format_time(Time time) {
   const auto day = std::chrono::floor<std::chrono::days>(time);

@@ -21,7 +21,9 @@ std::string text_at(const JsonObject& json, std::string_view key) {
 
 }  // namespace
 
-const ErrorInfo& info(ErrorCode code) { return error_table.at(static_cast<std::size_t>(code)); }
+const ErrorInfo& info(ErrorCode code) {
+  return error_table.at(static_cast<std::size_t>(code));
+}
 
 std::optional<ErrorCode> error_code_from_wire(std::string_view wire) {
   for (std::size_t i = 0; i < error_table.size(); ++i) {

@@ -18,8 +18,8 @@ enum class ErrorCode {
 
 // What the registry says of a code.
 struct ErrorInfo {
-  std::string_view name;    // also in C++: ErrorCode::NAME
-  std::string_view wire;    // the word in JSON
+  std::string_view name;  // also in C++: ErrorCode::NAME
+  std::string_view wire;  // the word in JSON
   int http_status;
   bool retryable;           // whether the same request may succeed later
   std::string_view advice;  // what the caller should do

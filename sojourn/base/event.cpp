@@ -51,7 +51,9 @@ Async<void> suspend(std::shared_ptr<Waiter> waiter) {
 
 }  // namespace
 
-Event::~Event() { assert(waiters_.empty()); }
+Event::~Event() {
+  assert(waiters_.empty());
+}
 
 void Event::notify_all() {
   for (const auto& waiter : std::exchange(waiters_, {})) waiter->wake(Waiter::Outcome::notified);
@@ -72,8 +74,7 @@ Async<bool> Event::wait_until(Clock& clock, Instant deadline) {
   const auto executor = co_await asio::this_coro::executor;
   const auto waiter = std::make_shared<Waiter>();
   const auto place = waiters_.insert(waiters_.end(), waiter);
-  const auto alarm =
-      clock.set_alarm(deadline, executor, [waiter] { waiter->wake(Waiter::Outcome::late); });
+  const auto alarm = clock.set_alarm(deadline, executor, [waiter] { waiter->wake(Waiter::Outcome::late); });
   try {
     co_await suspend(waiter);
   } catch (...) {

@@ -14,7 +14,8 @@ std::string new_session_id(Time now, Random& random);
 // Whether `id` has that shape. Anything that reaches a path or a store as a session id passes here first.
 bool is_session_id(std::string_view id);
 
-// "task_" and 26 hex digits, of which the first twelve are the time in ms: new ids sort last, so an index grows at its end.
+// "task_" and 26 hex digits, of which the first twelve are the time in ms: new ids sort last, so an index grows at
+// its end.
 std::string new_task_id(Time now, Random& random);
 
 bool is_task_id(std::string_view id);

@@ -209,8 +209,8 @@ class Writer {
         break;
     }
     if (out_.size() - start_ > limits_.bytes) {
-      throw Error(ErrorCode::too_large,
-                  "the JSON text is larger than " + std::to_string(limits_.bytes) + " bytes", {{"pointer", pointer()}});
+      throw Error(ErrorCode::too_large, "the JSON text is larger than " + std::to_string(limits_.bytes) + " bytes",
+                  {{"pointer", pointer()}});
     }
   }
 
@@ -280,8 +280,7 @@ class Writer {
   }
 
   [[noreturn]] void refuse(const std::string& complaint) const {
-    throw Error(ErrorCode::not_serializable,
-                "the value at \"" + to_valid_utf8(pointer()) + "\" " + complaint,
+    throw Error(ErrorCode::not_serializable, "the value at \"" + to_valid_utf8(pointer()) + "\" " + complaint,
                 {{"pointer", to_valid_utf8(pointer())}});
   }
 
@@ -335,9 +334,13 @@ JsonObject parse_json_object(std::string_view text, JsonLimits limits) {
   return std::move(value.get_object());
 }
 
-void append_json(std::string& out, const Json& value, JsonLimits limits) { Writer(out, limits).write(value); }
+void append_json(std::string& out, const Json& value, JsonLimits limits) {
+  Writer(out, limits).write(value);
+}
 
-void append_json(std::string& out, const JsonObject& value, JsonLimits limits) { Writer(out, limits).object(value); }
+void append_json(std::string& out, const JsonObject& value, JsonLimits limits) {
+  Writer(out, limits).object(value);
+}
 
 void append_json_string(std::string& out, std::string_view text) {
   constexpr std::string_view digits = "0123456789abcdef";

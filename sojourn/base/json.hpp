@@ -31,9 +31,9 @@ Json parse_json(std::string_view text, JsonLimits limits = {});
 // Reads one JSON text that must be an object. Errors: those of parse_json; invalid_json for any other value.
 JsonObject parse_json_object(std::string_view text, JsonLimits limits = {});
 
-// Appends `value` as one line of JSON: shortest numbers that read back as themselves, doubles kept apart from integers
-// (1.0, not 1), only what must be escaped is.
-// Errors: not_serializable (details: "pointer") for NaN, infinities, broken UTF-8, or nesting past `limits.depth`;
+// Appends `value` as one line of JSON: shortest numbers that read back as themselves, doubles kept apart from
+// integers (1.0, not 1), only what must be escaped is. Errors: not_serializable (details: "pointer") for NaN,
+// infinities, broken UTF-8, or nesting past `limits.depth`;
 //         too_large past `limits.bytes`. `out` then holds an unspecified part of the text.
 void append_json(std::string& out, const Json& value, JsonLimits limits = {});
 void append_json(std::string& out, const JsonObject& value, JsonLimits limits = {});

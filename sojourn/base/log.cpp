@@ -57,9 +57,8 @@ std::string text_line(LogLevel level, std::string_view message, const JsonObject
 }
 
 std::string json_line(LogLevel level, std::string_view message, const JsonObject& fields) {
-  JsonObject line{{"time", format_time(SystemClock().now())},
-                  {"level", word_of(level)},
-                  {"message", to_valid_utf8(message)}};
+  JsonObject line{
+      {"time", format_time(SystemClock().now())}, {"level", word_of(level)}, {"message", to_valid_utf8(message)}};
   for (const auto& [key, value] : fields) line.emplace(key, value);
   return to_text(line);
 }

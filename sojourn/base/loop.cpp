@@ -19,7 +19,9 @@ struct Loop::State {
 Loop::Loop() : state_(std::make_unique<State>()) {}
 Loop::~Loop() = default;
 
-Executor Loop::executor() { return state_->context.get_executor(); }
+Executor Loop::executor() {
+  return state_->context.get_executor();
+}
 
 void Loop::run(Async<void> main) {
   std::exception_ptr error;
@@ -44,7 +46,9 @@ struct BlockingPool::State {
 
 BlockingPool::BlockingPool(unsigned threads) : state_(std::make_unique<State>(threads)) {}
 
-BlockingPool::~BlockingPool() { state_->pool.join(); }
+BlockingPool::~BlockingPool() {
+  state_->pool.join();
+}
 
 Async<void> BlockingPool::run_erased(std::function<void()> call) {
   const auto caller = co_await asio::this_coro::executor;

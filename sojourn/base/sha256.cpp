@@ -14,7 +14,8 @@ namespace {
 class Digest {
  public:
   Digest() : algorithm_(EVP_MD_fetch(nullptr, "SHA256", nullptr)), context_(EVP_MD_CTX_new()) {
-    if (algorithm_ == nullptr || context_ == nullptr) throw Error(ErrorCode::internal_error, "OpenSSL has no SHA-256");
+    if (algorithm_ == nullptr || context_ == nullptr)
+      throw Error(ErrorCode::internal_error, "OpenSSL has no SHA-256");
   }
   ~Digest() {
     EVP_MD_CTX_free(context_);
@@ -51,7 +52,9 @@ Hash sha256(std::span<const std::uint8_t> first, std::string_view second) {
   return digest.of(first, second);
 }
 
-Hash sha256(std::string_view text) { return sha256({}, text); }
+Hash sha256(std::string_view text) {
+  return sha256({}, text);
+}
 
 std::string to_hex(std::span<const std::uint8_t> bytes) {
   constexpr std::string_view digits = "0123456789abcdef";

@@ -36,7 +36,9 @@ bool is_cancellation(const std::exception_ptr& error) {
 
 TaskGroup::TaskGroup(Executor executor) : executor_(std::move(executor)), state_(std::make_shared<State>()) {}
 
-TaskGroup::~TaskGroup() { assert(state_->running.empty()); }
+TaskGroup::~TaskGroup() {
+  assert(state_->running.empty());
+}
 
 void TaskGroup::spawn(Async<void> work) {
   const auto place = state_->running.emplace(state_->running.end());
@@ -62,6 +64,8 @@ Async<void> TaskGroup::join() {
   if (state->error) std::rethrow_exception(std::exchange(state->error, nullptr));
 }
 
-std::size_t TaskGroup::size() const { return state_->running.size(); }
+std::size_t TaskGroup::size() const {
+  return state_->running.size();
+}
 
 }  // namespace sojourn

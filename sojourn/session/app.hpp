@@ -54,8 +54,8 @@ class WorkerEvents {
   virtual void resource_added(ResourceNote resource) = 0;
   virtual void resource_released(std::string_view id) = 0;
 
-  // The worker is gone and serves no more; `cause` says how (worker_lost, protocol_error). At most once, and not after
-  // Worker::close was called.
+  // The worker is gone and serves no more; `cause` says how (worker_lost, protocol_error). At most once, and not
+  // after Worker::close was called.
   virtual void lost(Error cause) = 0;
 };
 
@@ -129,7 +129,8 @@ class Worker {
   // Cancel: the runtime asks through the scope; at the deadline it calls kill().
   virtual Async<Json> call(CallScope& scope) = 0;
 
-  // Lets the worker clean up, until `deadline`, and releases all it holds. No call runs. Called once unless kill() was.
+  // Lets the worker clean up, until `deadline`, and releases all it holds. No call runs. Called once unless kill()
+  // was.
   virtual Async<void> close(CloseReason reason, Instant deadline) = 0;
 
   // Ends the worker at once: a running call() fails with `cause`. Close it afterwards all the same.

@@ -38,8 +38,8 @@ Journal Journal::of_new_session(std::string_view session_id) {
 
 void Journal::append(NewEvent event) {
   if (event.data.size() > limits::event_bytes) {
-    throw Error(ErrorCode::too_large,
-                fmt::format("an event's data has at most {} bytes, this one has {}", limits::event_bytes, event.data.size()));
+    throw Error(ErrorCode::too_large, fmt::format("an event's data has at most {} bytes, this one has {}",
+                                                  limits::event_bytes, event.data.size()));
   }
   waiting_.push_back(std::move(event));
 }

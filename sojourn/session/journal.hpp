@@ -12,8 +12,8 @@
 // A session's journal: what happened, in order, and proof that nobody rewrote it.
 //
 // Each event's hash covers the previous event's hash, so altering or removing one breaks every later link. What the
-// chain cannot show by itself is that its newest events were cut off; the session's row keeps the head against that, and
-// keeping it elsewhere too guards against who can write both.
+// chain cannot show by itself is that its newest events were cut off; the session's row keeps the head against that,
+// and keeping it elsewhere too guards against who can write both.
 namespace sojourn::session {
 
 // Something that happened and has no place in the chain yet.

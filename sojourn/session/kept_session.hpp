@@ -16,8 +16,8 @@ namespace sojourn::session {
 
 // What one commit does, besides taking along the events that wait in the journal.
 struct Step {
-  std::vector<NewEvent> events;                 // after those that wait
-  std::vector<store::StateChange> state;        // of Session::state(); accepted with the commit
+  std::vector<NewEvent> events;           // after those that wait
+  std::vector<store::StateChange> state;  // of Session::state(); accepted with the commit
   std::vector<store::TaskRecord> tasks;
   std::vector<store::ResourceRecord> resources_added;
   std::vector<std::string> resources_released;

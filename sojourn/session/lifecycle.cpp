@@ -15,10 +15,12 @@ namespace {
 constexpr std::size_t stage_bytes = 64;
 
 void check_name(std::string_view stage) {
-  const auto allowed = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-'; };
+  const auto allowed = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+  };
   if (stage.empty() || stage.size() > stage_bytes || !std::ranges::all_of(stage, allowed)) {
-    throw Error(ErrorCode::invalid_request,
-                fmt::format("'{}' is no stage: it has 1 to {} of a-z, 0-9, _ and -", to_valid_utf8(stage), stage_bytes));
+    throw Error(ErrorCode::invalid_request, fmt::format("'{}' is no stage: it has 1 to {} of a-z, 0-9, _ and -",
+                                                        to_valid_utf8(stage), stage_bytes));
   }
 }
 
@@ -85,7 +87,8 @@ void Lifecycle::check(std::string_view from, std::string_view to) const {
   if (std::ranges::find(allowed, to) != allowed.end()) return;
   const std::string choice =
       allowed.empty() ? fmt::format("'{}' is final", from) : fmt::format("allowed: {}", fmt::join(allowed, ", "));
-  throw Error(ErrorCode::stage_not_allowed, fmt::format("a session cannot move from '{}' to '{}'; {}", from, to, choice),
+  throw Error(ErrorCode::stage_not_allowed,
+              fmt::format("a session cannot move from '{}' to '{}'; {}", from, to, choice),
               {{"from", from}, {"to", to}, {"allowed", JsonArray(allowed.begin(), allowed.end())}});
 }
 

@@ -28,7 +28,9 @@ Async<void> clean(std::function<Async<void>()> cleanup, std::shared_ptr<Completi
 
 }  // namespace
 
-ResourceTracker::~ResourceTracker() { assert(open_.empty()); }
+ResourceTracker::~ResourceTracker() {
+  assert(open_.empty());
+}
 
 void ResourceTracker::add(Resource resource) {
   if (resource.id.empty()) throw Error(ErrorCode::invalid_request, "a resource needs an id");
@@ -39,7 +41,8 @@ void ResourceTracker::add(Resource resource) {
     throw Error(ErrorCode::already_exists, fmt::format("resource '{}' is open already", resource.id));
   }
   if (open_.size() >= limits::resources_per_session) {
-    throw Error(ErrorCode::too_large, fmt::format("a session has at most {} resources", limits::resources_per_session));
+    throw Error(ErrorCode::too_large,
+                fmt::format("a session has at most {} resources", limits::resources_per_session));
   }
   resource.created_at = clock_.now();
   open_.push_back(std::move(resource));
@@ -49,7 +52,9 @@ bool ResourceTracker::release(std::string_view id) {
   return std::erase_if(open_, [&](const Resource& resource) { return resource.id == id; }) > 0;
 }
 
-std::vector<Resource> ResourceTracker::open() const { return open_; }
+std::vector<Resource> ResourceTracker::open() const {
+  return open_;
+}
 
 std::map<std::string, ResourceUse> ResourceTracker::use() const {
   std::map<std::string, ResourceUse> use;

@@ -16,11 +16,12 @@
 namespace sojourn::session {
 
 struct Resource {
-  std::string id;    // unique among the open ones
-  std::string kind;  // "thread", "file", "timer", ...
+  std::string id;         // unique among the open ones
+  std::string kind;       // "thread", "file", "timer", ...
   std::int64_t cost = 0;  // an estimate in units of the caller's choice
   Time created_at{};
-  // Releases it. At its deadline it counts as failed and is asked to stop by terminal cancellation, which it must heed.
+  // Releases it. At its deadline it counts as failed and is asked to stop by terminal cancellation, which it must
+  // heed.
   std::function<Async<void>()> cleanup;
   Milliseconds deadline = limits::resource_cleanup;
 };
@@ -47,7 +48,7 @@ class ResourceTracker {
   // Forgets a resource that its user released. Whether it was open.
   bool release(std::string_view id);
 
-  std::vector<Resource> open() const;  // oldest first
+  std::vector<Resource> open() const;              // oldest first
   std::map<std::string, ResourceUse> use() const;  // by kind
 
   // Cleans up all that is open, newest first, each until its own deadline; all are tried. Nothing is open afterwards.

@@ -15,8 +15,9 @@ namespace {
 std::string checked_id(std::string id) {
   const bool printable = std::ranges::all_of(id, [](char c) { return c > 0x20 && c < 0x7F; });
   if (id.empty() || id.size() > limits::session_id_bytes || !printable) {
-    throw Error(ErrorCode::invalid_request,
-                fmt::format("a session id has 1 to {} printable ASCII characters without spaces", limits::session_id_bytes));
+    throw Error(
+        ErrorCode::invalid_request,
+        fmt::format("a session id has 1 to {} printable ASCII characters without spaces", limits::session_id_bytes));
   }
   return id;
 }

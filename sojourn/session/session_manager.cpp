@@ -45,7 +45,9 @@ Async<std::optional<Error>> clean(ResourceTracker& resources) {
 SessionManager::SessionManager(Executor executor, store::Store& store, Clock& clock, Random& random, Options options)
     : executor_(std::move(executor)), store_(store), clock_(clock), random_(random), options_(std::move(options)) {}
 
-SessionManager::~SessionManager() { assert(live_.empty()); }
+SessionManager::~SessionManager() {
+  assert(live_.empty());
+}
 
 Async<std::string> SessionManager::create(JsonObject context) {
   const AsyncMutex::Turn turn = co_await opening_.take();
@@ -78,8 +80,9 @@ Async<Json> SessionManager::execute(std::string id, std::function<Async<Json>(In
     result = co_await operation(InSession{live->kept->session(), live->resources});
     Step step{.events = {}, .state = state.changes()};
     if (!step.state.empty()) {
-      step.events.push_back(
-          {.type = "state.changed", .actor = "local", .data = fmt::format("{{\"state\":{}}}", state_hashes(step.state))});
+      step.events.push_back({.type = "state.changed",
+                             .actor = "local",
+                             .data = fmt::format("{{\"state\":{}}}", state_hashes(step.state))});
       co_await live->kept->commit(std::move(step));
     }
   } catch (...) {

@@ -48,9 +48,9 @@ class SessionManager {
   // Errors: session_ended when it is over; those of create().
   Async<void> get_or_create(std::string id, JsonObject context = {});
 
-  // Runs `operation` when its turn has come; its state changes are durable when this returns, and dropped if it throws.
-  // Errors: session_not_found, session_ended; what `operation` throws; those of Store::commit.
-  // Order:  operations of one session run one at a time, in the order of the calls.
+  // Runs `operation` when its turn has come; its state changes are durable when this returns, and dropped if it
+  // throws. Errors: session_not_found, session_ended; what `operation` throws; those of Store::commit. Order:
+  // operations of one session run one at a time, in the order of the calls.
   Async<Json> execute(std::string id, std::function<Async<Json>(InSession)> operation);
 
   // Waits for the operations that run or wait, cleans up the session's resources, and ends it.

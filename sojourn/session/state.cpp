@@ -55,7 +55,9 @@ Json State::get(std::string_view key, Json fallback) const {
   return found == values_.end() ? std::move(fallback) : read(key, found->second);
 }
 
-bool State::exists(std::string_view key) const { return values_.contains(key); }
+bool State::exists(std::string_view key) const {
+  return values_.contains(key);
+}
 
 void State::set(std::string_view key, const Json& value) {
   check_key(key);
@@ -117,7 +119,9 @@ std::vector<store::StateChange> State::changes() const {
   return changes;
 }
 
-void State::accept() { before_.clear(); }
+void State::accept() {
+  before_.clear();
+}
 
 void State::discard() {
   for (auto& [key, before] : before_) {

@@ -12,8 +12,8 @@
 
 // A session's state: JSON values by key, checked and copied on the way in and on the way out.
 //
-// Changes are kept apart until they are accepted (made durable) or discarded (a call failed), so that a call changes all
-// it meant to or nothing.
+// Changes are kept apart until they are accepted (made durable) or discarded (a call failed), so that a call changes
+// all it meant to or nothing.
 namespace sojourn::session {
 
 // Threads: none; the owner keeps calls apart.

@@ -17,9 +17,9 @@ std::string_view to_string(SessionStatus status) {
 }
 
 std::string_view to_string(TaskStatus status) {
-  constexpr std::string_view words[] = {"unknown", "received",   "queued",  "dispatched", "preparing",
-                                        "serving", "setting_up", "running", "cancelling", "uploading",
-                                        "completed", "failed",   "cancelled"};
+  constexpr std::string_view words[] = {"unknown",   "received",   "queued",   "dispatched", "preparing",
+                                        "serving",   "setting_up", "running",  "cancelling", "uploading",
+                                        "completed", "failed",     "cancelled"};
   return words[static_cast<std::size_t>(status)];
 }
 
@@ -29,6 +29,8 @@ Hash chain_start(std::string_view session_id) {
   return sha256(text);
 }
 
-Hash chain_hash(const Hash& previous, std::string_view body) { return sha256(previous, body); }
+Hash chain_hash(const Hash& previous, std::string_view body) {
+  return sha256(previous, body);
+}
 
 }  // namespace sojourn::store

@@ -36,7 +36,9 @@ enum class TaskStatus {
 };
 
 std::string_view to_string(TaskStatus status);
-constexpr bool is_final(TaskStatus status) { return status >= TaskStatus::completed; }
+constexpr bool is_final(TaskStatus status) {
+  return status >= TaskStatus::completed;
+}
 
 // The newest link of a session's hash chain.
 struct ChainHead {
@@ -54,7 +56,8 @@ struct SessionHead {
   std::uint64_t call_count = 0;
   std::optional<Time> last_call_at;
   Time updated_at{};
-  std::optional<Time> expires_at;  // end of the idle time-out or of the lifetime, whichever is first; for readers only
+  std::optional<Time>
+      expires_at;  // end of the idle time-out or of the lifetime, whichever is first; for readers only
   std::optional<Time> ended_at;
   std::string end_reason;   // "" while active
   JsonText error = "null";  // of a failed session

@@ -11,8 +11,8 @@
 
 // Where sessions are at rest. One contract, several stores, one conformance suite (conformance_test.cpp).
 //
-// A session changes only by commits. A commit is one transaction: after it returns, all of it survives a power cut, and
-// before, none of it can be seen. Commits of different sessions that wait at the same time share one fsync.
+// A session changes only by commits. A commit is one transaction: after it returns, all of it survives a power cut,
+// and before, none of it can be seen. Commits of different sessions that wait at the same time share one fsync.
 namespace sojourn::store {
 
 struct NewSession {
@@ -68,8 +68,8 @@ struct SessionPage {
 };
 
 // Stores of every kind, and what they promise. Unless a function says otherwise:
-// Errors:  store_full, store_read_only, store_locked, store_corrupt, io_error; nothing is changed by a call that fails.
-// Threads: call from any executor; the call resumes on the caller's.
+// Errors:  store_full, store_read_only, store_locked, store_corrupt, io_error; nothing is changed by a call that
+// fails. Threads: call from any executor; the call resumes on the caller's.
 class Store {
  public:
   virtual ~Store() = default;
@@ -79,7 +79,8 @@ class Store {
   virtual Async<void> create(NewSession session) = 0;
 
   // Returns the new version, which is `commit.version` + 1.
-  // Errors:  fenced (another epoch), conflict (another version), session_not_found; an idempotency key that the session
+  // Errors:  fenced (another epoch), conflict (another version), session_not_found; an idempotency key that the
+  // session
   //          already has under another task is already_exists. Nothing is changed then.
   // Durable: when it returns.
   // Order:   commits of one session are applied in the order of the calls.
