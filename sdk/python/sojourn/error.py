@@ -1,0 +1,106 @@
+"""Failure is an Error: a code that callers act on, a sentence for people, details for machines."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any, Optional
+
+from .values import Refused, check
+
+_MESSAGE_LENGTH = 8 * 1024
+_TRACEBACK_LENGTH = 32 * 1024
+
+
+class Error(Exception):
+    """Raise it to fail a call with a code, a retry advice and details of your own choice.
+
+    `code` is a word of the server's registry (GET /docs); any other arrives as app_error with `details.code`.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        retryable: Optional[bool] = None,
+        details: Optional[dict[str, Any]] = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.retryable = retryable  # None: the registry's word on it
+        self.details = dict(details) if details else {}
+
+
+class NotSerializable(Error, TypeError):
+    """A value that JSON cannot hold. `pointer` (RFC 6901) names the place."""
+
+    def __init__(self, what: str, refused: Refused) -> None:
+        place = refused.pointer or "(the value itself)"
+        super().__init__("not_serializable", f"{what}: {place} {refused.reason}", False, {"pointer": refused.pointer})
+        self.pointer = refused.pointer
+
+
+def from_fields(fields: Any) -> Error:
+    """The Error that an `error` field of a frame holds."""
+    if not isinstance(fields, dict):
+        return Error("internal_error", f"the server sent an error that is no object: {fields!r}")
+    return Error(
+        str(fields.get("code", "internal_error")),
+        str(fields.get("message", "the server gave no message")),
+        fields.get("retryable"),
+        fields.get("details") if isinstance(fields.get("details"), dict) else None,
+    )
+
+
+def to_fields(error: BaseException) -> dict[str, Any]:
+    """What an `error` frame says of an exception; always something that JSON can hold."""
+    if isinstance(error, Error):
+        fields: dict[str, Any] = {"code": _text(error.code), "message": _text(error.message)}
+        if error.retryable is not None:
+            fields["retryable"] = bool(error.retryable)
+        fields["details"] = _details(error.details)
+        if isinstance(error, NotSerializable):
+            fields["details"].setdefault("traceback", app_traceback(error))
+        return fields
+    name = type(error).__qualname__
+    text = _words(error)
+    return {
+        "code": "app_error",
+        "message": _text(f"{name}: {text}" if text else name),
+        "retryable": False,
+        "details": {"type": name, "traceback": app_traceback(error)},
+    }
+
+
+def app_traceback(error: BaseException) -> str:
+    """The traceback from the app's first line on; this SDK's own frames above it say nothing to anybody."""
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_globals.get("__package__") == __package__ and frames.tb_next:
+        frames = frames.tb_next
+    text = "".join(traceback.format_exception(type(error), error, frames)).encode("utf-8", "replace").decode()
+    if len(text) > _TRACEBACK_LENGTH:
+        half = _TRACEBACK_LENGTH // 2
+        text = f"{text[:half]}\n... {len(text) - 2 * half} characters cut ...\n{text[-half:]}"
+    return text
+
+
+def _words(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # an app's exception may fail to print itself
+        return ""
+
+
+def _text(value: Any) -> str:
+    return str(value).encode("utf-8", "replace").decode()[:_MESSAGE_LENGTH]
+
+
+def _details(details: dict[str, Any]) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    for key, value in details.items():
+        try:
+            check(value)
+            kept[_text(key)] = value
+        except Refused:
+            kept[_text(key)] = _text(repr(value))
+    return kept

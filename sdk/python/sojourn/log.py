@@ -1,0 +1,51 @@
+"""Structured log lines of an app; they appear in the session's journal."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+from .values import Refused, dumps
+
+_MESSAGE_LENGTH = 8 * 1024
+
+
+class Log:
+    def __init__(self, send: Callable[[str], None], request_id: Callable[[], "str | None"]) -> None:
+        self._send = send
+        self._request_id = request_id
+
+    def debug(self, message: object, **fields: Any) -> None:
+        self._line("debug", message, fields)
+
+    def info(self, message: object, **fields: Any) -> None:
+        self._line("info", message, fields)
+
+    def warning(self, message: object, **fields: Any) -> None:
+        self._line("warning", message, fields)
+
+    def error(self, message: object, **fields: Any) -> None:
+        self._line("error", message, fields)
+
+    def _line(self, level: str, message: object, fields: dict[str, Any]) -> None:
+        text = _readable(message)
+        if len(text) > _MESSAGE_LENGTH:
+            text = f"{text[:_MESSAGE_LENGTH]} ... (cut)"
+        frame = {"type": "log", "level": level, "message": text, "fields": {}}
+        frame["fields"] = {_readable(name): _loggable(value) for name, value in fields.items()}
+        request_id = self._request_id()
+        if request_id is not None:
+            frame["request_id"] = request_id
+        self._send(dumps(frame))
+
+
+def _loggable(value: Any) -> Any:
+    """A log line never fails for what it is about: what JSON cannot hold is shown as text."""
+    try:
+        dumps(value)
+        return value
+    except Refused:
+        return _readable(repr(value))[:_MESSAGE_LENGTH]
+
+
+def _readable(value: object) -> str:
+    return str(value).encode("utf-8", "replace").decode()

@@ -1,0 +1,175 @@
+"""What an app sees of the session that it serves."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+from .connection import Connection
+from .error import Error, NotSerializable, from_fields
+from .frozen import FrozenDict, freeze
+from .log import Log
+from .resources import Resources
+from .state import State
+from .values import Refused, dumps, quote
+
+_EVENTS = 1_000
+_EVENT_BYTES = 256 * 1024
+
+
+class Call:
+    """The call that runs now."""
+
+    __slots__ = ("request_id", "events", "ends", "cancelled")
+
+    def __init__(self, request_id: str) -> None:
+        self.request_id = request_id
+        self.events: list[str] = []
+        self.ends = False
+        self.cancelled = False
+
+    def events_field(self) -> str:
+        return f',"events":[{",".join(self.events)}]' if self.events else ""
+
+
+class Session:
+    """One session: who it is, what it remembers, and what a running call may do."""
+
+    def __init__(
+        self,
+        opening: dict[str, Any],
+        connection: Connection,
+        answer: Callable[[str], dict[str, Any]],
+    ) -> None:
+        """`answer(key)` waits for the server's frame that answers `key`: "saved" or the id of an app call."""
+        self._connection = connection
+        self._answer = answer
+        self._call: Optional[Call] = None
+        self._call_ids = itertools.count(1)
+        self._id = opening["session"]
+        self._context = freeze(opening.get("context", {}))
+        self._state = State(opening.get("state", {}))
+        self._setup = opening.get("setup")
+        self._folder = Path(opening.get("folder") or ".").absolute()
+        self._restored = bool(opening.get("restored", False))
+        self._app_version = str(opening.get("app_version", ""))
+        self._log = Log(connection.send, lambda: self._call.request_id if self._call else None)
+        self._resources = Resources(connection.send)
+
+    @property
+    def id(self) -> str:
+        return self._id
+
+    @property
+    def context(self) -> FrozenDict:
+        """What the session was created with; deeply immutable."""
+        return self._context
+
+    @property
+    def state(self) -> State:
+        """What the session remembers. Reading and writing copy; the changes of a call are committed with it, or dropped
+        when it raises."""
+        return self._state
+
+    @property
+    def setup(self) -> Any:
+        """What the caller gave as "setup" when the session was created."""
+        return self._setup
+
+    @property
+    def folder(self) -> Path:
+        """The session's own folder, the working directory. It stays when the worker goes."""
+        return self._folder
+
+    @property
+    def restored(self) -> bool:
+        """Whether another worker served this session before; its state is there, its memory is not."""
+        return self._restored
+
+    @property
+    def app_version(self) -> str:
+        return self._app_version
+
+    @property
+    def log(self) -> Log:
+        return self._log
+
+    @property
+    def resources(self) -> Resources:
+        return self._resources
+
+    @property
+    def cancel_requested(self) -> bool:
+        """Whether the caller wants the running call to stop. Look at it where a call takes long."""
+        return self._call is not None and self._call.cancelled
+
+    def emit(self, partial: Any) -> None:
+        """Shows who follows the call a partial output. Provisional: nothing is committed."""
+        self._progress("output", partial)
+
+    def emit_delta(self, delta: Any) -> None:
+        """Shows who follows the call what is to be merged into the partial output so far."""
+        self._progress("delta", delta)
+
+    def record(self, type: str, data: Optional[dict[str, Any]] = None) -> None:
+        """Appends an event of the app's own to the journal, with the next commit of this call."""
+        call = self._running("record")
+        if not isinstance(type, str) or not type:
+            raise TypeError(f"an event's type is text such as 'parcel.weighed', not {type!r}")
+        if data is not None and not isinstance(data, dict):
+            raise TypeError(f"an event's data is a dict, not {data!r}")
+        text = _text(f"the event {type!r}", {"type": type, "data": data or {}})
+        if len(text.encode()) > _EVENT_BYTES:
+            raise Error("too_large", f"the event {type!r} has more than {_EVENT_BYTES} bytes", False)
+        if len(call.events) >= _EVENTS:
+            raise Error("too_large", f"a commit holds at most {_EVENTS} events", False)
+        call.events.append(text)
+
+    def checkpoint(self) -> None:
+        """Commits the state and events so far and returns when they are durable; what comes after may still fail."""
+        call = self._running("checkpoint")
+        self._connection.send(
+            f'{{"type":"checkpoint","request_id":{quote(call.request_id)}'
+            f"{self._state.changes()}{call.events_field()}}}"
+        )
+        answer = self._answer("saved")
+        if "error" in answer:
+            raise from_fields(answer["error"])
+        self._state.accept()
+        call.events.clear()
+
+    def end(self) -> None:
+        """The session ends when this call is over and answered; not if it raises."""
+        self._running("end").ends = True
+
+    def call_app(self, app: str, function: str = "run", input: Any = None) -> Any:
+        """Runs a function of another app in a session of its own, and returns its output. Raises Error as it failed."""
+        call = self._running("call_app")
+        call_id = f"call-{next(self._call_ids)}"
+        text = _text(f"the input of {app}", input)
+        self._connection.send(
+            f'{{"type":"app_call","request_id":{quote(call.request_id)},"call_id":"{call_id}",'
+            f'"app":{_text("app", app)},"function":{_text("function", function)},"input":{text}}}'
+        )
+        answer = self._answer(call_id)
+        if "error" in answer:
+            raise from_fields(answer["error"])
+        return answer.get("output")
+
+    def _progress(self, field: str, value: Any) -> None:
+        call = self._running("emit")
+        text = _text("what was emitted", value)
+        self._connection.send(f'{{"type":"progress","request_id":{quote(call.request_id)},"{field}":{text}}}')
+
+    def _running(self, what: str) -> Call:
+        if self._call is None:
+            raise Error("invalid_request", f"session.{what}() works only while a call runs", False)
+        return self._call
+
+
+def _text(what: str, value: Any) -> str:
+    try:
+        return dumps(value)
+    except Refused as refused:
+        raise NotSerializable(what, refused) from None

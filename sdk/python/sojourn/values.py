@@ -1,0 +1,170 @@
+"""What may cross the boundary between an app and its server: strict JSON, checked on the way in and on the way out."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+DEPTH = 64
+VALUE_BYTES = 8 * 1024 * 1024
+
+_ADVICE = {
+    "set": "use a sorted list",
+    "frozenset": "use a sorted list",
+    "bytes": "decode it, or use base64 text",
+    "bytearray": "decode it, or use base64 text",
+    "datetime": "use .isoformat()",
+    "date": "use .isoformat()",
+    "Decimal": "use float() or str()",
+    "Path": "use str()",
+    "PosixPath": "use str()",
+    "ndarray": "use .tolist()",
+    "Series": "use .tolist() or .to_dict()",
+    "DataFrame": "use .to_dict('records')",
+    "generator": "use list()",
+    "coroutine": "await it",
+}
+
+
+class Refused(Exception):
+    """A value that JSON cannot hold, and where it lies in what was given."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.steps: list[str] = []  # innermost first
+
+    @property
+    def pointer(self) -> str:
+        return "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in reversed(self.steps))
+
+
+def check(value: Any, above: tuple[int, ...] = ()) -> None:
+    """Raises Refused unless `value` is null, a bool, a finite number of 64 bits, text, or a list, tuple or str-keyed dict
+    of such values, at most DEPTH levels deep. `above` holds the identities of the containers it lies in."""
+    kind = type(value)
+    if kind is str:
+        if not value.isascii():
+            _check_text(value)
+    elif kind is int:
+        if not -(1 << 63) <= value < 1 << 64:
+            raise Refused("is an integer past 64 bits; use text or a float")
+    elif kind is float:
+        if value - value != 0.0:
+            raise Refused(f"is {value!r}, which JSON cannot hold; use None")
+    elif kind is bool or value is None:
+        pass
+    elif kind is dict or kind is list or kind is tuple:
+        _check_items(value, above)
+    else:
+        _check_unusual(value, above)
+
+
+def _check_items(value: Any, above: tuple[int, ...]) -> None:
+    identity = id(value)
+    if identity in above:
+        raise Refused("contains itself")
+    if len(above) >= DEPTH:
+        raise Refused(f"is nested deeper than {DEPTH} levels")
+    above = (*above, identity)
+    place: Any = None
+    try:
+        if isinstance(value, dict):
+            for place, item in value.items():
+                if not isinstance(place, str):
+                    raise _key_refused(place)
+                if not place.isascii():
+                    _check_text(place)
+                check(item, above)
+        else:
+            for place, item in enumerate(value):
+                check(item, above)
+    except Refused as refused:
+        refused.steps.append(place if isinstance(place, str) else repr(place))
+        raise
+
+
+def _key_refused(key: Any) -> Refused:
+    return Refused(f"is a key of type {type(key).__name__}; use str keys")
+
+
+def _check_text(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise Refused(f"holds a lone surrogate at character {error.start}, which is no valid Unicode") from None
+
+
+def _check_unusual(value: Any, above: tuple[int, ...]) -> None:
+    if isinstance(value, (dict, list, tuple)):
+        _check_items(value, above)
+    elif isinstance(value, str):
+        check(str.__str__(value))
+    elif isinstance(value, float):  # numpy.float64 among them
+        check(float.__float__(value))
+    elif isinstance(value, int):  # IntEnum among them
+        check(int.__int__(value))
+    else:
+        raise Refused(_why_not(type(value)))
+
+
+def _why_not(kind: type) -> str:
+    name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
+    advice = _ADVICE.get(kind.__name__)
+    if advice is None:
+        advice = "use .item()" if kind.__module__ == "numpy" else "use only what JSON can hold"
+    return f"is of type {name}; {advice}"
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")).encode
+
+
+def dumps(value: Any) -> str:
+    """The JSON text of a value. Raises Refused."""
+    check(value)
+    return _encode(value)
+
+
+quote = json.encoder.encode_basestring
+
+
+def size(text: str) -> int:
+    """Bytes of a text in UTF-8."""
+    return len(text) if text.isascii() else len(text.encode())
+
+
+def loads(text: str) -> Any:
+    """The value of one strict JSON text: no NaN, no number past a double, no duplicate keys. Raises ValueError."""
+    try:
+        return _decode(text)
+    except RecursionError:
+        raise ValueError("the JSON text is nested too deep") from None
+
+
+# A text that this process wrote itself needs no second check.
+loads_own = json.loads
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise ValueError(f"duplicate key {key!r}")
+            seen.add(key)
+    return value
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    if value - value != 0.0:
+        raise ValueError(f"the number {text[:40]} is past a double")
+    return value
+
+
+def _constant(text: str) -> Any:
+    raise ValueError(f"{text} is no JSON")
+
+
+_decode = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_constant=_constant).decode

@@ -1,0 +1,91 @@
+"""Reads the socket while the app works, so that a ping is answered and a cancel is seen in the middle of a call.
+
+The main thread reads when it waits for the next call, and most calls are over sooner than a thread could be woken. So the
+watcher looks only after a call has run for GRACE seconds, or at once when the call itself waits for an answer of the
+server; a short call costs no change of threads.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+from typing import Any, Callable, Optional
+
+from .connection import Connection, Violation
+
+GRACE = 0.05
+
+
+class Watcher:
+    def __init__(self, connection: Connection, handle: Callable[[Optional[dict[str, Any]]], bool]) -> None:
+        """`handle` gets each frame, or None when the server is gone; it returns whether to read on."""
+        self._connection = connection
+        self._handle = handle
+        self._changed = threading.Condition()
+        self._work = 0  # counts begin()
+        self._working = False
+        self._asleep = False
+        self._hurried = False
+        self._reading = False
+        self._stop_read, self._stop_write = os.pipe()
+        threading.Thread(target=self._run, name="sojourn-watcher", daemon=True).start()
+
+    def begin(self) -> None:
+        """The main thread starts to work: from now on it does not read."""
+        with self._changed:
+            self._work += 1
+            self._working = True
+            if self._asleep:
+                self._changed.notify_all()
+
+    def end(self) -> None:
+        """The main thread reads again. When this returns, the watcher does not."""
+        with self._changed:
+            self._working = False
+            self._hurried = False
+            if self._reading:
+                os.write(self._stop_write, b".")
+                while self._reading:
+                    self._changed.wait()
+
+    def hurry(self) -> None:
+        """Reads at once: the work waits for an answer."""
+        with self._changed:
+            self._hurried = True
+            self._changed.notify_all()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not self._working:
+                    self._asleep = True
+                    self._changed.wait()
+                self._asleep = False
+                work = self._work
+                self._changed.wait_for(lambda: self._hurried, GRACE)
+                if not self._working or (work != self._work and not self._hurried):
+                    continue
+                self._reading = True
+            self._read_until_end()
+            with self._changed:
+                self._reading = False
+                self._changed.notify_all()
+
+    def _read_until_end(self) -> None:
+        poll = select.poll()
+        poll.register(self._connection.fileno(), select.POLLIN)
+        poll.register(self._stop_read, select.POLLIN)
+        while True:
+            if not self._connection.has_frame():
+                ready = {descriptor for descriptor, _ in poll.poll()}
+                if self._stop_read in ready:
+                    os.read(self._stop_read, 1)
+                    return
+            try:
+                frame = self._connection.receive()
+            except (Violation, OSError) as problem:
+                frame = {"type": "violation", "message": str(problem)}
+            if not self._handle(frame):
+                os.read(self._stop_read, 1)
+                return

@@ -1,0 +1,326 @@
+"""Serves one session: answers the server's frames, one call at a time, on the main thread."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections import deque
+from queue import SimpleQueue
+from typing import Any, Optional
+
+from .app import App, Function, functions_of
+from .connection import TO_SERVER_BYTES, Connection, Violation
+from .error import Error, NotSerializable, to_fields
+from .resources import attempt
+from .session import Call, Session
+from .values import VALUE_BYTES, Refused, dumps, quote, size
+from .version import __version__
+from .watcher import Watcher
+
+PROTOCOL = 1
+DESCRIPTOR = 3
+_ERROR_BYTES = 1024 * 1024
+
+Frame = dict[str, Any]
+
+
+def serve(app: type[App]) -> None:
+    """Serves the session for which a Sojourn server started this process, and returns when it is closed."""
+    functions = functions_of(app)
+    _show_lines_at_once()
+    connection = Connection(_server_socket())
+    signal.signal(signal.SIGTERM, _exit_on_term)
+    try:
+        _greet(connection, app.__name__, functions)
+        worker = _Worker(app, functions, connection)
+        try:
+            worker.run()
+        finally:
+            worker.clean_up()
+    except Violation as violation:
+        connection.send(dumps({"type": "error", "code": "protocol_error", "message": str(violation)}))
+        sys.exit(f"sojourn: the server sent {violation}")
+
+
+def _show_lines_at_once() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(line_buffering=True, errors="backslashreplace")
+
+
+def _server_socket() -> socket.socket:
+    try:
+        if "SOJOURN_PROTOCOL" not in os.environ:
+            raise OSError
+        stream = socket.socket(fileno=DESCRIPTOR)
+    except OSError:
+        program = os.path.basename(os.path.dirname(os.path.abspath(sys.argv[0]))) or "NAME"
+        sys.exit(
+            "This is a Sojourn app. A server starts it, one process for each session; by itself it has nobody to serve.\n"
+            f"Put its folder, with an app.toml, into the folder of apps and run:\n\n"
+            f"    sojourn serve --apps FOLDER\n"
+            f"    sojourn run {program} --session new --input '{{}}'\n\n"
+            "To try it without a server, see sojourn.testing. (No socket on descriptor 3, or SOJOURN_PROTOCOL not set.)"
+        )
+    stream.setblocking(True)
+    os.set_inheritable(DESCRIPTOR, False)
+    return stream
+
+
+def _exit_on_term(*_: Any) -> None:
+    sys.exit(128 + signal.SIGTERM)
+
+
+def _greet(connection: Connection, name: str, functions: list[str]) -> None:
+    hello = connection.receive()
+    if hello is None:
+        sys.exit("sojourn: the server closed the connection before it said hello")
+    if hello["type"] != "hello":
+        raise Violation(f"a frame {hello['type']!r} before hello")
+    if hello.get("protocol") != PROTOCOL:
+        raise Violation(f"protocol {hello.get('protocol')!r}; this SDK {__version__} speaks protocol {PROTOCOL}")
+    capabilities = ["progress", "checkpoint", "cancel", "resources", "app_call"]
+    answer = {"type": "hello", "protocol": PROTOCOL, "sdk": f"sojourn-python/{__version__}"}
+    answer.update(app=os.environ.get("SOJOURN_APP", name), functions=functions, capabilities=capabilities)
+    connection.send(dumps(answer))
+
+
+class _Worker:
+    def __init__(self, app: type[App], functions: list[str], connection: Connection) -> None:
+        self._type = app
+        self._names = functions
+        self._connection = connection
+        self._watcher = Watcher(connection, self._handle_while_working)
+        self._app: Optional[App] = None
+        self._session: Optional[Session] = None
+        self._functions: dict[str, Function] = {}
+        self._loop: Optional[asyncio.AbstractEventLoop] = None
+        self._task: Optional[asyncio.Task[Any]] = None
+        self._answers: dict[str, SimpleQueue[Frame]] = {}
+        self._backlog: deque[Optional[Frame]] = deque()  # arrived while the app worked
+        self._gone = False
+        self._cleaned = False
+
+    def run(self) -> None:
+        while True:
+            frame = self._next()
+            if frame is None:
+                return
+            kind = frame["type"]
+            if kind == "call" and self._session:
+                self._serve_call(self._session, frame)
+            elif kind == "ping":
+                self._pong(frame)
+            elif kind == "cancel":
+                pass  # its call is over
+            elif kind == "open" and not self._session:
+                self._open(frame)
+            elif kind == "close":
+                self._connection.send(dumps({"type": "closed", "failures": self.clean_up()}))
+                return
+            else:
+                raise Violation(str(frame["message"]) if kind == "violation" else f"an unexpected frame {kind!r}")
+
+    def clean_up(self) -> list[dict[str, str]]:
+        """Runs the app's unload and the clean-up of its resources, once; returns what failed."""
+        if self._cleaned:
+            return []
+        self._cleaned = True
+        signal.signal(signal.SIGTERM, lambda *_: None)  # it asks for what is being done
+        failures: list[dict[str, str]] = []
+        session = self._session
+        if session:
+            if self._app and hasattr(self._app, "unload"):
+                unload = Function(self._app, "unload")
+                failure = attempt(lambda: self._finish(unload(session, None)))
+                if failure:
+                    failures.append({"id": "unload", "kind": "app", "message": failure})
+            failures += session.resources.clean_up(lambda cleanup: self._finish(cleanup()))
+        if self._loop:
+            attempt(lambda: self._end_tasks(self._loop))
+            self._loop.close()
+        return failures
+
+    def _end_tasks(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Cancels what the app left running, and lets it clean up."""
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+
+    def _next(self) -> Optional[Frame]:
+        if self._backlog:
+            return self._backlog.popleft()
+        if self._gone:
+            return None
+        if self._loop and not self._connection.has_frame():
+            self._run_loop_until_readable(self._loop)
+        return self._connection.receive()
+
+    def _run_loop_until_readable(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Lets the app's background tasks go on between calls."""
+        loop.add_reader(self._connection.fileno(), loop.stop)
+        try:
+            loop.run_forever()
+        finally:
+            loop.remove_reader(self._connection.fileno())
+
+    def _open(self, frame: Frame) -> None:
+        _text_field(frame, "session")
+        self._watcher.begin()
+        try:
+            session = self._session = Session(frame, self._connection, self._answer)
+            app = self._type.__new__(self._type)
+            app.session = session  # there also in __init__
+            app.__init__()  # type: ignore[misc]
+            self._functions = {name: Function(app, name) for name in self._names}
+            if hasattr(app, "setup"):
+                self._finish(Function(app, "setup")(session, session.setup))
+            self._app = app
+            session.state.keep_unsent()
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            self._watcher.end()
+            self.clean_up()
+            self._connection.send(_error_frame(error, ""))
+            sys.exit(1)
+        self._watcher.end()
+        self._connection.send('{"type":"ready"}')
+
+    def _serve_call(self, session: Session, frame: Frame) -> None:
+        call = Call(_text_field(frame, "request_id"))
+        state = session.state
+        if frame.get("state_set") or frame.get("state_deleted"):
+            state.adopt(frame.get("state_set") or {}, frame.get("state_deleted") or [])
+        session._call = call
+        self._watcher.begin()
+        try:
+            answer = self._result(session, call, frame)
+            state.accept()
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            state.discard()
+            answer = _error_frame(error, f',"request_id":{quote(call.request_id)}')
+        finally:
+            session._call = None
+        self._watcher.end()
+        self._connection.send(answer)
+
+    def _result(self, session: Session, call: Call, frame: Frame) -> str:
+        name = frame.get("function", "run")
+        function = self._functions.get(name)
+        if function is None:
+            raise Error(
+                "function_not_found",
+                f"the app has no function {name!r}; it has: {', '.join(self._names) or 'none'}",
+                False,
+                {"functions": self._names},
+            )
+        output = self._finish(function(session, frame.get("input")))
+        try:
+            text = dumps(output)
+        except Refused as refused:
+            raise NotSerializable(f"the output of {name}", refused) from None
+        if size(text) > VALUE_BYTES:
+            raise Error("too_large", f"the output of {name} has more than {VALUE_BYTES} bytes", False)
+        answer = (
+            f'{{"type":"result","request_id":{quote(call.request_id)},"output":{text}'
+            f'{session.state.changes()}{call.events_field()}{_ENDS if call.ends else ""}}}'
+        )
+        if size(answer) > TO_SERVER_BYTES:
+            raise Error(
+                "too_large",
+                f"output and state changes of one call have more than {TO_SERVER_BYTES} bytes; "
+                f"session.checkpoint() commits in parts",
+                False,
+            )
+        return answer
+
+    def _finish(self, value: Any) -> Any:
+        """What a sync or async method returned at last."""
+        if not hasattr(type(value), "__await__"):
+            return value
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(self._loop)
+        self._task = asyncio.ensure_future(value, loop=self._loop)
+        try:
+            return self._loop.run_until_complete(self._task)
+        except asyncio.CancelledError:
+            raise Error("cancelled", "the call was cancelled", False) from None
+        finally:
+            self._task = None
+
+    def _pong(self, frame: Frame) -> None:
+        self._connection.send(dumps({"type": "pong", "n": frame.get("n")}))
+
+    def _answer(self, key: str) -> Frame:
+        """Waits for the server's answer in the middle of a call."""
+        queue: SimpleQueue[Frame] = SimpleQueue()
+        self._answers[key] = queue
+        if self._gone:
+            queue.put(_GONE)
+        self._watcher.hurry()
+        try:
+            return queue.get()
+        finally:
+            del self._answers[key]
+
+    def _handle_while_working(self, frame: Optional[Frame]) -> bool:
+        """On the watcher's thread. Whether it shall read on."""
+        kind = frame["type"] if frame else None
+        call = self._session._call if self._session else None
+        if frame is None:
+            self._gone = True
+            if call:
+                self._cancel(call)
+            for queue in list(self._answers.values()):
+                queue.put(_GONE)
+            return False
+        if kind == "ping":
+            self._pong(frame)
+        elif kind == "cancel":
+            if call and call.request_id == frame.get("request_id"):
+                self._cancel(call)
+        elif kind == "saved" and "saved" in self._answers:
+            self._answers["saved"].put(frame)
+        elif kind == "app_result" and frame.get("call_id") in self._answers:
+            self._answers[frame["call_id"]].put(frame)
+        else:
+            self._backlog.append(frame)
+            return kind != "violation"
+        return True
+
+    def _cancel(self, call: Call) -> None:
+        call.cancelled = True
+        task, loop = self._task, self._loop
+        if task and loop:
+            try:
+                loop.call_soon_threadsafe(task.cancel)
+            except RuntimeError:  # the loop was closed meanwhile: the call is over
+                pass
+
+
+_ENDS = ',"end":true'
+_GONE: Frame = {"error": {"code": "unavailable", "message": "the server is gone", "retryable": True}}
+
+
+def _text_field(frame: Frame, name: str) -> str:
+    value = frame.get(name)
+    if not isinstance(value, str):
+        raise Violation(f"a frame {frame['type']!r} without the text {name!r}")
+    return value
+
+
+def _error_frame(error: BaseException, request_id: str) -> str:
+    fields = to_fields(error)
+    text = dumps(fields)
+    if len(text) > _ERROR_BYTES:
+        text = dumps({**fields, "details": {"cut": "the details were too large"}})
+    return f'{{"type":"error"{request_id},{text[1:]}'
