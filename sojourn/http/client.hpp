@@ -24,9 +24,10 @@ class Client {
   Client(Executor executor, Clock& clock, Address address);
   ~Client();
 
-  // Sends the request and returns the whole answer, whatever its status. Connects when it must; a kept-alive connection
-  // that the server closed meanwhile is opened anew once.
-  // Errors: connection_failed, call_timeout at `deadline`, too_large for an answer past `body_limit`.
+  // Sends the request and returns the whole answer, whatever its status. Connects when it must; a kept-alive
+  // connection that the server closed meanwhile is opened anew once. A request that may have reached the server is
+  // sent again only if that does no harm: any but POST and PATCH, and those with an Idempotency-Key. Errors:
+  // connection_failed, call_timeout at `deadline`, too_large for an answer past `body_limit`.
   Async<Response> send(Request request, Instant deadline, std::size_t body_limit = 64u << 20);
 
   // Sends the request and hands over each piece of the answer's body as it comes. `on_data` returns false to stop.

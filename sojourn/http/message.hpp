@@ -15,6 +15,9 @@ enum class Method { get, head, post, put, patch, del, options, other };
 
 std::string_view to_string(Method method);
 
+// Whether the two are the same but for the case of ASCII letters, as field names are compared.
+bool equal_without_case(std::string_view a, std::string_view b);
+
 // Header fields in order; names compare without case.
 class Headers {
  public:

@@ -21,32 +21,40 @@ class Responder {
   virtual ~Responder() = default;
 
   // The whole answer. Exactly one of send() and start() is called, once.
+  // Errors: connection_failed when the client is gone; internal_error for a header field that cannot be written, and
+  //         then nothing was sent.
   virtual Async<void> send(Response response) = 0;
 
-  // Begins a chunked answer (its body is ignored), to be continued by write(). It ends when the handler returns.
+  // Begins a chunked answer (its body is ignored), to be continued by write(). It ends when the handler returns; if
+  // the handler throws, the connection is broken off, so that the client sees the answer is cut off.
   virtual Async<void> start(Response head) = 0;
 
-  // Errors: connection_failed when the client is gone. Waits while the client reads too slowly.
+  // Sends `chunk` at once. Waits while the client reads too slowly, but not longer than ServerLimits::write_timeout
+  // without progress.
+  // Errors: connection_failed when the client is gone. Order: one write at a time.
   virtual Async<void> write(std::string chunk) = 0;
 
-  // Returns when the client is gone (closed its side or broke off), at the latest when the handler returns.
+  // Returns when the client is gone (closed its side or broke off), at the latest when the handler returns. Requests
+  // that the client sends ahead are kept; after about 64 KiB of them a close goes unnoticed.
   virtual Async<void> client_gone() = 0;
 };
 
 using Handler = std::function<Async<void>(Request request, Responder& responder)>;
 
+// The time-outs are kept to within a second.
 struct ServerLimits {
   std::size_t header_bytes = 16 * limits::kibibyte;
   std::size_t body_bytes = limits::json_bytes;
-  Seconds read_timeout{30};   // a whole request, from its first byte
-  Seconds idle_timeout{75};   // between requests
-  Seconds write_timeout{60};  // one write
-  std::size_t connections = 20'000;
+  Seconds read_timeout{30};          // a whole request, from its first byte
+  Seconds idle_timeout{75};          // between requests
+  Seconds write_timeout{60};         // of a write that makes no progress
+  std::size_t connections = 20'000;  // further ones are answered 503 and closed
 };
 
 class Server {
  public:
-  // All on `executor`. What the handler throws is answered by `on_error`; if that throws too, the connection is closed.
+  // All on `executor`. What the handler throws is answered by `on_error`; if that throws too, the connection is
+  // closed.
   Server(Executor executor, Clock& clock, const Log& log, ServerLimits limits, Handler handler,
          std::function<Response(const Error&)> on_error);
   ~Server();
@@ -65,7 +73,7 @@ class Server {
 
  private:
   struct State;
-  std::shared_ptr<State> state_;  // owned by this and by the coroutines of its connections
+  std::unique_ptr<State> state_;
 };
 
 }  // namespace sojourn::http
