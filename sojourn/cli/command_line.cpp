@@ -1,0 +1,260 @@
+#include "sojourn/cli/command_line.hpp"
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <algorithm>
+#include <exception>
+#include <functional>
+#include <ostream>
+
+#include "sojourn/base/limits.hpp"
+#include "sojourn/cli/commands.hpp"
+
+namespace sojourn::cli {
+
+namespace {
+
+// What the words say. The parser writes into it while it reads them.
+struct Words {
+  SettingSources sources;
+  bool json = false;
+  std::function<ExitCode(const Settings&, Console&)> command;
+  bool supervises = false;
+
+  RunOptions run;
+  ListOptions list;
+  VerifyOptions verify;
+  NewKeyOptions new_key;
+  std::string session;
+  bool all = false;
+};
+
+constexpr int min_timeout = static_cast<int>(limits::min_session_timeout.count());
+constexpr int max_timeout = static_cast<int>(limits::max_session_timeout.count());
+
+// What every command takes: --json, --config, and the flags of the settings that it uses.
+void add_common(CLI::App& command, Words& words, std::uint8_t users) {
+  command.add_flag("--json", words.json, "Print JSON for machines");
+  command.add_option("--config", words.sources.config, "Settings file; else SOJOURN_CONFIG, else ./sojourn.toml")
+      ->type_name("FILE");
+  for (const SettingInfo& setting : all_settings()) {
+    if (setting.flag.empty() || (setting.users & users) == 0) continue;
+    std::string help(setting.help);
+    if (!setting.fallback.empty()) help.append(" [").append(setting.fallback).append("]");
+    command
+        .add_option_function<std::string>(
+            std::string(setting.flag),
+            [&words, name = std::string(setting.name)](const std::string& text) { words.sources.flags[name] = text; },
+            help)
+        ->type_name(std::string(setting.value));
+  }
+}
+
+void add_common(CLI::App& command, Words& words, SettingUser user) {
+  add_common(command, words, static_cast<std::uint8_t>(user));
+}
+
+void add_serve(CLI::App& root, Words& words) {
+  CLI::App* command = root.add_subcommand("serve", "Serve the apps of a folder over HTTP until SIGTERM");
+  command->footer(
+      "Prints 'listening on http://HOST:PORT' once it is ready. SIGTERM and SIGINT let running calls finish first.\n"
+      "An address that other machines can reach takes API keys: sojourn keys create --help.\n\n"
+      "Example:\n  sojourn serve --apps apps --data data --listen 127.0.0.1:0");
+  add_common(*command, words, SettingUser::server);
+  command->callback([&words] { words.command = serve; });
+}
+
+void add_run(CLI::App& root, Words& words) {
+  CLI::App* command = root.add_subcommand("run", "Call an app, in a new session, a warm one or none");
+  command->footer(
+      "Standard output gets the call's output; the session's id goes to standard error, or with --json into the "
+      "task.\n"
+      "Interrupting it stops the waiting, not the call.\n\n"
+      "Examples:\n"
+      "  sojourn run counter --session new --function increment --input '{\"key\": \"a\"}'\n"
+      "  sojourn run counter --session sess_20260115_103045_a1b2c3 --function increment --input @input.json");
+  RunOptions& options = words.run;
+  command->add_option("APP", options.app, "Name of the app; sojourn apps lists them")->required()->type_name("");
+  command->add_option("--session", options.session, "'new', or the id of a session to go on with")->type_name("ID");
+  command->add_option("--function", options.function, "Function to call; else the app's default")->type_name("NAME");
+  command->add_option("--input", options.input, "Input as JSON, @FILE, or @- for standard input [{}]")
+      ->type_name("JSON");
+  command->add_option("--session-timeout", options.session_timeout, "Idle seconds after which a new session expires")
+      ->type_name("SECONDS")
+      ->check(CLI::Range(min_timeout, max_timeout));
+  command->add_flag("--no-wait", options.no_wait, "Print the task's state as soon as it is accepted");
+  add_common(*command, words, SettingUser::client);
+  command->callback([&words] {
+    words.command = [&words](const Settings& settings, Console& console) {
+      return run_app(words.run, settings, console);
+    };
+  });
+}
+
+void add_session_command(CLI::App& sessions, Words& words, const std::string& name, const std::string& help,
+                         ExitCode (*act)(const std::string&, const Settings&, Console&)) {
+  CLI::App* command = sessions.add_subcommand(name, help);
+  command->footer("Example:\n  sojourn sessions " + name + " sess_20260115_103045_a1b2c3");
+  command->add_option("ID", words.session, "The session's id")->required()->type_name("");
+  add_common(*command, words, SettingUser::client);
+  command->callback([&words, act] {
+    words.command = [&words, act](const Settings& settings, Console& console) {
+      return act(words.session, settings, console);
+    };
+  });
+}
+
+void add_sessions(CLI::App& root, Words& words) {
+  CLI::App* command = root.add_subcommand("sessions", "List, show, end or keep sessions");
+  command->footer("Examples:\n  sojourn sessions\n  sojourn sessions show sess_20260115_103045_a1b2c3");
+  command->require_subcommand(0, 1);
+  CLI::App* list = command->add_subcommand("list", "List sessions, newest first (also without the word list)");
+  list->footer("Example:\n  sojourn sessions list --limit 10");
+  for (CLI::App* lister : {command, list}) {
+    lister->add_option("--limit", words.list.limit, "At most so many [100]")
+        ->type_name("COUNT")
+        ->check(CLI::Range(1, 1'000'000));
+    add_common(*lister, words, SettingUser::client);
+  }
+  add_session_command(*command, words, "show", "Show all that is known of a session", show_session);
+  add_session_command(*command, words, "end", "End a session: clean up and free its worker", end_session);
+  add_session_command(*command, words, "keepalive", "Start a session's idle time-out anew", keep_session_alive);
+  command->callback([&words] {
+    if (words.command) return;
+    words.command = [&words](const Settings& settings, Console& console) {
+      return list_sessions(words.list, settings, console);
+    };
+  });
+}
+
+void add_apps(CLI::App& root, Words& words) {
+  CLI::App* command = root.add_subcommand("apps", "List the apps of the server");
+  command->footer("Example:\n  sojourn apps");
+  add_common(*command, words, SettingUser::client);
+  command->callback([&words] { words.command = list_apps; });
+}
+
+void add_audit(CLI::App& root, Words& words) {
+  CLI::App* audit = root.add_subcommand("audit", "Verify the journals");
+  audit->require_subcommand(1);
+  audit->footer("Example:\n  sojourn audit verify --all");
+  CLI::App* command = audit->add_subcommand("verify", "Prove that nobody rewrote a journal, or show where");
+  command->footer(
+      "Reads the data folder itself, beside a running server or without one. Exits with 0 only when all holds.\n\n"
+      "Examples:\n"
+      "  sojourn audit verify --data data\n"
+      "  sojourn audit verify sess_20260115_103045_a1b2c3 --data data");
+  CLI::Option* id = command->add_option("ID", words.verify.session, "One session; else all of them")->type_name("");
+  command->add_flag("--all", words.all, "All sessions, which is also the default")->excludes(id);
+  add_common(*command, words, SettingUser::reader);
+  command->callback([&words] {
+    words.command = [&words](const Settings& settings, Console& console) {
+      return verify_journals(words.verify, settings, console);
+    };
+  });
+}
+
+void add_config(CLI::App& root, Words& words) {
+  CLI::App* command = root.add_subcommand("config", "Show each setting and where it came from");
+  command->footer(
+      "A flag wins over the environment, that over sojourn.toml, that over the default.\n\n"
+      "Example:\n  SOJOURN_DATA=/srv/sojourn sojourn config");
+  add_common(*command, words, 0xff);
+  command->callback([&words] { words.command = show_settings; });
+}
+
+void add_keys(CLI::App& root, Words& words) {
+  CLI::App* keys = root.add_subcommand("keys", "Make API keys");
+  keys->require_subcommand(1);
+  keys->footer("Example:\n  sojourn keys create ci --scope apps:read --scope apps:execute --file keys.toml");
+  CLI::App* command = keys->add_subcommand("create", "Make a key: print it once, store its hash");
+  command->footer(
+      "Scopes: apps:read (look at apps, sessions, calls), apps:execute (run, cancel, keep alive, end), admin "
+      "(all).\n\n"
+      "Example:\n  sojourn keys create ci --scope apps:read --scope apps:execute --file keys.toml");
+  command->add_option("NAME", words.new_key.name, "Who the key stands for, in the journal")
+      ->required()
+      ->type_name("");
+  command->add_option("--scope", words.new_key.scopes, "What it may be used for; repeat it for more")
+      ->required()
+      ->type_name("SCOPE")
+      ->allow_extra_args(false);
+  command->add_option("--file", words.new_key.file, "Key file; else the setting keys")->type_name("FILE");
+  add_common(*command, words, 0);
+  command->callback([&words] {
+    words.command = [&words](const Settings& settings, Console& console) {
+      return create_key(words.new_key, settings, console);
+    };
+  });
+}
+
+void add_all(CLI::App& root, Words& words) {
+  root.set_version_flag("--version", "sojourn " SOJOURN_VERSION);
+  root.require_subcommand(1);
+  root.footer(
+      "sojourn COMMAND --help tells more, with an example.\n\n"
+      "Exit codes: 0 done; 1 it failed, or a journal does not hold; 2 bad usage or settings;\n"
+      "3 the server cannot be reached, or the store not be opened.");
+  add_serve(root, words);
+  add_run(root, words);
+  add_sessions(root, words);
+  add_apps(root, words);
+  add_audit(root, words);
+  add_config(root, words);
+  add_keys(root, words);
+  root.add_subcommand("supervise", "What all workers descend from; the server starts it")
+      ->group("")
+      ->callback([&words] { words.supervises = true; });
+}
+
+// "sojourn sessions show" for what was understood of the words.
+std::string understood(const CLI::App& root) {
+  std::string name = "sojourn";
+  for (const CLI::App* app = &root; !app->get_subcommands().empty();) {
+    app = app->get_subcommands().back();
+    name.append(" ").append(app->get_name());
+  }
+  return name;
+}
+
+ExitCode run_words(Words& words, const Surroundings& surroundings, Console& console) {
+  try {
+    words.sources.environment = surroundings.environment;
+    words.sources.folder = surroundings.folder;
+    console.json = words.json;
+    return words.command(read_settings(words.sources), console);
+  } catch (const std::exception&) {
+    return report(console, to_error(std::current_exception()));
+  }
+}
+
+}  // namespace
+
+int run_command_line(std::vector<std::string> arguments, const Surroundings& surroundings, Console& console) {
+  Words words;
+  CLI::App root(
+      "Sojourn keeps stateful work warm: sessions with one worker each, durable state and a verifiable journal.",
+      "sojourn");
+  root.get_formatter()->column_width(34);
+  root.get_formatter()->label("REQUIRED", "");
+  add_all(root, words);
+  try {
+    std::ranges::reverse(arguments);  // the parser takes them from the back
+    root.parse(std::move(arguments));
+  } catch (const CLI::CallForHelp&) {
+    console.out << root.help();
+    return 0;
+  } catch (const CLI::CallForVersion& version) {
+    console.out << version.what() << '\n';
+    return 0;
+  } catch (const CLI::ParseError& error) {
+    console.err << paint(console, Colour::red, "sojourn:") << ' ' << printable(error.what()) << '\n'
+                << "         See " << understood(root) << " --help.\n";
+    return static_cast<int>(ExitCode::usage);
+  }
+  if (words.supervises) return supervise();
+  return static_cast<int>(run_words(words, surroundings, console));
+}
+
+}  // namespace sojourn::cli

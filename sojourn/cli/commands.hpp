@@ -1,0 +1,64 @@
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "sojourn/cli/console.hpp"
+#include "sojourn/cli/settings.hpp"
+
+// What each command does, once its words are understood (command_line.hpp). One source file for each.
+//
+// All throw Error for what cannot be done; the command line reports it.
+namespace sojourn::cli {
+
+// Serves until SIGTERM or SIGINT. Errors: config_invalid for an address of the network without keys.
+ExitCode serve(const Settings& settings, Console& console);
+
+struct RunOptions {
+  std::string app;
+  std::string session;  // "" for a call without one, "new", or an id
+  std::string function;
+  std::string input = "{}";  // JSON, @FILE, or @- for standard input
+  std::optional<int> session_timeout;
+  bool no_wait = false;
+};
+
+// Calls an app. Standard output gets the call's output and nothing else; with --json the whole task.
+// Returns failed where the call failed or was cancelled.
+ExitCode run_app(const RunOptions& options, const Settings& settings, Console& console);
+
+struct ListOptions {
+  std::size_t limit = 100;
+};
+
+ExitCode list_sessions(const ListOptions& options, const Settings& settings, Console& console);
+ExitCode show_session(const std::string& id, const Settings& settings, Console& console);
+ExitCode end_session(const std::string& id, const Settings& settings, Console& console);
+ExitCode keep_session_alive(const std::string& id, const Settings& settings, Console& console);
+
+ExitCode list_apps(const Settings& settings, Console& console);
+
+struct VerifyOptions {
+  std::string session;  // "" for all
+};
+
+// Verifies journals in the data folder, beside a running server or without one. Returns failed unless all hold.
+ExitCode verify_journals(const VerifyOptions& options, const Settings& settings, Console& console);
+
+ExitCode show_settings(const Settings& settings, Console& console);
+
+struct NewKeyOptions {
+  std::string name;
+  std::vector<std::string> scopes;
+  std::string file;  // "" for the setting `keys`
+};
+
+// Prints a new key, once, and stores its hash.
+ExitCode create_key(const NewKeyOptions& options, const Settings& settings, Console& console);
+
+// The small process that all workers descend from; the server starts it.
+int supervise();
+
+}  // namespace sojourn::cli

@@ -1,0 +1,110 @@
+#include <fmt/format.h>
+
+#include <ostream>
+
+#include "sojourn/base/error.hpp"
+#include "sojourn/cli/commands.hpp"
+#include "sojourn/cli/remote.hpp"
+
+namespace sojourn::cli {
+
+namespace {
+
+std::string path_of(const std::string& id) {
+  if (id.empty()) throw Error(ErrorCode::config_invalid, "the session's id is empty");
+  return "/sessions/" + path_segment(id);
+}
+
+// "2026-11-21T09:30:00.123456Z" without its fraction.
+std::string seconds_of(std::string time) {
+  const auto dot = time.find('.');
+  if (dot != std::string::npos && time.ends_with('Z')) time.replace(dot, std::string::npos, "Z");
+  return time;
+}
+
+Cell status_cell(const Json& session) {
+  const std::string status = field(session, "status");
+  const Colour colour = status == "active"                         ? Colour::green
+                        : status == "failed"                       ? Colour::red
+                        : status == "ended" || status == "expired" ? Colour::yellow
+                                                                   : Colour::none;
+  return {status, colour};
+}
+
+void print_session(const Json& session, Console& console) {
+  if (console.json || !session.is_object()) {
+    print_json(console, session);
+    return;
+  }
+  Table table({"", ""});
+  for (const auto& [name, value] : session.get_object()) {
+    if (value.is_null()) continue;
+    const std::string shown(name);
+    table.add({{shown, Colour::bold}, name == "status" ? status_cell(session) : Cell{field(session, shown)}});
+  }
+  table.print(console);
+}
+
+}  // namespace
+
+ExitCode list_sessions(const ListOptions& options, const Settings& settings, Console& console) {
+  Remote remote(settings);
+  JsonArray sessions;
+  std::string target = "/sessions";
+  while (!target.empty() && sessions.size() < options.limit) {
+    Remote::Answer answer = remote.get(target);
+    if (!answer.body.is_array()) break;
+    for (Json& session : answer.body.get_array()) {
+      if (sessions.size() < options.limit) sessions.push_back(std::move(session));
+    }
+    target = answer.next;
+  }
+  if (console.json) {
+    print_json(console, sessions);
+    return ExitCode::ok;
+  }
+  if (sessions.empty()) {
+    console.err << "There are no sessions; sojourn run APP --session new starts one.\n";
+    return ExitCode::ok;
+  }
+  Table table({"SESSION", "APP", "STATUS", "CALLS", "CREATED", "LAST CALL"});
+  for (const Json& session : sessions) {
+    table.add({{field(session, "id")},
+               {field(session, "app_id")},
+               status_cell(session),
+               {field(session, "call_count")},
+               {seconds_of(field(session, "created_at"))},
+               {seconds_of(field(session, "last_call_at"))}});
+  }
+  table.print(console);
+  if (!target.empty()) console.err << fmt::format("There are more than {}; --limit shows more.\n", sessions.size());
+  return ExitCode::ok;
+}
+
+ExitCode show_session(const std::string& id, const Settings& settings, Console& console) {
+  print_session(Remote(settings).get(path_of(id)).body, console);
+  return ExitCode::ok;
+}
+
+ExitCode end_session(const std::string& id, const Settings& settings, Console& console) {
+  Remote(settings).del(path_of(id));
+  if (console.json) {
+    print_json(console, JsonObject{{"id", id}, {"status", "ended"}});
+  } else {
+    console.out << "ended " << printable(id) << '\n';
+  }
+  return ExitCode::ok;
+}
+
+ExitCode keep_session_alive(const std::string& id, const Settings& settings, Console& console) {
+  const Json session = Remote(settings).post(path_of(id) + "/keepalive").body;
+  if (console.json) {
+    print_session(session, console);
+    return ExitCode::ok;
+  }
+  const std::string expires = field(session, "expires_at");
+  console.out << "kept " << printable(id) << (expires.empty() ? "" : " until " + printable(expires)) << '\n';
+  return ExitCode::ok;
+}
+
+}  // namespace sojourn::cli
