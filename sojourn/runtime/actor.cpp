@@ -1,0 +1,468 @@
+#include "sojourn/runtime/actor.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cassert>
+#include <utility>
+
+#include "sojourn/base/limits.hpp"
+
+namespace sojourn::runtime {
+
+namespace {
+
+using store::SessionStatus;
+using store::TaskStatus;
+
+// A monotonic instant for a wall time that was stored, perhaps by a server before this one.
+Instant instant_of(Clock& clock, Time when) {
+  return clock.instant() + (when - clock.now());
+}
+
+std::string call_event(const store::TaskRecord& task, std::string_view rest) {
+  std::string data = fmt::format("{{\"task\":\"{}\",\"function\":", task.id);
+  append_json_string(data, task.function);
+  data.append(rest).append("}");
+  return data;
+}
+
+session::NewEvent failed_event(const store::TaskRecord& task, const Error& error) {
+  std::string rest = fmt::format(",\"code\":\"{}\",\"message\":", info(error.code()).wire);
+  append_json_string(rest, to_valid_utf8(error.message()));
+  return {.type = task.status == TaskStatus::cancelled ? "call.cancelled" : "call.failed",
+          .actor = "server",
+          .data = call_event(task, rest)};
+}
+
+}  // namespace
+
+Actor::Actor(const Surroundings& surroundings, std::unique_ptr<session::KeptSession> kept,
+             std::shared_ptr<session::App> app, bool restored)
+    : around_(surroundings),
+      kept_(std::move(kept)),
+      app_(std::move(app)),
+      serving_(around_.serving, *kept_, app_.get(), restored,
+               {.lost = [this] { lose_worker(); },
+                .resource_noted = [this] { around_.group.spawn(commit_resources(shared_from_this())); }}),
+      last_seq_(record().head.call_count),
+      last_active_(around_.serving.clock.instant()) {
+  const store::SessionRecord& session = record();
+  if (session.lifetime) lifetime_end_ = instant_of(around_.serving.clock, session.created_at + *session.lifetime);
+  // A session that comes back from the store keeps the time-out that it had there.
+  if (session.idle_timeout && session.head.expires_at) {
+    last_active_ =
+        std::min(last_active_, instant_of(around_.serving.clock, *session.head.expires_at) - *session.idle_timeout);
+  }
+}
+
+Actor::~Actor() {
+  assert(!running_);
+}
+
+void Actor::start() {
+  arm();
+}
+
+Error Actor::over_error(const std::string& id, SessionStatus status, std::string_view reason) {
+  const JsonObject details{{"session_id", id}, {"status", store::to_string(status)}};
+  switch (status) {
+    case SessionStatus::expired:
+      // Callers look for "session not found", the words of seed 004's recovery recipe.
+      return Error(ErrorCode::session_expired, fmt::format("session expired: {} (session not found)", id), details);
+    case SessionStatus::failed:
+      return Error(ErrorCode::worker_lost, fmt::format("session failed: {}: {}", id, reason), details);
+    default:
+      return Error(ErrorCode::session_ended, fmt::format("session ended: {}", id), details);
+  }
+}
+
+void Actor::check_open() const {
+  const store::SessionHead& head = record().head;
+  if (head.status != SessionStatus::active) throw over_error(record().id, head.status, head.end_reason);
+  if (ending_ && ending_->status != SessionStatus::active) {
+    throw over_error(record().id, ending_->status, ending_->reason);
+  }
+  if (over_ || ending_)
+    throw Error(ErrorCode::unavailable, fmt::format("session {} is just leaving memory", record().id));
+}
+
+Async<void> Actor::submit(std::shared_ptr<LiveCall> call, bool durable) {
+  check_open();
+  const std::size_t limit = app_ ? app_->info().queue_limit : limits::default_queue;
+  if (queue_.size() >= limit) {
+    throw Error(ErrorCode::queue_full,
+                fmt::format("session {} has {} calls waiting, the most allowed", record().id, limit),
+                {{"queue_limit", limit}});
+  }
+  if (!call->task.idempotency_key.empty()) keyed_.emplace(call->task.idempotency_key, call);
+  call->task.seq = ++last_seq_;
+  call->set_status(TaskStatus::queued, around_.serving.clock.now());
+  if (!durable) call->accepted.set(true);
+  push({call, {}});
+  if (!durable) co_return;
+
+  std::exception_ptr failure;
+  try {
+    session::Step step{.tasks = {call->task}};
+    step.tasks.front().status = TaskStatus::received;
+    step.events.push_back(
+        {.type = "call.accepted",
+         .actor = call->actor,
+         .data = call_event(call->task, fmt::format(",\"input\":\"{}\"", to_hex(sha256(call->task.input))))});
+    co_await kept_->commit(std::move(step));
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  call->accepted.set(!failure);
+  if (failure) std::rethrow_exception(failure);
+}
+
+std::shared_ptr<LiveCall> Actor::call_with_key(const std::string& key) const {
+  const auto found = keyed_.find(key);
+  return found == keyed_.end() ? nullptr : found->second;
+}
+
+void Actor::cancel(const std::shared_ptr<LiveCall>& call, Error why) {
+  if (call == current_) {
+    serving_.stop_call(std::move(why));
+  } else {
+    call->request_cancel();
+  }
+}
+
+Async<void> Actor::keepalive(std::string actor) {
+  check_open();
+  touch();
+  session::Step step;
+  step.events.push_back({.type = "session.keepalive", .actor = std::move(actor)});
+  step.change = [self = shared_from_this()](store::SessionHead& head) { head.expires_at = self->expires_at(); };
+  co_await kept_->commit(std::move(step));
+}
+
+Async<void> Actor::change_state(std::vector<std::pair<std::string, std::optional<Json>>> changes, std::string actor) {
+  check_open();
+  const auto done = std::make_shared<Completion<bool>>();  // owned by this and by the item
+  push({nullptr, [this, done, changes = std::move(changes), actor = std::move(actor)] {
+          return take_turn_to_write(changes, actor, done);
+        }});
+  co_await done->wait();
+}
+
+Async<void> Actor::end(std::string actor) {
+  check_open();
+  const auto self = shared_from_this();
+  ending_ = Ending{.reason = "ended by request", .actor = std::move(actor)};
+  if (current_) serving_.stop_call(Error(ErrorCode::cancelled, fmt::format("session ended: {}", record().id)));
+  push({});
+  co_await left_.wait();
+}
+
+Async<void> Actor::leave(Error why) {
+  const auto self = shared_from_this();
+  if (!ending_ || ending_->status == SessionStatus::active) {
+    ending_ = Ending{.status = outlives_worker() ? SessionStatus::active : SessionStatus::failed,
+                     .reason = why.message(),
+                     .error = Error(ErrorCode::worker_lost, why.message()),
+                     .close_reason = session::CloseReason::server_stopping};
+    if (current_) serving_.stop_call(std::move(why));
+    push({});
+  }
+  co_await left_.wait();
+}
+
+void Actor::push(Item item) {
+  queue_.push_back(std::move(item));
+  if (running_) return;
+  running_ = true;
+  around_.group.spawn(run(shared_from_this()));
+}
+
+// Serves what waits until nothing does. `self` keeps the actor alive meanwhile.
+Async<void> Actor::run(std::shared_ptr<Actor> self) {
+  while (!over_ && (ending_ || !queue_.empty())) {
+    if (ending_) {
+      co_await finish();
+      continue;
+    }
+    const Item item = std::move(queue_.front());
+    queue_.pop_front();
+    if (item.call) {
+      co_await serve(item.call);
+    } else if (item.action) {
+      co_await item.action();
+    }
+  }
+  running_ = false;
+  touch();
+  arm();
+}
+
+Async<void> Actor::serve(std::shared_ptr<LiveCall> call) {
+  if (!co_await call->accepted.wait()) {
+    keyed_.erase(call->task.idempotency_key);
+    around_.on_final(*call);
+    co_return;
+  }
+  if (call->cancel_requested()) {
+    co_await drop(call, Error(ErrorCode::cancelled, "the call was cancelled while it waited"));
+    co_return;
+  }
+  current_ = call;
+  call->task.started_at = around_.serving.clock.now();
+  Outcome outcome = co_await serving_.call(call);
+  current_.reset();
+  co_await conclude(std::move(call), std::move(outcome));
+}
+
+// Makes durable how a call ended, all in one commit, and only then tells anyone.
+Async<void> Actor::conclude(std::shared_ptr<LiveCall> call, Outcome outcome) {
+  const Time now = around_.serving.clock.now();
+  store::TaskRecord task = call->task;
+  task.ended_at = now;
+  task.updated_at = now;
+  session::Step step;
+  if (outcome.output) {
+    task.status = TaskStatus::completed;
+    task.output = std::move(*outcome.output);
+    step.state = kept_->session().state().changes();
+    step.events = std::move(outcome.events);
+    step.events.push_back(
+        {.type = "call.completed",
+         .actor = call->actor,
+         .data = call_event(task, fmt::format(",\"input\":\"{}\",\"output\":\"{}\",\"state\":{},\"us\":{}",
+                                              to_hex(sha256(task.input)), to_hex(sha256(task.output)),
+                                              session::state_hashes(step.state), outcome.took.count()))});
+  } else {
+    kept_->session().state().discard();
+    task.status = outcome.cancelled ? TaskStatus::cancelled : TaskStatus::failed;
+    task.error = to_text(outcome.error->to_json());
+    step.events.push_back(failed_event(task, *outcome.error));
+  }
+  step.tasks.push_back(task);
+  serving_.resources().move_into(step);
+  step.change = [this, now](store::SessionHead& head) {
+    ++head.call_count;
+    head.last_call_at = now;
+    last_active_ = around_.serving.clock.instant();
+    head.expires_at = expires_at();
+  };
+  if (outcome.ends_session || call->ends_session) {
+    ending_ = Ending{.reason = outcome.ends_session ? "the app ended it" : "it had one call", .actor = "app"};
+  }
+
+  std::optional<Error> failure;
+  try {
+    co_await kept_->commit(std::move(step));
+  } catch (...) {
+    failure = to_error(std::current_exception());
+  }
+  keyed_.erase(task.idempotency_key);
+  if (failure) {
+    // The worker is ahead of the store now, so it cannot go on with this session.
+    kept_->session().state().discard();
+    around_.log.error("a call could not be made durable", {{"task", task.id}, {"error", failure->message()}});
+    task.status = TaskStatus::failed;
+    task.output = "null";
+    task.error = to_text(failure->to_json());
+    serving_.abandon(*failure);
+  }
+  around_.on_final(*call);
+  call->finish(std::move(task));
+  if (serving_.lost_cause()) lose_worker();
+}
+
+// Ends a call that was accepted but never ran.
+Async<void> Actor::drop(std::shared_ptr<LiveCall> call, Error why) {
+  store::TaskRecord task = call->task;
+  task.status = why.code() == ErrorCode::cancelled ? TaskStatus::cancelled : TaskStatus::failed;
+  task.ended_at = task.updated_at = around_.serving.clock.now();
+  task.error = to_text(why.to_json());
+  session::Step step{.events = {failed_event(task, why)}, .tasks = {task}};
+  step.change = [](store::SessionHead& head) { ++head.call_count; };
+  co_await commit_or_log(std::move(step), "a cancelled call could not be made durable");
+  keyed_.erase(task.idempotency_key);
+  around_.on_final(*call);
+  call->finish(std::move(task));
+}
+
+// The worker is gone: a session that can go on without it does, any other has failed.
+void Actor::lose_worker() {
+  if (over_ || ending_) return;
+  const Error cause = *serving_.lost_cause();
+  const bool goes_on = app_->info().recover;
+  ending_ = Ending{.status = goes_on ? SessionStatus::active : SessionStatus::failed,
+                   .reason = cause.message(),
+                   .error = Error(ErrorCode::worker_lost, cause.message(), cause.details()),
+                   .close_reason = session::CloseReason::lost,
+                   .leaves_memory = !goes_on};
+  push({});
+}
+
+// Does what `ending_` says.
+Async<void> Actor::finish() {
+  const Ending ending = *ending_;
+  const bool pause = !ending.leaves_memory;
+  if (pause) {
+    ending_.reset();  // from here on it may be asked to end for good
+  } else if (ending.close_reason == session::CloseReason::server_stopping) {
+    co_await empty_queue(*ending.error);
+  } else {
+    co_await empty_queue(Error(ErrorCode::cancelled, fmt::format("session {}: {}", record().id, ending.reason)));
+  }
+  co_await serving_.close(ending.close_reason, around_.serving.clock.instant() + around_.close_grace);
+  if (!pause) co_await end_durably(ending);
+}
+
+Async<void> Actor::end_durably(const Ending& ending) {
+  session::Step step;
+  serving_.resources().move_into(step);
+  if (ending.status != SessionStatus::active) {
+    JsonObject data{{"reason", to_valid_utf8(ending.reason)}};
+    if (ending.error) data["error"] = ending.error->to_json();
+    step.events.push_back({.type = fmt::format("session.{}", store::to_string(ending.status)),
+                           .actor = ending.actor,
+                           .data = to_text(data)});
+    step.change = [&ending, now = around_.serving.clock.now()](store::SessionHead& head) {
+      head.status = ending.status;
+      head.ended_at = now;
+      head.end_reason = to_valid_utf8(ending.reason);
+      head.expires_at.reset();
+      if (ending.error) head.error = to_text(ending.error->to_json());
+    };
+  }
+  const bool nothing = step.events.empty() && kept_->journal().waiting() == 0;
+  const bool durable =
+      nothing || co_await commit_or_log(std::move(step), "the end of a session could not be made durable");
+  over_ = true;
+  around_.on_leave(record().id);
+  if (durable) {
+    left_.set(true);
+  } else {
+    left_.fail(std::make_exception_ptr(
+        Error(ErrorCode::io_error,
+              fmt::format("the end of session {} could not be made durable; its worker is closed", record().id))));
+  }
+}
+
+Async<void> Actor::empty_queue(Error why) {
+  while (!queue_.empty()) {
+    const Item item = std::move(queue_.front());
+    queue_.pop_front();
+    if (item.action) co_await item.action();
+    if (item.call && co_await item.call->accepted.wait()) co_await drop(item.call, why);
+  }
+}
+
+Async<void> Actor::take_turn_to_write(std::vector<std::pair<std::string, std::optional<Json>>> changes,
+                                      std::string actor, std::shared_ptr<Completion<bool>> done) {
+  try {
+    co_await write_state(std::move(changes), std::move(actor));
+    done->set(true);
+  } catch (...) {
+    done->fail(std::current_exception());
+  }
+}
+
+Async<void> Actor::write_state(std::vector<std::pair<std::string, std::optional<Json>>> changes, std::string actor) {
+  session::State& state = kept_->session().state();
+  std::exception_ptr failure;
+  std::vector<store::StateChange> written;
+  try {
+    for (const auto& [key, value] : changes) {
+      if (value) {
+        state.set(key, *value);
+      } else {
+        state.remove(key);
+      }
+    }
+    written = state.changes();
+    session::Step step{.state = written};
+    step.events.push_back({.type = "state.changed",
+                           .actor = std::move(actor),
+                           .data = fmt::format("{{\"state\":{}}}", session::state_hashes(written))});
+    if (!written.empty()) co_await kept_->commit(std::move(step));
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  if (failure) {
+    state.discard();
+    std::rethrow_exception(failure);
+  }
+  state.accept();
+  serving_.note_outside_changes(written);
+}
+
+// At once, also while a call runs: after a crash only what is in the store can be cleaned up.
+Async<void> Actor::commit_resources(std::shared_ptr<Actor> self) {
+  session::Step step;
+  serving_.resources().move_into(step);
+  if (!step.resources_added.empty()) co_await commit_or_log(std::move(step), "a resource could not be written down");
+}
+
+Async<bool> Actor::commit_or_log(session::Step step, std::string_view what) {
+  try {
+    co_await kept_->commit(std::move(step));
+    co_return true;
+  } catch (const Error& error) {
+    around_.log.error(what, {{"session", record().id}, {"error", error.message()}});
+  }
+  co_return false;
+}
+
+void Actor::touch() {
+  last_active_ = around_.serving.clock.instant();
+}
+
+Instant Actor::idle_deadline() const {
+  return last_active_ + (record().idle_timeout ? Milliseconds(*record().idle_timeout) : around_.rest_after);
+}
+
+std::optional<Instant> Actor::next_deadline() const {
+  std::optional<Instant> next = lifetime_end_;
+  // A session without a time-out of its own stays while it has a worker, and leaves memory a while after.
+  const bool may_rest = !running_ && (record().idle_timeout || !serving_.has_worker());
+  if (may_rest) next = next ? std::min(*next, idle_deadline()) : idle_deadline();
+  return next;
+}
+
+std::optional<Time> Actor::expires_at() const {
+  Clock& clock = around_.serving.clock;
+  std::optional<Instant> end = lifetime_end_;
+  if (record().idle_timeout) {
+    const Instant idle = last_active_ + *record().idle_timeout;
+    end = end ? std::min(*end, idle) : idle;
+  }
+  if (!end) return std::nullopt;
+  return clock.now() + std::chrono::floor<Microseconds>(*end - clock.instant());
+}
+
+// A call that moves the deadline back leaves the alarm alone: when it rings too early it is set anew.
+void Actor::arm() {
+  if (over_) return;
+  const std::optional<Instant> next = next_deadline();
+  if (!next || (alarm_ && alarm_at_ <= *next)) return;
+  alarm_at_ = *next;
+  alarm_ = around_.serving.clock.set_alarm(*next, around_.serving.executor, [this] { on_alarm(); });
+}
+
+void Actor::on_alarm() {
+  alarm_.reset();
+  if (over_ || ending_) return;
+  const Instant now = around_.serving.clock.instant();
+  const bool lifetime_over = lifetime_end_ && *lifetime_end_ <= now;
+  const bool idle = !running_ && idle_deadline() <= now;
+  if (lifetime_over || (idle && record().idle_timeout)) {
+    ending_ = Ending{.status = SessionStatus::expired,
+                     .reason = lifetime_over ? "its lifetime is over" : "idle for longer than its time-out",
+                     .close_reason = session::CloseReason::expired};
+    push({});
+  } else if (idle && !serving_.has_worker()) {
+    over_ = true;
+    around_.on_leave(record().id);  // may destroy this
+  } else {
+    arm();
+  }
+}
+
+}  // namespace sojourn::runtime

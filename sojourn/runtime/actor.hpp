@@ -1,0 +1,133 @@
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "sojourn/base/task_group.hpp"
+#include "sojourn/runtime/serving.hpp"
+
+// One live session: its queue of calls, served strictly in order, and its time-outs.
+//
+// An actor at rest is a few hundred bytes: it has no coroutine until something arrives, and then one that runs until
+// the queue is empty.
+namespace sojourn::runtime {
+
+// How a session comes to its end, or to a pause.
+struct Ending {
+  store::SessionStatus status = store::SessionStatus::ended;  // active: only its worker goes
+  std::string reason;
+  std::string actor = "server";
+  std::optional<Error> error;  // of a failed session
+  session::CloseReason close_reason = session::CloseReason::ended;
+  bool leaves_memory = true;
+};
+
+// Threads: one executor.
+class Actor : public std::enable_shared_from_this<Actor> {
+ public:
+  struct Surroundings {
+    runtime::Surroundings serving;
+    TaskGroup& group;
+    const Log& log;
+    Milliseconds close_grace;
+    Milliseconds rest_after;
+    std::function<void(const LiveCall&)> on_final;     // a call is final and durable, or dropped
+    std::function<void(const std::string&)> on_leave;  // the session left memory
+  };
+
+  // `app` is null for a session without one. `restored`: another worker served it before.
+  Actor(const Surroundings& surroundings, std::unique_ptr<session::KeptSession> kept,
+        std::shared_ptr<session::App> app, bool restored);
+  ~Actor();
+
+  // Starts the time-outs; once, when the actor is owned.
+  void start();
+
+  const store::SessionRecord& record() const { return kept_->record(); }
+  const session::App* app() const { return app_.get(); }
+  bool is_busy() const { return running_; }
+  std::size_t queued() const { return queue_.size(); }
+  JsonObject describe_worker() const { return serving_.describe(); }
+  bool has_worker() const { return serving_.has_worker(); }
+
+  // Why nothing more can be asked of a session that is over.
+  static Error over_error(const std::string& id, store::SessionStatus status, std::string_view reason);
+
+  // Queues `call` and gives it its number. If `durable`, returns once its acceptance is; its place in the queue is
+  // the one it came in with. Errors: session_ended and its kin, queue_full; those of the store, and then the call is
+  // dropped.
+  Async<void> submit(std::shared_ptr<LiveCall> call, bool durable);
+
+  // The call that runs or waits under this key, or null.
+  std::shared_ptr<LiveCall> call_with_key(const std::string& key) const;
+
+  // A call that waits is cancelled in its place; one that runs is asked to stop, then stopped.
+  void cancel(const std::shared_ptr<LiveCall>& call, Error why);
+
+  Async<void> keepalive(std::string actor);
+  Async<void> change_state(std::vector<std::pair<std::string, std::optional<Json>>> changes, std::string actor);
+
+  // Ends the session and returns when that is durable. Errors: those of over_error; those of the store.
+  Async<void> end(std::string actor);
+
+  // The server stops: the calls that run or wait fail with `why`, the worker is closed, and the session leaves
+  // memory. It goes on under the next server if it can do without its worker, and has failed otherwise.
+  Async<void> leave(Error why);
+
+  // Whether the session can go on when its worker is gone.
+  bool outlives_worker() const { return app_ == nullptr || app_->info().recover || !serving_.has_worker(); }
+
+ private:
+  // What waits for its turn.
+  struct Item {
+    std::shared_ptr<LiveCall> call;       // or
+    std::function<Async<void>()> action;  // which does not throw
+  };
+
+  void push(Item item);
+  Async<void> run(std::shared_ptr<Actor> self);
+  Async<void> serve(std::shared_ptr<LiveCall> call);
+  Async<void> conclude(std::shared_ptr<LiveCall> call, Outcome outcome);
+  Async<void> drop(std::shared_ptr<LiveCall> call, Error why);
+  Async<void> finish();
+  Async<void> end_durably(const Ending& ending);
+  Async<void> empty_queue(Error why);
+  Async<void> take_turn_to_write(std::vector<std::pair<std::string, std::optional<Json>>> changes, std::string actor,
+                                 std::shared_ptr<Completion<bool>> done);
+  Async<void> write_state(std::vector<std::pair<std::string, std::optional<Json>>> changes, std::string actor);
+  Async<void> commit_resources(std::shared_ptr<Actor> self);
+  Async<bool> commit_or_log(session::Step step, std::string_view what);
+  void check_open() const;
+  void lose_worker();
+
+  Instant idle_deadline() const;
+  std::optional<Instant> next_deadline() const;
+  void touch();
+  void arm();
+  void on_alarm();
+  std::optional<Time> expires_at() const;
+
+  const Surroundings& around_;
+  std::unique_ptr<session::KeptSession> kept_;
+  std::shared_ptr<session::App> app_;  // shared with the runtime
+  Serving serving_;
+  std::deque<Item> queue_;
+  std::map<std::string, std::shared_ptr<LiveCall>, std::less<>> keyed_;
+  std::shared_ptr<LiveCall> current_;
+  bool running_ = false;
+  bool over_ = false;
+  std::optional<Ending> ending_;
+  Completion<bool> left_;  // the ending is durable and the session out of memory
+  std::uint64_t last_seq_;
+  Instant last_active_;
+  std::optional<Instant> lifetime_end_;
+  std::unique_ptr<Alarm> alarm_;
+  Instant alarm_at_;
+};
+
+}  // namespace sojourn::runtime

@@ -1,0 +1,75 @@
+#pragma once
+
+#include <chrono>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "sojourn/base/event.hpp"
+#include "sojourn/base/json.hpp"
+#include "sojourn/store/record.hpp"
+
+// A call between its arrival and its end, with what its followers may see of it.
+namespace sojourn::runtime {
+
+// One thing that a follower is told. Partial outputs and deltas are provisional: only the final task is durable.
+struct Update {
+  enum class Kind { status, partial, delta };
+  Kind kind = Kind::status;
+  std::uint64_t seq = 0;  // from 1 within the call
+  store::JsonText text;   // of the partial output or the delta
+};
+
+// Threads: the runtime's executor.
+class LiveCall {
+ public:
+  LiveCall(store::TaskRecord task_record, std::string app_name, Json call_input, std::string caller,
+           std::chrono::milliseconds call_timeout)
+      : task(std::move(task_record)),
+        app(std::move(app_name)),
+        input(std::move(call_input)),
+        actor(std::move(caller)),
+        timeout(call_timeout) {}
+
+  store::TaskRecord task;  // as it stands now; what is final has been committed
+  std::string app;
+  Json input;
+  std::string actor;
+  std::chrono::milliseconds timeout;
+  bool ends_session = false;  // a call without a session has one of its own, which ends with it
+
+  Completion<bool> accepted;  // whether the call may run: its acceptance is durable, or nobody relies on it
+  bool is_final() const { return store::is_final(task.status); }
+
+  // Followers and whoever waits for the answer are woken by each of these.
+  void set_status(store::TaskStatus status, Time now);
+  void publish(Update::Kind kind, store::JsonText text);
+  void finish(store::TaskRecord final_task);  // after its commit
+
+  // Asks the call to stop. Whether this was the first time.
+  bool request_cancel();
+  bool cancel_requested() const { return cancel_requested_; }
+  Event& cancel_event() { return cancel_event_; }
+
+  // Returns when the call is final. Lifetime: holds `call` while it waits.
+  static Async<void> wait_final(std::shared_ptr<LiveCall> call);
+
+  // What follows `seen`. Where a slow follower missed some, it gets the newest, and partial outputs stand for the
+  // ones before them; missed deltas are gone.
+  std::deque<Update> updates_after(std::uint64_t seen) const;
+  std::uint64_t last_update() const { return next_seq_ - 1; }
+
+  // Returns at the next update, or at `deadline`.
+  static Async<void> wait_update(std::shared_ptr<LiveCall> call, std::uint64_t seen, Clock& clock, Instant deadline);
+
+ private:
+  std::deque<Update> updates_;  // the newest, bounded in number and size
+  std::size_t update_bytes_ = 0;
+  std::uint64_t next_seq_ = 1;
+  bool cancel_requested_ = false;
+  Event cancel_event_;
+  Event changed_;
+};
+
+}  // namespace sojourn::runtime

@@ -1,0 +1,107 @@
+#include "sojourn/runtime/recovery.hpp"
+
+#include <fmt/format.h>
+
+#include <set>
+#include <utility>
+
+#include "sojourn/base/error.hpp"
+#include "sojourn/session/kept_session.hpp"
+
+namespace sojourn::runtime {
+
+namespace {
+
+using store::SessionStatus;
+
+Error stopped() {
+  return Error(ErrorCode::worker_lost, "the server stopped without closing this session");
+}
+
+session::NewEvent event(std::string type, const JsonObject& data) {
+  return {.type = std::move(type), .actor = "server", .data = to_text(data)};
+}
+
+// What becomes of a session that was left active.
+SessionStatus next_status(const RecoverySurroundings& around, const store::SessionRecord& session,
+                          bool has_open_tasks) {
+  const bool was_served = session.head.call_count > 0 || has_open_tasks;
+  if (!session.app.empty() && was_served && !around.outlives_worker(session.app)) return SessionStatus::failed;
+  if (session.head.expires_at && *session.head.expires_at <= around.clock.now()) return SessionStatus::expired;
+  return SessionStatus::active;
+}
+
+void fail_open_calls(std::vector<store::TaskRecord> open, Time now, session::Step& step) {
+  for (store::TaskRecord& task : open) {
+    task.status = store::TaskStatus::failed;
+    task.ended_at = task.updated_at = now;
+    task.error = to_text(stopped().to_json());
+    step.events.push_back(event("call.failed", {{"task", task.id},
+                                                {"function", task.function},
+                                                {"code", info(stopped().code()).wire},
+                                                {"message", stopped().message()}}));
+    step.tasks.push_back(std::move(task));
+  }
+}
+
+Async<void> settle(const RecoverySurroundings& around, std::string session_id) {
+  store::Snapshot snapshot = co_await around.store.adopt(std::move(session_id), around.owner);
+  const Time now = around.clock.now();
+  const SessionStatus status = next_status(around, snapshot.record, !snapshot.open_tasks.empty());
+  session::Step step;
+  const std::size_t calls = snapshot.open_tasks.size();
+  fail_open_calls(std::move(snapshot.open_tasks), now, step);
+  const std::vector<store::ResourceRecord> resources = std::exchange(snapshot.resources, {});
+  const std::string folder = resources.empty() ? "" : co_await around.make_folder(snapshot.record);
+  for (auto resource = resources.rbegin(); resource != resources.rend(); ++resource) {
+    JsonObject data{{"id", resource->id}, {"kind", resource->kind}};
+    const std::optional<std::string> failure = co_await around.clean_up(*resource, folder);
+    if (failure) data["reason"] = to_valid_utf8(*failure);
+    step.events.push_back(event(failure ? "resource.leaked" : "resource.released", data));
+    step.resources_released.push_back(resource->id);
+  }
+  if (status == SessionStatus::failed) {
+    step.events.push_back(event("session.failed", {{"reason", stopped().message()}, {"error", stopped().to_json()}}));
+  } else if (status == SessionStatus::expired) {
+    step.events.push_back(event("session.expired", {{"reason", "its time-out passed while no server ran"}}));
+  }
+  if (step.events.empty()) co_return;
+
+  step.change = [status, now, calls](store::SessionHead& head) {
+    head.call_count += calls;
+    head.status = status;
+    if (status == SessionStatus::active) return;
+    head.ended_at = now;
+    head.expires_at.reset();
+    head.end_reason =
+        status == SessionStatus::failed ? stopped().message() : "its time-out passed while no server ran";
+    if (status == SessionStatus::failed) head.error = to_text(stopped().to_json());
+  };
+  session::KeptSession kept(around.store, around.clock, std::move(snapshot));
+  co_await kept.commit(std::move(step));
+}
+
+}  // namespace
+
+Async<std::vector<std::string>> settle_leftovers(RecoverySurroundings surroundings) {
+  const store::Leftovers left = co_await surroundings.store.leftovers();
+  std::set<std::string> unsettled;
+  for (const store::TaskRecord& task : left.open_tasks) unsettled.insert(task.session_id);
+  for (const store::ResourceRecord& resource : left.resources) unsettled.insert(resource.session_id);
+  std::vector<std::string> going_on;
+  for (const store::SessionRecord& session : left.active_sessions) {
+    if (next_status(surroundings, session, unsettled.contains(session.id)) != SessionStatus::active) {
+      unsettled.insert(session.id);
+    } else if (session.head.expires_at) {
+      going_on.push_back(session.id);
+    }
+  }
+  for (const std::string& id : unsettled) co_await settle(surroundings, id);
+  if (!unsettled.empty()) {
+    surroundings.log.info("settled what the last server left open",
+                          {{"sessions", unsettled.size()}, {"calls", left.open_tasks.size()}});
+  }
+  co_return going_on;
+}
+
+}  // namespace sojourn::runtime

@@ -1,0 +1,462 @@
+#include "sojourn/runtime/runtime.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cassert>
+#include <utility>
+
+#include "sojourn/base/ids.hpp"
+#include "sojourn/base/limits.hpp"
+#include "sojourn/base/loop.hpp"
+#include "sojourn/runtime/actor.hpp"
+#include "sojourn/runtime/leftover_resource.hpp"
+#include "sojourn/runtime/recovery.hpp"
+
+namespace sojourn::runtime {
+
+namespace {
+
+constexpr unsigned blocking_threads = 2;
+
+Error no_session(std::string_view id) {
+  return Error(ErrorCode::session_not_found, fmt::format("session not found: {}", to_valid_utf8(id.substr(0, 64))));
+}
+
+// The same function with the same input. Source: what an Idempotency-Key stands for.
+Hash request_hash(std::string_view function, std::string_view input) {
+  std::string text(function);
+  text.append("\n").append(input);
+  return sha256(text);
+}
+
+void check_timeout(std::string_view name, std::optional<Seconds> timeout) {
+  if (timeout && (*timeout < limits::min_session_timeout || *timeout > limits::max_session_timeout)) {
+    throw Error(ErrorCode::invalid_request,
+                fmt::format("{} is {} s to {} s, not {}", name, limits::min_session_timeout.count(),
+                            limits::max_session_timeout.count(), timeout->count()),
+                {{"field", name}});
+  }
+}
+
+void check_labels(const JsonObject& labels) {
+  for (const auto& [key, value] : labels) {
+    if (!value.is_string()) {
+      throw Error(ErrorCode::invalid_request, fmt::format("label '{}' is no string", to_valid_utf8(key)),
+                  {{"field", "labels"}});
+    }
+  }
+}
+
+// What could not be made durable has been logged, and the next start settles it.
+Async<void> leave(std::shared_ptr<Actor> actor, Error why) {
+  try {
+    co_await actor->leave(std::move(why));
+  } catch (const Error&) {
+    co_return;
+  }
+}
+
+}  // namespace
+
+struct Runtime::Parts {
+  Parts(Executor the_executor, store::Store& the_store, Clock& the_clock, Random& the_random, const Log& the_log,
+        Options the_options)
+      : executor(std::move(the_executor)),
+        store(the_store),
+        clock(the_clock),
+        random(the_random),
+        log(the_log),
+        options(std::move(the_options)),
+        blocking(blocking_threads),
+        group(executor) {}
+
+  Executor executor;
+  store::Store& store;
+  Clock& clock;
+  Random& random;
+  const Log& log;
+  Options options;
+  BlockingPool blocking;
+  TaskGroup group;
+  std::unique_ptr<Actor::Surroundings> around;
+  std::map<std::string, std::shared_ptr<session::App>, std::less<>> apps;
+  std::map<std::string, std::size_t> sessions_of_app;              // live ones, and those being created
+  std::unordered_map<std::string, std::shared_ptr<Actor>> actors;  // shared with what runs in them
+  std::unordered_map<std::string, std::shared_ptr<LiveCall>> calls;
+  AsyncMutex adopting;
+  bool draining = false;
+};
+
+Runtime::Runtime(Executor executor, store::Store& store, Clock& clock, Random& random, const Log& log,
+                 Options options)
+    : parts_(std::make_unique<Parts>(std::move(executor), store, clock, random, log, std::move(options))) {
+  Parts& parts = *parts_;
+  parts.around.reset(new Actor::Surroundings{
+      .serving = {.executor = parts.executor,
+                  .clock = parts.clock,
+                  .cancel_grace = parts.options.cancel_grace,
+                  .make_folder =
+                      [&parts](store::SessionRecord record) {
+                        return parts.blocking.run([&parts, record = std::move(record)] {
+                          return parts.options.make_folder ? parts.options.make_folder(record) : std::string();
+                        });
+                      },
+                  .clean_up =
+                      [&parts](store::ResourceRecord resource, std::string folder) {
+                        return parts.blocking.run([resource = std::move(resource), folder = std::move(folder)] {
+                          return clean_up_leftover(resource, folder);
+                        });
+                      },
+                  .call_app =
+                      [this](std::string app, std::string function, Json input, std::string actor) {
+                        return call_app(std::move(app), std::move(function), std::move(input), std::move(actor));
+                      }},
+      .group = parts.group,
+      .log = parts.log,
+      .close_grace = parts.options.close_grace,
+      .rest_after = parts.options.rest_after,
+      .on_final = [&parts](const LiveCall& call) { parts.calls.erase(call.task.id); },
+      .on_leave =
+          [&parts](const std::string& id) {
+            const auto found = parts.actors.find(id);
+            if (found == parts.actors.end()) return;
+            --parts.sessions_of_app[found->second->record().app];
+            parts.actors.erase(found);
+          }});
+}
+
+Runtime::~Runtime() {
+  assert(parts_->actors.empty());
+}
+
+void Runtime::add_app(std::shared_ptr<session::App> app) {
+  const std::string name = app->info().name;
+  if (!parts_->apps.emplace(name, std::move(app)).second) {
+    throw Error(ErrorCode::already_exists, fmt::format("there are two apps named '{}'", name));
+  }
+}
+
+std::vector<session::AppInfo> Runtime::apps() const {
+  std::vector<session::AppInfo> apps;
+  for (const auto& [name, app] : parts_->apps) apps.push_back(app->info());
+  return apps;
+}
+
+session::AppInfo Runtime::app(const std::string& name) const {
+  return find_app(name)->info();
+}
+
+std::shared_ptr<session::App> Runtime::find_app(std::string_view name) const {
+  const auto found = parts_->apps.find(name);
+  if (found == parts_->apps.end()) {
+    throw Error(ErrorCode::app_not_found, fmt::format("there is no app '{}'", to_valid_utf8(name.substr(0, 128))));
+  }
+  return found->second;
+}
+
+void Runtime::check_serving() const {
+  if (parts_->draining) throw Error(ErrorCode::unavailable, "the server is stopping");
+}
+
+Async<TaskView> Runtime::run(RunRequest request) {
+  check_serving();
+  const bool has_session = !request.session.empty() && request.session != "new";
+  std::shared_ptr<session::App> app;
+  if (!request.app.empty()) app = find_app(request.app);
+  if (!has_session && !app) throw Error(ErrorCode::invalid_request, "'app' is missing", {{"field", "app"}});
+
+  std::shared_ptr<Actor> actor;
+  if (has_session) {
+    actor = co_await find_session(request.session);
+    if (actor->app() == nullptr) {
+      throw Error(ErrorCode::app_mismatch, fmt::format("session {} has no app to call", request.session));
+    }
+    if (app && app.get() != actor->app()) {
+      throw Error(ErrorCode::app_mismatch, fmt::format("session {} belongs to app '{}', not '{}'", request.session,
+                                                       actor->record().app, request.app));
+    }
+  }
+
+  const session::AppInfo& info = actor ? actor->app()->info() : app->info();
+  if (request.function.empty()) request.function = info.default_function;
+  if (std::ranges::find(info.functions, request.function) == info.functions.end()) {
+    throw Error(ErrorCode::function_not_found,
+                fmt::format("app '{}' has no function '{}'; it has {}", info.name,
+                            to_valid_utf8(request.function.substr(0, limits::function_name_bytes)),
+                            fmt::join(info.functions, ", ")));
+  }
+  if (!actor) actor = co_await begin_session(request, app);
+
+  const bool wait = request.wait;
+  const std::shared_ptr<LiveCall> call = make_call(request, *actor);
+  if (!call->task.idempotency_key.empty()) {
+    if (auto known = co_await known_call(actor, call, wait)) co_return std::move(*known);
+  }
+  parts_->calls.emplace(call->task.id, call);
+  try {
+    co_await actor->submit(call, !wait || !call->task.idempotency_key.empty());
+  } catch (...) {
+    parts_->calls.erase(call->task.id);
+    throw;
+  }
+  co_return co_await answer(call, wait);
+}
+
+std::shared_ptr<LiveCall> Runtime::make_call(RunRequest& request, const Actor& actor) const {
+  store::TaskRecord task;
+  task.created_at = task.updated_at = parts_->clock.now();
+  task.id = new_task_id(task.created_at, parts_->random);
+  task.session_id = actor.record().id;
+  task.function = request.function;
+  task.idempotency_key = std::move(request.idempotency_key);
+  task.input = to_text(request.input, {.bytes = limits::json_bytes, .depth = limits::json_depth});
+  if (!task.idempotency_key.empty()) task.request_hash = request_hash(task.function, task.input);
+  auto call = std::make_shared<LiveCall>(std::move(task), actor.record().app, std::move(request.input), request.actor,
+                                         request.call_timeout.value_or(actor.app()->info().call_timeout));
+  call->ends_session = request.session.empty();
+  return call;
+}
+
+// The call that came under the same key before, here or before a restart.
+Async<std::optional<TaskView>> Runtime::known_call(std::shared_ptr<Actor> actor, std::shared_ptr<LiveCall> call,
+                                                   bool wait) {
+  const store::TaskRecord& task = call->task;
+  std::optional<store::TaskRecord> stored;
+  std::shared_ptr<LiveCall> live = actor->call_with_key(task.idempotency_key);
+  if (!live) {
+    stored = co_await parts_->store.task_by_key(task.session_id, task.idempotency_key);
+    live = actor->call_with_key(task.idempotency_key);  // it may have come while the store was asked
+  }
+  if (!live && !stored) co_return std::nullopt;
+  if ((live ? live->task.request_hash : stored->request_hash) != task.request_hash) {
+    throw Error(ErrorCode::idempotency_mismatch, "this Idempotency-Key was used for another request",
+                {{"task", live ? live->task.id : stored->id}});
+  }
+  if (live) co_return co_await answer(live, wait);
+  co_return TaskView{std::move(*stored), call->app};
+}
+
+Async<TaskView> Runtime::answer(std::shared_ptr<LiveCall> call, bool wait) const {
+  if (wait) {
+    co_await LiveCall::wait_final(call);
+  } else if (!co_await call->accepted.wait()) {
+    throw Error(ErrorCode::unavailable, "the first call with this key could not be accepted");
+  }
+  co_return TaskView{call->task, call->app};
+}
+
+Async<TaskView> Runtime::task(std::string task_id) {
+  if (const auto live = live_call(task_id)) co_return TaskView{live->task, live->app};
+  std::optional<store::TaskRecord> stored;
+  if (is_task_id(task_id)) stored = co_await parts_->store.task(task_id);
+  if (!stored) {
+    throw Error(ErrorCode::task_not_found, fmt::format("task not found: {}", to_valid_utf8(task_id.substr(0, 64))));
+  }
+  const SessionView of = co_await session(stored->session_id);
+  co_return TaskView{std::move(*stored), of.record.app};
+}
+
+std::shared_ptr<LiveCall> Runtime::live_call(const std::string& task_id) const {
+  const auto found = parts_->calls.find(task_id);
+  return found == parts_->calls.end() ? nullptr : found->second;
+}
+
+Async<TaskView> Runtime::cancel(std::string task_id) {
+  const auto live = live_call(task_id);
+  if (!live) co_return co_await task(std::move(task_id));
+  const auto actor = parts_->actors.find(live->task.session_id);
+  if (actor != parts_->actors.end()) {
+    actor->second->cancel(live, Error(ErrorCode::cancelled, "the call was cancelled by request"));
+  }
+  co_return TaskView{live->task, live->app};
+}
+
+Async<SessionView> Runtime::create_session(RunRequest request) {
+  check_serving();
+  const std::shared_ptr<session::App> app = request.app.empty() ? nullptr : find_app(request.app);
+  const std::shared_ptr<Actor> actor = co_await begin_session(request, app);
+  co_return SessionView{actor->record(), {}, 0, false};
+}
+
+Async<std::shared_ptr<Actor>> Runtime::begin_session(const RunRequest& request, std::shared_ptr<session::App> app) {
+  check_timeout("session_timeout", request.session_timeout);
+  check_labels(request.labels);
+  session::Beginning beginning;
+  store::SessionRecord& record = beginning.record;
+  record.context = to_text(request.context, {.bytes = limits::context_bytes, .depth = limits::json_depth});
+  record.labels = to_text(request.labels, {.bytes = limits::context_bytes, .depth = limits::json_depth});
+  record.metadata = to_text(request.metadata, {.bytes = limits::context_bytes, .depth = limits::json_depth});
+  record.setup = to_text(request.setup, {.bytes = limits::context_bytes, .depth = limits::json_depth});
+  record.user = request.user;
+  record.owner = parts_->options.owner;
+  record.lifetime = request.lifetime;
+  record.idle_timeout = request.session_timeout;
+  JsonObject data{{"user", record.user}, {"context", to_hex(sha256(record.context))}};
+  if (app) {
+    record.app = app->info().name;
+    record.app_version = app->info().version;
+    if (!record.idle_timeout) record.idle_timeout = app->info().session_timeout;
+    data["app"] = record.app;
+    data["version"] = record.app_version;
+  }
+  if (record.idle_timeout) {
+    data["timeout"] = record.idle_timeout->count();
+    record.head.expires_at = parts_->clock.now() + *record.idle_timeout;
+  }
+  beginning.created = {.type = "session.created", .actor = request.actor, .data = to_text(data)};
+
+  std::size_t& count = parts_->sessions_of_app[record.app];
+  const std::size_t limit = app ? app->info().max_sessions : SIZE_MAX;
+  if (count >= limit) {
+    throw Error(ErrorCode::too_many_sessions,
+                fmt::format("app '{}' has {} sessions, the most allowed", record.app, limit),
+                {{"max_sessions", limit}});
+  }
+  ++count;  // the place is taken before anything is awaited
+  const std::string app_name = record.app;
+  std::unique_ptr<session::KeptSession> kept;
+  try {
+    kept = co_await session::KeptSession::create(parts_->store, parts_->clock, parts_->random, std::move(beginning));
+  } catch (...) {
+    --parts_->sessions_of_app[app_name];
+    throw;
+  }
+  --parts_->sessions_of_app[app_name];
+  co_return keep(std::move(kept), std::move(app), false);
+}
+
+std::shared_ptr<Actor> Runtime::keep(std::unique_ptr<session::KeptSession> kept, std::shared_ptr<session::App> app,
+                                     bool restored) {
+  ++parts_->sessions_of_app[kept->record().app];
+  auto actor = std::make_shared<Actor>(*parts_->around, std::move(kept), std::move(app), restored);
+  parts_->actors.emplace(actor->record().id, actor);
+  actor->start();
+  return actor;
+}
+
+Async<std::shared_ptr<Actor>> Runtime::find_session(std::string session_id) {
+  if (!is_session_id(session_id)) throw no_session(session_id);
+  if (const auto found = parts_->actors.find(session_id); found != parts_->actors.end()) co_return found->second;
+  co_return co_await adopt_session(std::move(session_id));
+}
+
+// Goes on with a session that is only in the store.
+Async<std::shared_ptr<Actor>> Runtime::adopt_session(std::string session_id) {
+  const AsyncMutex::Turn turn = co_await parts_->adopting.take();
+  if (const auto found = parts_->actors.find(session_id); found != parts_->actors.end()) co_return found->second;
+  const std::optional<store::Snapshot> stored = co_await parts_->store.load(session_id);
+  if (!stored) throw no_session(session_id);
+  const store::SessionHead& head = stored->record.head;
+  if (head.status != store::SessionStatus::active) throw Actor::over_error(session_id, head.status, head.end_reason);
+
+  std::shared_ptr<session::App> app;
+  if (!stored->record.app.empty()) {
+    app = find_app(stored->record.app);
+    if (app->info().version != stored->record.app_version) {
+      throw Error(ErrorCode::version_mismatch,
+                  fmt::format("session {} was created with version '{}' of app '{}', which is '{}' now", session_id,
+                              stored->record.app_version, stored->record.app, app->info().version));
+    }
+  }
+  const bool restored = head.call_count > 0;
+  auto kept = std::make_unique<session::KeptSession>(parts_->store, parts_->clock,
+                                                     co_await parts_->store.adopt(session_id, parts_->options.owner));
+  co_return keep(std::move(kept), std::move(app), restored);
+}
+
+Async<SessionView> Runtime::session(std::string session_id) {
+  if (const auto found = parts_->actors.find(session_id); found != parts_->actors.end()) {
+    const Actor& actor = *found->second;
+    co_return SessionView{actor.record(), actor.describe_worker(), actor.queued(), actor.is_busy()};
+  }
+  std::optional<store::Snapshot> stored;
+  if (is_session_id(session_id)) stored = co_await parts_->store.load(session_id);
+  if (!stored) throw no_session(session_id);
+  co_return SessionView{std::move(stored->record), {}, 0, false};
+}
+
+Async<SessionView> Runtime::keepalive(std::string session_id, std::string actor_name) {
+  check_serving();
+  const std::shared_ptr<Actor> actor = co_await find_session(std::move(session_id));
+  co_await actor->keepalive(std::move(actor_name));
+  co_return SessionView{actor->record(), actor->describe_worker(), actor->queued(), actor->is_busy()};
+}
+
+Async<store::SessionPage> Runtime::sessions(store::SessionQuery query, std::string cursor, std::size_t limit) {
+  return parts_->store.list(std::move(query), std::move(cursor), limit);
+}
+
+Async<void> Runtime::end_session(std::string session_id, std::string actor_name) {
+  const std::shared_ptr<Actor> actor = co_await find_session(std::move(session_id));
+  co_await actor->end(std::move(actor_name));
+}
+
+Async<void> Runtime::change_state(std::string session_id,
+                                  std::vector<std::pair<std::string, std::optional<Json>>> changes,
+                                  std::string actor_name) {
+  check_serving();
+  const std::shared_ptr<Actor> actor = co_await find_session(std::move(session_id));
+  co_await actor->change_state(std::move(changes), std::move(actor_name));
+}
+
+Async<Json> Runtime::call_app(std::string app, std::string function, Json input, std::string actor) {
+  const TaskView view = co_await run(RunRequest{
+      .app = std::move(app), .function = std::move(function), .input = std::move(input), .actor = std::move(actor)});
+  if (view.task.status != store::TaskStatus::completed) {
+    throw Error(Error::from_json(parse_json_object(view.task.error)));
+  }
+  co_return parse_json(view.task.output);
+}
+
+Async<void> Runtime::recover() {
+  const std::vector<std::string> going_on =
+      co_await settle_leftovers({.store = parts_->store,
+                                 .clock = parts_->clock,
+                                 .log = parts_->log,
+                                 .owner = parts_->options.owner,
+                                 .make_folder = parts_->around->serving.make_folder,
+                                 .clean_up = parts_->around->serving.clean_up,
+                                 .outlives_worker = [this](const std::string& name) {
+                                   const auto found = parts_->apps.find(name);
+                                   return found == parts_->apps.end() || found->second->info().recover;
+                                 }});
+  for (const std::string& id : going_on) co_await watch(id);
+}
+
+// Takes a session into memory so that it expires in time. One that cannot be served now is left as it is.
+Async<void> Runtime::watch(std::string session_id) {
+  try {
+    co_await find_session(session_id);
+  } catch (const Error& error) {
+    parts_->log.warning("a stored session cannot go on", {{"session", session_id}, {"error", error.message()}});
+  }
+}
+
+Statistics Runtime::statistics() const {
+  const auto workers =
+      std::ranges::count_if(parts_->actors, [](const auto& entry) { return entry.second->has_worker(); });
+  return {parts_->actors.size(), static_cast<std::size_t>(workers), parts_->calls.size()};
+}
+
+bool Runtime::is_draining() const {
+  return parts_->draining;
+}
+
+Async<void> Runtime::close(Instant deadline) {
+  parts_->draining = true;
+  while (!parts_->calls.empty()) {
+    const std::shared_ptr<LiveCall> call = parts_->calls.begin()->second;
+    const std::uint64_t seen = call->last_update();
+    if (parts_->clock.instant() >= deadline) break;
+    co_await LiveCall::wait_update(call, seen, parts_->clock, deadline);
+  }
+  const Error why(ErrorCode::worker_lost, "the server stopped");
+  TaskGroup leaving(parts_->executor);
+  for (const auto& [id, actor] : parts_->actors) leaving.spawn(leave(actor, why));
+  co_await leaving.join();
+  co_await parts_->group.join();
+}
+
+}  // namespace sojourn::runtime

@@ -1,0 +1,149 @@
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "sojourn/base/log.hpp"
+#include "sojourn/base/random.hpp"
+#include "sojourn/runtime/live_call.hpp"
+#include "sojourn/session/app.hpp"
+#include "sojourn/session/kept_session.hpp"
+#include "sojourn/store/store.hpp"
+
+// Serves sessions: finds or creates the actor of each, hands it calls, and keeps what must be kept.
+//
+// Everything runs on one executor (a loop): no locks. The work itself runs elsewhere, in worker processes and in the
+// store's writer.
+namespace sojourn::runtime {
+
+class Actor;
+
+struct Options {
+  std::string owner = "server";
+  // Makes a session's folder and returns its absolute path; empty for none. May block: it runs on `blocking`.
+  std::function<std::string(const store::SessionRecord&)> make_folder;
+  Milliseconds cancel_grace{2'000};  // between asking a call to stop and ending its worker
+  Milliseconds close_grace{5'000};   // for a worker's clean-up at the end of a session
+  Milliseconds rest_after{30'000};   // when a session without a worker leaves memory
+};
+
+// A call as it comes in.
+struct RunRequest {
+  std::string app;       // "" with a session id: the session's
+  std::string function;  // "": the app's default
+  Json input;
+  std::string session;  // "new", an id, or "": a session of its own that ends with the call
+  std::string idempotency_key;
+  bool wait = true;  // else accepted durably and answered at once
+  std::string actor = "local";
+  std::optional<Seconds> call_timeout;
+
+  // For a new session only.
+  std::optional<Seconds> session_timeout;
+  std::optional<Seconds> lifetime;
+  Json setup;
+  JsonObject context;
+  JsonObject labels;
+  JsonObject metadata;
+  std::string user;
+};
+
+// What is known of a call.
+struct TaskView {
+  store::TaskRecord task;
+  std::string app;
+};
+
+// What is known of a session.
+struct SessionView {
+  store::SessionRecord record;
+  JsonObject worker;  // of a live worker, such as {"pid": 7}
+  std::size_t queued = 0;
+  bool busy = false;
+};
+
+struct Statistics {
+  std::size_t live_sessions = 0;  // in memory
+  std::size_t workers = 0;
+  std::size_t calls = 0;  // that run or wait
+};
+
+// Threads: everything on the executor.
+class Runtime {
+ public:
+  Runtime(Executor executor, store::Store& store, Clock& clock, Random& random, const Log& log, Options options);
+  ~Runtime();  // asserts that it was closed
+  Runtime(const Runtime&) = delete;
+  Runtime& operator=(const Runtime&) = delete;
+
+  // Errors: already_exists for a second app of that name.
+  void add_app(std::shared_ptr<session::App> app);  // owned by this and by the sessions it serves
+  std::vector<session::AppInfo> apps() const;
+  session::AppInfo app(const std::string& name) const;  // Errors: app_not_found
+
+  // Settles what a crash left open: calls fail with worker_lost, sessions that lived in a worker's memory fail, what
+  // resources left is cleaned up. Call it once, before serving.
+  Async<void> recover();
+
+  // Runs a call. Returns its final task if request.wait, else the accepted one.
+  // Errors: app_not_found, function_not_found, session_not_found, session_expired, session_ended, worker_lost (a
+  // failed
+  //         session), app_mismatch, version_mismatch, invalid_request, idempotency_mismatch, queue_full,
+  //         too_many_sessions, unavailable, those of the store. A call that fails once it was taken in is a task with
+  //         status failed, not an error.
+  // Durable: the final task, or its acceptance, when this returns.
+  // Cancel:  the call goes on when who waits for it goes away.
+  Async<TaskView> run(RunRequest request);
+
+  Async<TaskView> task(std::string task_id);                              // Errors: task_not_found
+  std::shared_ptr<LiveCall> live_call(const std::string& task_id) const;  // null once it is final
+
+  // Asks the call to stop; after the grace its worker is ended. A final one stays as it is. Errors: task_not_found.
+  Async<TaskView> cancel(std::string task_id);
+
+  // Creates a session without calling it. request.app may be empty: a session of state, steps and events only.
+  // Errors: as run().
+  Async<SessionView> create_session(RunRequest request);
+  Async<SessionView> session(std::string session_id);  // Errors: session_not_found
+  Async<SessionView> keepalive(std::string session_id, std::string actor);
+  Async<store::SessionPage> sessions(store::SessionQuery query, std::string cursor, std::size_t limit);
+
+  // Cancels the calls that wait and, after the grace, the one that runs; closes the worker; ends the session durably.
+  // Errors: session_not_found, session_expired, session_ended.
+  Async<void> end_session(std::string session_id, std::string actor);
+
+  // Writes to the session's state in its turn among the calls.
+  Async<void> change_state(std::string session_id, std::vector<std::pair<std::string, std::optional<Json>>> changes,
+                           std::string actor);
+
+  Statistics statistics() const;
+  bool is_draining() const;
+
+  // Takes no more calls, lets those that run finish until `deadline`, fails the rest, closes every worker.
+  // Idempotent.
+  Async<void> close(Instant deadline);
+
+ private:
+  struct Parts;
+
+  std::shared_ptr<session::App> find_app(std::string_view name) const;
+  Async<std::shared_ptr<Actor>> begin_session(const RunRequest& request, std::shared_ptr<session::App> app);
+  Async<std::shared_ptr<Actor>> find_session(std::string session_id);
+  Async<std::shared_ptr<Actor>> adopt_session(std::string session_id);
+  Async<void> watch(std::string session_id);
+  std::shared_ptr<Actor> keep(std::unique_ptr<session::KeptSession> kept, std::shared_ptr<session::App> app,
+                              bool restored);
+  std::shared_ptr<LiveCall> make_call(RunRequest& request, const Actor& actor) const;
+  Async<std::optional<TaskView>> known_call(std::shared_ptr<Actor> actor, std::shared_ptr<LiveCall> call, bool wait);
+  Async<TaskView> answer(std::shared_ptr<LiveCall> call, bool wait) const;
+  Async<Json> call_app(std::string app, std::string function, Json input, std::string actor);
+  void check_serving() const;
+
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace sojourn::runtime

@@ -1,0 +1,198 @@
+#include "sojourn/runtime/serving.hpp"
+
+#include <fmt/format.h>
+
+#include <cassert>
+#include <utility>
+
+#include "sojourn/base/limits.hpp"
+#include "sojourn/runtime/call_scope.hpp"
+
+namespace sojourn::runtime {
+
+namespace {
+
+std::string_view word_of(LogLevel level) {
+  constexpr std::string_view words[] = {"debug", "info", "warning", "error"};
+  return words[static_cast<std::size_t>(level)];
+}
+
+// The output's text, or the error that the app's output is no JSON.
+store::JsonText output_text(const Json& output) {
+  return to_text(output, {.bytes = limits::json_bytes, .depth = limits::json_depth});
+}
+
+}  // namespace
+
+Serving::Serving(const Surroundings& surroundings, session::KeptSession& kept, session::App* app, bool restored,
+                 Hooks hooks)
+    : surroundings_(surroundings), kept_(kept), app_(app), restored_(restored), hooks_(std::move(hooks)) {}
+
+Serving::~Serving() {
+  assert(!worker_);
+}
+
+Async<Outcome> Serving::call(std::shared_ptr<LiveCall> call) {
+  const Instant start = surroundings_.clock.instant();
+  Outcome outcome;
+  running_ = call;
+  stop_reason_.reset();
+  try {
+    if (!worker_) co_await open_worker(*call);
+    if (stop_reason_) throw Error(*stop_reason_);
+    call->set_status(store::TaskStatus::running, surroundings_.clock.now());
+    const Instant deadline = surroundings_.clock.instant() + call->timeout;
+    deadline_alarm_ =
+        surroundings_.clock.set_alarm(deadline, surroundings_.executor, [this, timeout = call->timeout] {
+          stop_call(
+              Error(ErrorCode::call_timeout, fmt::format("the call took longer than {} s", timeout.count() / 1e3)));
+        });
+    Scope scope(*this, call,
+                {.task_id = call->task.id,
+                 .function = call->task.function,
+                 .input = std::move(call->input),
+                 .outside_changes = std::exchange(outside_changes_, {}),
+                 .deadline = deadline});
+    const Json output = co_await worker_->call(scope);
+    outcome.output = output_text(output);
+    outcome.events = scope.take_events();
+    outcome.ends_session = scope.ends_session();
+  } catch (...) {
+    outcome.error = to_error(std::current_exception());
+  }
+  deadline_alarm_.reset();
+  grace_alarm_.reset();
+  running_.reset();
+
+  if (outcome.error && is_gone(*outcome.error) && worker_ && !lost_cause_) lost_cause_ = outcome.error;
+  if (stop_reason_ && (outcome.error || stop_reason_->code() != ErrorCode::cancelled)) {
+    outcome = Outcome{
+        .output = std::nullopt, .error = stop_reason_, .cancelled = stop_reason_->code() == ErrorCode::cancelled};
+  }
+  outcome.took = std::chrono::duration_cast<Microseconds>(surroundings_.clock.instant() - start);
+  co_return outcome;
+}
+
+void Serving::stop_call(Error why) {
+  if (!running_ || stop_reason_) return;
+  stop_reason_ = why;
+  running_->request_cancel();
+  running_->set_status(store::TaskStatus::cancelling, surroundings_.clock.now());
+  const Instant end = surroundings_.clock.instant() + surroundings_.cancel_grace;
+  grace_alarm_ = surroundings_.clock.set_alarm(end, surroundings_.executor, [this, why = std::move(why)] {
+    if (!worker_ || !running_) return;
+    if (!lost_cause_) lost_cause_ = Error(ErrorCode::worker_lost, "the worker was ended: " + why.message());
+    worker_->kill(why);
+  });
+}
+
+void Serving::abandon(const Error& why) {
+  if (!worker_ || lost_cause_) return;
+  lost_cause_ = Error(ErrorCode::worker_lost, "its last call could not be made durable: " + why.message());
+}
+
+Async<void> Serving::close(session::CloseReason reason, Instant deadline) {
+  if (!worker_) co_return;
+  const std::unique_ptr<session::Worker> worker = std::move(worker_);
+  const std::optional<Error> lost = std::exchange(lost_cause_, std::nullopt);
+  std::optional<Error> failure;
+  try {
+    co_await worker->close(reason, deadline);
+  } catch (...) {
+    failure = to_error(std::current_exception());
+  }
+  if (lost) {
+    append("worker.lost", {{"reason", lost->message()}});
+  } else {
+    append("worker.closed", {{"reason", session::to_string(reason)}});
+  }
+  if (failure) append("resource.cleanup_failed", {{"message", failure->message()}, {"details", failure->details()}});
+  if (lost) {
+    co_await clean_up_after_lost_worker();
+  } else {
+    resources_.take_open();  // the worker released them, or has said above which it could not
+  }
+}
+
+Async<void> Serving::clean_up_after_lost_worker() {
+  for (const store::ResourceRecord& resource : resources_.take_open()) {
+    JsonObject data{{"id", resource.id}, {"kind", resource.kind}};
+    const std::optional<std::string> failure = co_await surroundings_.clean_up(resource, folder_);
+    if (failure) data["reason"] = to_valid_utf8(*failure);
+    append(failure ? "resource.leaked" : "resource.released", data);
+  }
+}
+
+void Serving::note_outside_changes(const std::vector<store::StateChange>& changes) {
+  // A worker that is opened later gets the whole state.
+  if (worker_) outside_changes_.insert(outside_changes_.end(), changes.begin(), changes.end());
+}
+
+void Serving::log(LogLevel level, std::string_view stream, std::string_view message, JsonObject fields) {
+  append_log(level, stream, message, fields, running_ ? &running_->task.id : nullptr);
+}
+
+void Serving::resource_added(session::ResourceNote resource) {
+  append("resource.added", {{"id", resource.id}, {"kind", resource.kind}, {"cost", resource.cost}});
+  const bool can_be_cleaned_up_later = !resource.cleanup.is_null();
+  resources_.add({.session_id = kept_.id(),
+                  .id = std::move(resource.id),
+                  .kind = std::move(resource.kind),
+                  .cost = resource.cost,
+                  .created_at = surroundings_.clock.now(),
+                  .cleanup = to_text(resource.cleanup)});
+  if (can_be_cleaned_up_later) hooks_.resource_noted();
+}
+
+void Serving::resource_released(std::string_view id) {
+  if (resources_.release(id)) append("resource.released", {{"id", id}});
+}
+
+void Serving::lost(Error cause) {
+  if (!lost_cause_) lost_cause_ = std::move(cause);
+  if (!running_) hooks_.lost();
+}
+
+Async<void> Serving::open_worker(LiveCall& call) {
+  const Instant start = surroundings_.clock.instant();
+  call.set_status(store::TaskStatus::setting_up, surroundings_.clock.now());
+  folder_ = co_await surroundings_.make_folder(kept_.record());
+  session::Opening opening{.session_id = kept_.id(),
+                           .context = kept_.session().context(),
+                           .setup = parse_json(kept_.record().setup),
+                           .state = {},
+                           .restored = restored_,
+                           .folder = folder_,
+                           .events = this};
+  for (const std::string& key : kept_.session().state().keys()) {
+    opening.state.emplace_back(key, *kept_.session().state().get(key));
+  }
+  outside_changes_.clear();
+  lost_cause_.reset();
+  worker_ = co_await app_->open(std::move(opening), start + call.timeout);
+  JsonObject data = worker_->describe();
+  data["restored"] = restored_;
+  data["ms"] = std::chrono::duration_cast<Milliseconds>(surroundings_.clock.instant() - start).count();
+  append("worker.started", data);
+  restored_ = true;
+}
+
+void Serving::append_log(LogLevel level, std::string_view stream, std::string_view message, const JsonObject& fields,
+                         const std::string* task_id) {
+  JsonObject data{{"level", word_of(level)}, {"stream", stream}, {"message", to_valid_utf8(message)}};
+  if (!fields.empty()) data["fields"] = fields;
+  if (task_id != nullptr) data["task"] = *task_id;
+  kept_.journal().append_log(
+      {.type = "log", .actor = "app", .data = to_text(data), .time = surroundings_.clock.now()});
+}
+
+void Serving::append(std::string type, const JsonObject& data) {
+  kept_.journal().append(
+      {.type = std::move(type), .actor = "server", .data = to_text(data), .time = surroundings_.clock.now()});
+}
+
+bool Serving::is_gone(const Error& error) const {
+  return error.code() == ErrorCode::worker_lost || error.code() == ErrorCode::protocol_error;
+}
+
+}  // namespace sojourn::runtime

@@ -1,0 +1,109 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "sojourn/runtime/live_call.hpp"
+#include "sojourn/runtime/resource_ledger.hpp"
+#include "sojourn/session/app.hpp"
+#include "sojourn/session/kept_session.hpp"
+
+// What serves one session now: opens its worker when a call needs one, runs calls on it, and knows when it is gone.
+namespace sojourn::runtime {
+
+struct Surroundings {
+  Executor executor;
+  Clock& clock;
+  Milliseconds cancel_grace;
+  // Makes the session's folder and returns its path; "" for none.
+  std::function<Async<std::string>(store::SessionRecord)> make_folder;
+  // Cleans up what a dead worker left, and returns why it could not; it blocks elsewhere.
+  std::function<Async<std::optional<std::string>>(store::ResourceRecord, std::string folder)> clean_up;
+  // Runs a function of another app in a session of its own.
+  std::function<Async<Json>(std::string app, std::string function, Json input, std::string actor)> call_app;
+};
+
+// How a call ended, before anything of it is durable.
+struct Outcome {
+  std::optional<store::JsonText> output;  // or
+  std::optional<Error> error;
+  bool cancelled = false;
+  bool ends_session = false;
+  std::vector<session::NewEvent> events;  // that the app recorded since its last checkpoint
+  std::chrono::microseconds took{0};
+};
+
+// Threads: one executor. One call at a time.
+class Serving final : private session::WorkerEvents {
+ public:
+  // What an actor does when its worker tells it something outside a call's answer.
+  struct Hooks {
+    std::function<void()> lost;            // the worker went while no call ran
+    std::function<void()> resource_noted;  // a resource was acquired that must be known after a crash
+  };
+
+  Serving(const Surroundings& surroundings, session::KeptSession& kept, session::App* app, bool restored,
+          Hooks hooks);
+  ~Serving() override;  // asserts that no worker is open
+
+  // Runs `call` and never throws: what goes wrong is in the outcome.
+  Async<Outcome> call(std::shared_ptr<LiveCall> call);
+
+  // Asks the running call to stop, and ends the worker if it does not within the grace. The call then fails with
+  // `why`, unless it still succeeds and `why` is cancelled.
+  void stop_call(Error why);
+
+  // Why the worker went, if it did and close() has not yet been called since.
+  const std::optional<Error>& lost_cause() const { return lost_cause_; }
+  bool has_worker() const { return worker_ != nullptr; }
+  JsonObject describe() const { return worker_ ? worker_->describe() : JsonObject(); }
+
+  // The worker knows more than could be made durable, so it serves no more.
+  void abandon(const Error& why);
+
+  // Lets the worker clean up and go. The journal says so. Without a worker, nothing.
+  Async<void> close(session::CloseReason reason, Instant deadline);
+
+  // The worker will be told with the next call.
+  void note_outside_changes(const std::vector<store::StateChange>& changes);
+
+  // What the worker said of its resources, for the next commit.
+  ResourceLedger& resources() { return resources_; }
+
+ private:
+  class Scope;
+
+  void log(LogLevel level, std::string_view stream, std::string_view message, JsonObject fields) override;
+  void resource_added(session::ResourceNote resource) override;
+  void resource_released(std::string_view id) override;
+  void lost(Error cause) override;
+
+  Async<void> open_worker(LiveCall& call);
+  Async<void> clean_up_after_lost_worker();
+  void append_log(LogLevel level, std::string_view stream, std::string_view message, const JsonObject& fields,
+                  const std::string* task_id);
+  void append(std::string type, const JsonObject& data);
+  bool is_gone(const Error& error) const;
+
+  const Surroundings& surroundings_;
+  session::KeptSession& kept_;
+  session::App* app_;  // null for a session without one
+  bool restored_;
+  Hooks hooks_;
+
+  std::unique_ptr<session::Worker> worker_;
+  std::optional<Error> lost_cause_;
+  std::vector<store::StateChange> outside_changes_;
+  ResourceLedger resources_;
+  std::string folder_;
+
+  std::shared_ptr<LiveCall> running_;  // shared with the runtime and its followers
+  std::optional<Error> stop_reason_;
+  std::unique_ptr<Alarm> deadline_alarm_;
+  std::unique_ptr<Alarm> grace_alarm_;
+};
+
+}  // namespace sojourn::runtime
