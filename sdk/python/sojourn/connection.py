@@ -13,7 +13,7 @@ TO_SERVER_BYTES = 16 * 1024 * 1024
 TO_WORKER_BYTES = 80 * 1024 * 1024
 
 _LENGTH = struct.Struct(">I")
-_CHUNK = 256 * 1024
+_CHUNK = 32 * 1024
 
 
 class Violation(Exception):
@@ -71,7 +71,7 @@ class Connection:
 
     def _receive_some(self, size: int) -> bytes:
         try:
-            return self._stream.recv(min(size, 4 * _CHUNK))
+            return self._stream.recv(min(size, 32 * _CHUNK))
         except ConnectionResetError:
             return b""
 

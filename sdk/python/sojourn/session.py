@@ -40,11 +40,11 @@ class Session:
         self,
         opening: dict[str, Any],
         connection: Connection,
-        answer: Callable[[str], dict[str, Any]],
+        ask: Callable[[str, str], dict[str, Any]],
     ) -> None:
-        """`answer(key)` waits for the server's frame that answers `key`: "saved" or the id of an app call."""
+        """`ask(key, text)` sends a frame and waits for the one that answers it: "saved", or that of the app call's id."""
         self._connection = connection
-        self._answer = answer
+        self._ask = ask
         self._call: Optional[Call] = None
         self._call_ids = itertools.count(1)
         self._id = opening["session"]
@@ -129,11 +129,10 @@ class Session:
     def checkpoint(self) -> None:
         """Commits the state and events so far and returns when they are durable; what comes after may still fail."""
         call = self._running("checkpoint")
-        self._connection.send(
-            f'{{"type":"checkpoint","request_id":{quote(call.request_id)}'
-            f"{self._state.changes()}{call.events_field()}}}"
+        answer = self._ask(
+            "saved",
+            f'{{"type":"checkpoint","request_id":{quote(call.request_id)}{self._state.changes()}{call.events_field()}}}',
         )
-        answer = self._answer("saved")
         if "error" in answer:
             raise from_fields(answer["error"])
         self._state.accept()
@@ -148,11 +147,11 @@ class Session:
         call = self._running("call_app")
         call_id = f"call-{next(self._call_ids)}"
         text = _text(f"the input of {app}", input)
-        self._connection.send(
+        answer = self._ask(
+            call_id,
             f'{{"type":"app_call","request_id":{quote(call.request_id)},"call_id":"{call_id}",'
-            f'"app":{_text("app", app)},"function":{_text("function", function)},"input":{text}}}'
+            f'"app":{_text("app", app)},"function":{_text("function", function)},"input":{text}}}',
         )
-        answer = self._answer(call_id)
         if "error" in answer:
             raise from_fields(answer["error"])
         return answer.get("output")

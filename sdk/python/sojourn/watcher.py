@@ -56,16 +56,19 @@ class Watcher:
             self._changed.notify_all()
 
     def _run(self) -> None:
+        work = 0
         while True:
             with self._changed:
-                while not self._working:
+                while work == self._work:
                     self._asleep = True
                     self._changed.wait()
                 self._asleep = False
                 work = self._work
+                # Also when that work is over by now: so at most one wake-up in GRACE seconds, however many short calls.
                 self._changed.wait_for(lambda: self._hurried, GRACE)
                 if not self._working or (work != self._work and not self._hurried):
                     continue
+                work = self._work
                 self._reading = True
             self._read_until_end()
             with self._changed:

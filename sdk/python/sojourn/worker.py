@@ -173,7 +173,7 @@ class _Worker:
         _text_field(frame, "session")
         self._watcher.begin()
         try:
-            session = self._session = Session(frame, self._connection, self._answer)
+            session = self._session = Session(frame, self._connection, self._ask)
             app = self._type.__new__(self._type)
             app.session = session  # there also in __init__
             app.__init__()  # type: ignore[misc]
@@ -260,12 +260,13 @@ class _Worker:
     def _pong(self, frame: Frame) -> None:
         self._connection.send(dumps({"type": "pong", "n": frame.get("n")}))
 
-    def _answer(self, key: str) -> Frame:
-        """Waits for the server's answer in the middle of a call."""
+    def _ask(self, key: str, text: str) -> Frame:
+        """Sends a frame and waits for the server's answer to it, in the middle of a call."""
         queue: SimpleQueue[Frame] = SimpleQueue()
         self._answers[key] = queue
         if self._gone:
             queue.put(_GONE)
+        self._connection.send(text)
         self._watcher.hurry()
         try:
             return queue.get()

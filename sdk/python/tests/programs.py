@@ -1,0 +1,36 @@
+"""Words for tests that need a program which serves."""
+
+from __future__ import annotations
+
+import tempfile
+import textwrap
+import unittest
+from pathlib import Path
+from typing import Any
+
+from sojourn import testing
+
+
+class WorkerTest(unittest.TestCase):
+    maxDiff = None
+
+    def program(self, text: str) -> Path:
+        """A Python file that holds `text`, the body of a class X(App), and serves it."""
+        folder = tempfile.TemporaryDirectory(prefix="sojourn-test-")
+        self.addCleanup(folder.cleanup)
+        path = Path(folder.name) / "main.py"
+        body = textwrap.indent(textwrap.dedent(text), "    ")
+        head = "import asyncio, os, sys, threading, time\nfrom sojourn import App, Error, serve\n"
+        path.write_text(f"{head}class X(App):\n{body}\nserve(X)\nprint('served')\n")
+        return path
+
+    def start(self, text: str, **opening: Any) -> testing.Worker:
+        worker = testing.start(self.program(text), **opening)
+        self.addCleanup(worker.kill)
+        return worker
+
+    def started(self, text: str) -> testing.Worker:
+        """A worker that nobody spoke to yet."""
+        worker = testing.Worker(self.program(text))
+        self.addCleanup(worker.kill)
+        return worker

@@ -1,0 +1,270 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+from sojourn import Error, testing
+
+from .programs import WorkerTest
+
+
+class Setup(WorkerTest):
+    def test_that_raises_answers_open_with_its_error(self):
+        for text, code, words in (
+            ("def setup(self): raise OSError('no model')", "app_error", "OSError: no model"),
+            ("def __init__(self): raise OSError('no model')", "app_error", "OSError: no model"),
+            ("async def setup(self): raise Error('unavailable', 'later', True)", "unavailable", "later"),
+        ):
+            with self.subTest(text=text):
+                worker = self.started(text)
+                worker.hello()
+                with self.assertRaises(Error) as caught:
+                    worker.open()
+                self.assertEqual((caught.exception.code, caught.exception.message), (code, words))
+                self.assertEqual(worker.process.wait(10), 1)
+
+    def test_that_raises_cleans_up_what_it_acquired(self):
+        worker = self.started(
+            """
+            def setup(self, session):
+                session.resources.add("r", "print", lambda: print("cleaned"))
+                raise OSError
+            def unload(self): print("unloaded")
+            """
+        )
+        worker.hello()
+        self.assertRaises(Error, worker.open)
+        worker.process.wait(10)
+        self.assertIn("cleaned", worker.output())
+        self.assertNotIn("unloaded", worker.output())
+
+    def test_commits_its_state_with_the_first_call_that_succeeds(self):
+        worker = self.start(
+            """
+            def setup(self): self.session.state["made"] = 1
+            def run(self, input): return 1 // input
+            """
+        )
+        self.assertRaises(Error, worker.call, "run", 0)
+        self.assertEqual(worker.call("run", 1).state_set, {"made": 1})
+        self.assertEqual(worker.call("run", 1).state_set, {})
+
+
+class WhileACallRuns(WorkerTest):
+    WAITING = """
+    def run(self, session, input):
+        session.log.info("running")
+        end = time.monotonic() + 10
+        while not session.cancel_requested and time.monotonic() < end: time.sleep(0.001)
+        if input == "raise" : raise Error("cancelled", "stopped")
+        return session.cancel_requested
+    async def later(self, session):
+        session.log.info("running")
+        try:
+            await asyncio.sleep(10)
+        finally:
+            session.log.info("tidied")
+    def short(self): return self.session.cancel_requested
+    """
+
+    def test_a_ping_is_answered_and_a_cancel_is_seen(self):
+        worker = self.start(self.WAITING)
+        request_id = worker.begin()
+        worker.expect("log")
+        for number in (1, 2.5):
+            worker.send({"type": "ping", "n": number})
+            self.assertEqual(worker.expect("pong")["n"], number)
+        worker.send({"type": "cancel", "request_id": "another"})
+        worker.send({"type": "cancel", "request_id": request_id})
+        self.assertIs(worker.finish(request_id).output, True)
+        self.assertIs(worker.call("short").output, False)
+
+    def test_a_cancel_ends_an_async_function_the_way_of_asyncio(self):
+        worker = self.start(self.WAITING)
+        request_id = worker.begin("later")
+        worker.expect("log")
+        worker.send({"type": "cancel", "request_id": request_id})
+        self.assertEqual(worker.expect("log")["message"], "tidied")
+        with self.assertRaises(Error) as caught:
+            worker.finish(request_id)
+        self.assertEqual(caught.exception.code, "cancelled")
+        self.assertIs(worker.call("short").output, False)
+
+    def test_a_close_waits_for_the_end_of_the_call(self):
+        worker = self.start(self.WAITING)
+        request_id = worker.begin()
+        worker.expect("log")
+        worker.send({"type": "close", "reason": "server_stopping"})
+        worker.send({"type": "cancel", "request_id": request_id})
+        worker.finish(request_id)
+        self.assertEqual(worker.expect("closed")["failures"], [])
+        self.assertEqual(worker.process.wait(10), 0)
+
+    def test_a_server_that_goes_away_cancels_it_and_the_worker_cleans_up(self):
+        worker = self.start(self.WAITING + "\n    def unload(self): print('unloaded')")
+        worker.begin()
+        worker.expect("log")
+        worker.hang_up()
+        self.assertEqual(worker.process.wait(10), 0)
+        self.assertIn("unloaded", worker.output())
+
+    def test_a_ping_is_answered_in_a_long_setup(self):
+        worker = self.started("def setup(self): self.session.log.info('loading'); time.sleep(0.3)")
+        worker.hello()
+        worker.send({"type": "open", "session": "s", "context": {}, "state": {}})
+        worker.expect("log")
+        worker.send({"type": "ping", "n": 1})
+        worker.expect("pong")
+        worker.expect("ready")
+
+
+class Between(WorkerTest):
+    def test_pings_are_answered_also_where_an_event_loop_runs(self):
+        for word in ("def", "async def"):
+            worker = self.start(f"{word} run(self): ...")
+            worker.call()
+            worker.send({"type": "ping", "n": 7})
+            self.assertEqual(worker.expect("pong")["n"], 7)
+            worker.send({"type": "cancel", "request_id": "over"})
+            worker.call()
+
+    def test_what_breaks_the_protocol_is_told_and_ends_the_worker(self):
+        for data, words in (
+            (b"\0\0\0\0", "a frame of 0 bytes"),
+            (b"\x7f\xff\xff\xff", "a frame of 2147483647 bytes"),
+            (b"\0\0\0\x02{]", "no strict JSON"),
+            (b'\0\0\0\x1d{"type":"ping","n":1,"n":2  }', "duplicate key 'n'"),
+            (b'\0\0\0\x12{"type":"x","n":1}', "an unexpected frame 'x'"),
+            (b"\0\0\0\x02[]", 'no object with a "type"'),
+            (b'\0\0\0\x0f{"type":"call"}', "without the text 'request_id'"),
+            (b'\0\0\0\x04"\xff\xff"', "no strict JSON"),
+        ):
+            with self.subTest(words=words):
+                worker = self.start("def run(self): ...\ndef unload(self): print('unloaded')")
+                worker.send_raw(data)
+                error = worker.expect("error")
+                self.assertNotIn("request_id", error)
+                self.assertEqual(error["code"], "protocol_error")
+                self.assertIn(words, error["message"])
+                self.assertEqual(worker.process.wait(10), 1)
+                self.assertIn("unloaded", worker.output())
+
+    def test_prints_appear_at_once_and_untouched(self):
+        worker = self.start("def run(self): print('out \\ud800'); print('err', file=sys.stderr)")
+        worker.call()
+        self.assertEqual(worker.output(), "out \\ud800\nerr\n")
+
+
+class Close(WorkerTest):
+    def test_cleans_up_newest_first_and_reports_each_failure(self):
+        worker = self.start(
+            """
+            def run(self, session):
+                session.resources.add("first", "file", lambda: print("first"), cost=5, cleanup_note={"path": "/x"})
+                session.resources.add("bad", "thread", self._bad)
+                session.resources.add("later", "page", self._later)
+                session.resources.add("gone", "file", lambda: print("never"))
+                return [session.resources.release("gone"), session.resources.release("gone"), len(session.resources)]
+            def _bad(self): raise OSError("stuck")
+            async def _later(self):
+                await asyncio.sleep(0)
+                print("later")
+            def unload(self): print("unload"); raise ValueError("half")
+            """
+        )
+        result = worker.call()
+        self.assertEqual(result.output, [True, False, 3])
+        self.assertEqual(
+            result.before[0],
+            {"type": "resource", "op": "add", "id": "first", "kind": "file", "cost": 5, "cleanup": {"path": "/x"}},
+        )
+        self.assertEqual(result.before[-1], {"type": "resource", "op": "release", "id": "gone"})
+        worker.send({"type": "close", "reason": "ended"})
+        self.assertEqual(
+            worker.expect("closed")["failures"],
+            [
+                {"id": "unload", "kind": "app", "message": "ValueError: half"},
+                {"id": "bad", "kind": "thread", "message": "OSError: stuck"},
+            ],
+        )
+        self.assertEqual(worker.process.wait(10), 0)
+        said = [line for line in worker.output().splitlines() if line in ("unload", "later", "first", "never", "served")]
+        self.assertEqual(said, ["unload", "later", "first", "served"])
+
+    def test_interrupts_a_clean_up_at_its_deadline(self):
+        worker = self.start(
+            """
+            def setup(self, session):
+                import sojourn.resources
+                sojourn.resources.CLEANUP_SECONDS = 0.05
+                session.resources.add("last", "print", lambda: print("cleaned"))
+                session.resources.add("slow", "sleep", lambda: time.sleep(20))
+                session.resources.add("slow later", "sleep", lambda: asyncio.sleep(20))
+            """
+        )
+        begun = time.monotonic()
+        worker.send({"type": "close", "reason": "ended"})
+        failures = worker.expect("closed")["failures"]
+        self.assertEqual([failure["id"] for failure in failures], ["slow later", "slow"])
+        self.assertIn("not done after 0.05 s", failures[0]["message"])
+        self.assertLess(time.monotonic() - begun, 5)
+        worker.process.wait(10)
+        self.assertIn("cleaned", worker.output())
+
+    def test_refuses_bad_resources(self):
+        worker = self.start(
+            """
+            def run(self, session):
+                add, refused = session.resources.add, []
+                add("a", "k", print)
+                for arguments in (("a", "k", print), ("", "k", print), ("b", 1, print), ("b", "k", 3),
+                                  ("b", "k", print, 1.5), ("b", "k", print, 1, {2})):
+                    try: add(*arguments)
+                    except (Error, TypeError) as error: refused.append(str(error))
+                return [len(session.resources), refused]
+            """
+        )
+        held, refused = worker.call().output
+        self.assertEqual((held, len(refused)), (1, 6), refused)
+
+    def test_follows_when_the_server_goes_away(self):
+        worker = self.start(
+            "def unload(self): print('unloaded')\ndef run(self): self.session.resources.add('r', 'k', lambda: print('r'))"
+        )
+        worker.call()
+        worker.hang_up()
+        self.assertEqual(worker.process.wait(10), 0)
+        self.assertEqual(worker.output(), "unloaded\nr\nserved\n")
+
+    def test_before_open_needs_no_app(self):
+        worker = self.started("def run(self): ...")
+        worker.hello()
+        self.assertEqual(worker.close(), [])
+
+
+class WithoutAServer(WorkerTest):
+    def test_tells_how_apps_are_run(self):
+        for extra in ({}, {"SOJOURN_PROTOCOL": "1"}):
+            done = subprocess.run(
+                [sys.executable, str(self.program("def run(self): ..."))],
+                env={"PYTHONPATH": os.pathsep.join(sys.path), **extra},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=20,
+            )
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("sojourn serve --apps", done.stderr)
+            self.assertNotIn("Traceback", done.stderr)
+
+    def test_hello_may_never_come(self):
+        worker = self.started("def run(self): ...")
+        worker.hang_up()
+        self.assertEqual(worker.process.wait(10), 1)
+        self.assertIn("before it said hello", worker.output())
+
+    def test_start_raises_what_setup_raised(self):
+        with self.assertRaises(Error):
+            testing.start(self.program("def setup(self): raise OSError"))

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+from sojourn import Error
+
+from .programs import WorkerTest
+
+
+class Progress(WorkerTest):
+    def test_is_sent_at_once_and_in_order(self):
+        worker = self.start(
+            """
+            def run(self, session):
+                session.emit({"done": 1})
+                session.emit_delta("x")
+                session.log.warning("half ü", step=2, odd={1})
+                session.emit({"done": 2})
+                return "end"
+            """
+        )
+        result = worker.call()
+        request = {"request_id": "task_1"}
+        self.assertEqual(
+            result.before,
+            [
+                {"type": "progress", "output": {"done": 1}, **request},
+                {"type": "progress", "delta": "x", **request},
+                {"type": "log", "level": "warning", "message": "half ü", "fields": {"step": 2, "odd": "{1}"}, **request},
+                {"type": "progress", "output": {"done": 2}, **request},
+            ],
+        )
+
+    def test_that_json_cannot_hold_is_refused(self):
+        worker = self.start("def run(self): self.session.emit([{1}])")
+        with self.assertRaises(Error) as caught:
+            worker.call()
+        self.assertEqual((caught.exception.code, caught.exception.details["pointer"]), ("not_serializable", "/0"))
+
+
+class Log(WorkerTest):
+    def test_has_four_levels_and_works_outside_calls(self):
+        worker = self.started(
+            """
+            def setup(self, session):
+                for level in ("debug", "info", "warning", "error"): getattr(session.log, level)(level.upper())
+                session.log.info("x" * 9000)
+            """
+        )
+        worker.hello()
+        worker.send({"type": "open", "session": "s", "context": {}, "state": {}})
+        for level in ("debug", "info", "warning", "error"):
+            self.assertEqual(worker.expect("log"), {"type": "log", "level": level, "message": level.upper(), "fields": {}})
+        self.assertEqual(worker.expect("log")["message"], "x" * 8192 + " ... (cut)")
+
+
+class Checkpoint(WorkerTest):
+    APP = """
+    def run(self, session, input):
+        session.state["a"] = 1
+        session.record("half.done")
+        session.checkpoint()
+        session.state["a"] = 2
+        session.record("all.done", {"n": 2})
+        if input: raise ValueError
+    def catch(self, session):
+        session.state["b"] = 1
+        try:
+            session.checkpoint()
+        except Error as error:
+            return [error.code, error.message]
+    def look(self): return dict(self.session.state)
+    """
+
+    def test_commits_in_the_middle(self):
+        worker = self.start(self.APP)
+        result = worker.call()
+        checkpoint = result.before[0]
+        self.assertEqual(checkpoint["state_set"], {"a": 1})
+        self.assertEqual(checkpoint["events"], [{"type": "half.done", "data": {}}])
+        self.assertEqual((result.state_set, result.events), ({"a": 2}, [{"type": "all.done", "data": {"n": 2}}]))
+
+    def test_is_what_a_failing_call_falls_back_to(self):
+        worker = self.start(self.APP)
+        self.assertRaises(Error, worker.call, "run", True)
+        self.assertEqual(worker.call("look").output, {"a": 1})
+        self.assertEqual(worker.state, {"a": 1})
+
+    def test_that_could_not_be_saved_raises(self):
+        worker = self.start(self.APP)
+        request_id = worker.begin("catch")
+        worker.expect("checkpoint")
+        worker.send({"type": "saved", "request_id": request_id, "error": {"code": "store_full", "message": "full"}})
+        result = worker.finish(request_id)
+        self.assertEqual(result.output, ["store_full", "full"])
+        self.assertEqual(result.state_set, {"b": 1})  # still to be committed
+
+    def test_fails_when_the_server_goes_away(self):
+        worker = self.start("def run(self):\n    try: self.session.checkpoint()\n    except Error as e: print(e)")
+        worker.begin()
+        worker.expect("checkpoint")
+        worker.hang_up()
+        self.assertEqual(worker.process.wait(10), 0)
+        self.assertIn("the server is gone", worker.output())
+
+
+class CallApp(WorkerTest):
+    def test_returns_what_the_other_app_returned_or_raises_as_it_failed(self):
+        worker = self.start("def run(self, session, input): return session.call_app('other', 'add', input)")
+        request_id = worker.begin("run", [1, 2])
+        call = worker.expect("app_call")
+        self.assertEqual((call["app"], call["function"], call["input"]), ("other", "add", [1, 2]))
+        self.assertEqual(call["request_id"], request_id)
+        worker.send({"type": "ping", "n": 1})
+        worker.expect("pong")
+        worker.send({"type": "app_result", "call_id": call["call_id"], "output": 3})
+        self.assertEqual(worker.finish(request_id).output, 3)
+
+        request_id = worker.begin("run", 0)
+        call_id = worker.expect("app_call")["call_id"]
+        self.assertNotEqual(call_id, call["call_id"])
+        error = {"code": "queue_full", "message": "busy", "retryable": True, "details": {"n": 1}}
+        worker.send({"type": "app_result", "call_id": call_id, "error": error})
+        with self.assertRaises(Error) as caught:
+            worker.finish(request_id)
+        for name, value in error.items():
+            self.assertEqual(getattr(caught.exception, name), value)
+
+    def test_leaves_the_event_loop_free_when_called_on_a_thread(self):
+        worker = self.start(
+            """
+            async def run(self, session):
+                calls = [asyncio.to_thread(session.call_app, "other", "run", n) for n in (1, 2)]
+                return await asyncio.gather(*calls)
+            """
+        )
+        request_id = worker.begin()
+        calls = sorted((worker.expect("app_call") for _ in range(2)), key=lambda call: call["input"])
+        for call in reversed(calls):
+            worker.send({"type": "app_result", "call_id": call["call_id"], "output": call["input"] * 10})
+        self.assertEqual(worker.finish(request_id).output, [10, 20])
+
+
+class OutsideACall(WorkerTest):
+    def test_what_belongs_to_a_call_is_refused(self):
+        for text in ("emit(1)", "emit_delta(1)", "record('a.b')", "checkpoint()", "end()", "call_app('x')"):
+            with self.subTest(text=text):
+                worker = self.started(f"def setup(self): self.session.{text}")
+                worker.hello()
+                with self.assertRaises(Error) as caught:
+                    worker.open()
+                self.assertIn("only while a call runs", caught.exception.message)
