@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from typing import Any, Optional
 
 from .values import Refused, check
@@ -74,6 +73,8 @@ def to_fields(error: BaseException) -> dict[str, Any]:
 
 def app_traceback(error: BaseException) -> str:
     """The traceback from the app's first line on; this SDK's own frames above it say nothing to anybody."""
+    import traceback  # only here, to start sooner
+
     frames = error.__traceback__
     while frames is not None and frames.tb_frame.f_globals.get("__package__") == __package__ and frames.tb_next:
         frames = frames.tb_next

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import signal
 import sys
-import traceback
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Callable, Iterator, Optional
+from typing import Any, Callable, Iterator, NamedTuple, Optional
 
 from .error import Error, NotSerializable
 from .values import Refused, dumps
@@ -16,8 +14,7 @@ CLEANUP_SECONDS = 30.0
 _MOST = 10_000
 
 
-@dataclass(frozen=True)
-class Resource:
+class Resource(NamedTuple):
     id: str
     kind: str
     cleanup: Callable[[], Any]
@@ -90,7 +87,7 @@ def attempt(step: Callable[[], Any]) -> Optional[str]:
         with _deadline(CLEANUP_SECONDS):
             step()
     except BaseException as error:  # also SystemExit: the other clean-ups must still run
-        traceback.print_exc(file=sys.stderr)
+        sys.excepthook(type(error), error, error.__traceback__)  # prints the traceback
         return f"{type(error).__qualname__}: {error}".encode("utf-8", "replace").decode()
     return None
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import socket
 import sys
 from collections import deque
 from queue import SimpleQueue
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from .app import App, Function, functions_of
 from .connection import TO_SERVER_BYTES, Connection, Violation
@@ -19,6 +18,9 @@ from .session import Call, Session
 from .values import VALUE_BYTES, Refused, dumps, quote, size
 from .version import __version__
 from .watcher import Watcher
+
+if TYPE_CHECKING:
+    import asyncio  # apps without async functions start sooner without it
 
 PROTOCOL = 1
 DESCRIPTOR = 3
@@ -146,6 +148,8 @@ class _Worker:
 
     def _end_tasks(self, loop: asyncio.AbstractEventLoop) -> None:
         """Cancels what the app left running, and lets it clean up."""
+        import asyncio
+
         tasks = asyncio.all_tasks(loop)
         for task in tasks:
             task.cancel()
@@ -246,6 +250,8 @@ class _Worker:
         """What a sync or async method returned at last."""
         if not hasattr(type(value), "__await__"):
             return value
+        import asyncio
+
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
             asyncio.set_event_loop(self._loop)
