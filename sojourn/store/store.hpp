@@ -39,8 +39,8 @@ struct Commit {
 struct Snapshot {
   SessionRecord record;
   std::map<std::string, JsonText> state;
-  std::vector<ResourceRecord> resources;
-  std::vector<TaskRecord> open_tasks;  // not final, by seq
+  std::vector<ResourceRecord> resources;  // oldest first
+  std::vector<TaskRecord> open_tasks;     // not final, by seq
 };
 
 // What the last owner left open when it went without closing.
@@ -74,7 +74,7 @@ class Store {
  public:
   virtual ~Store() = default;
 
-  // Errors:  already_exists.
+  // Errors:  already_exists, also for the id of a session that was purged, and for a task's as in commit().
   // Durable: when it returns.
   virtual Async<void> create(NewSession session) = 0;
 
@@ -108,8 +108,8 @@ class Store {
   // Everything that a former owner left open. For the start of a server, before it serves.
   virtual Async<Leftovers> leftovers() = 0;
 
-  // Removes the sessions that fit and are not active, whole; a tombstone keeps id, number of events and last hash.
-  // Returns how many.
+  // Removes the sessions that fit and are not active, each whole; a tombstone keeps id, number of events and last
+  // hash. Returns how many. When it fails, some may be gone already.
   virtual Async<std::uint64_t> purge(SessionQuery query) = 0;
 
   // Waits for the commits that run, then closes. Calls after it are unavailable. Idempotent.

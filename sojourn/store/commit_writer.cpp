@@ -1,0 +1,130 @@
+#include "sojourn/store/commit_writer.hpp"
+
+#include <boost/asio/post.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include "sojourn/base/error.hpp"
+#include "sojourn/store/refusals.hpp"
+
+namespace sojourn::store {
+
+namespace asio = boost::asio;
+
+CommitWriter::CommitWriter(Connection& connection, std::function<void()> rolled_back)
+    : connection_(connection), rolled_back_(std::move(rolled_back)), thread_([this] { write(); }) {}
+
+CommitWriter::~CommitWriter() {
+  close();
+}
+
+void CommitWriter::close() {
+  {
+    const std::lock_guard lock(mutex_);
+    closing_ = true;
+  }
+  arrived_.notify_one();
+  std::call_once(joined_, [&] { thread_.join(); });
+}
+
+WriterStatistics CommitWriter::statistics() const {
+  return {transactions_.load(), changes_.load()};
+}
+
+Async<void> CommitWriter::run_erased(std::function<void()> apply) {
+  const auto caller = co_await asio::this_coro::executor;
+  Change change{std::move(apply), {}, {}};
+  co_await asio::async_initiate<const asio::use_awaitable_t<>&, void()>(
+      [&](auto handler) {
+        // The caller's executor must not run dry while only the writer knows of this change.
+        auto work = asio::prefer(caller, asio::execution::outstanding_work.tracked);
+        change.resume = [work, handler = std::move(handler)]() mutable { asio::post(work, std::move(handler)); };
+        enqueue(change);
+      },
+      asio::use_awaitable);
+  if (change.error) std::rethrow_exception(change.error);
+}
+
+void CommitWriter::enqueue(Change& change) {
+  bool closed = false;
+  {
+    const std::lock_guard lock(mutex_);
+    closed = closing_;
+    if (!closed) waiting_.push_back(&change);
+  }
+  if (closed) {
+    change.error = std::make_exception_ptr(store_closed());
+    auto resume = std::move(change.resume);
+    resume();
+  } else {
+    arrived_.notify_one();
+  }
+}
+
+void CommitWriter::write() {
+  std::vector<Change*> batch;
+  for (;;) {
+    {
+      std::unique_lock lock(mutex_);
+      arrived_.wait(lock, [&] { return closing_ || !waiting_.empty(); });
+      if (waiting_.empty()) return;
+      batch.swap(waiting_);
+    }
+    commit(batch);
+    for (Change* change : batch) {
+      // The change dies with its coroutine, which may run as soon as it is posted.
+      auto resume = std::move(change->resume);
+      resume();
+    }
+    batch.clear();
+  }
+}
+
+void CommitWriter::commit(const std::vector<Change*>& batch) {
+  try {
+    while (!try_commit(batch)) {
+    }
+  } catch (...) {
+    for (Change* change : batch) {
+      if (!change->error) change->error = std::current_exception();
+    }
+    roll_back();
+  }
+}
+
+// False when a change was refused after it had written, and the rest must be tried again.
+bool CommitWriter::try_commit(const std::vector<Change*>& batch) {
+  std::uint64_t applied = 0;
+  connection_.execute("BEGIN IMMEDIATE");
+  for (Change* change : batch) {
+    if (change->error) continue;
+    const std::int64_t before = connection_.total_changes();
+    try {
+      change->apply();
+      ++applied;
+    } catch (...) {
+      change->error = std::current_exception();
+      if (connection_.total_changes() != before || !connection_.in_transaction()) {
+        roll_back();
+        return false;
+      }
+    }
+  }
+  connection_.execute("COMMIT");
+  if (applied > 0) {
+    transactions_ += 1;
+    changes_ += applied;
+  }
+  return true;
+}
+
+void CommitWriter::roll_back() {
+  try {
+    if (connection_.in_transaction()) connection_.execute("ROLLBACK");
+  } catch (const Error&) {
+    // The transaction is void all the same: the next BEGIN says what is wrong with the database.
+  }
+  rolled_back_();
+}
+
+}  // namespace sojourn::store

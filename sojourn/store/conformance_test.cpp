@@ -1,0 +1,631 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <functional>
+#include <set>
+
+#include "sojourn/base/error.hpp"
+#include "sojourn/base/loop.hpp"
+#include "sojourn/base/task_group.hpp"
+#include "sojourn/store/memory_store.hpp"
+#include "sojourn/store/sqlite_store.hpp"
+#include "sojourn/store/store_fixture_test.hpp"
+
+// What every store promises (store.hpp), held against each of them.
+namespace sojourn::store {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+struct MadeStore {
+  std::unique_ptr<TemporaryFolder> folder;  // null where none is needed
+  std::unique_ptr<Store> store;
+};
+
+struct Kind {
+  std::string name;
+  std::function<MadeStore()> make;
+};
+
+MadeStore make_memory() {
+  return {nullptr, std::make_unique<MemoryStore>()};
+}
+
+MadeStore make_sqlite() {
+  auto folder = std::make_unique<TemporaryFolder>();
+  auto store = SqliteStore::open({.folder = folder->path()});
+  return {std::move(folder), std::move(store)};
+}
+
+class EveryStore : public testing::TestWithParam<Kind> {
+ protected:
+  EveryStore() : made_(GetParam().make()) {}
+  ~EveryStore() override { run(store().close()); }
+
+  Store& store() { return *made_.store; }
+
+  // The ids that a walk through all pages of `limit` finds.
+  std::vector<std::string> ids(const SessionQuery& query, std::size_t limit = 100) {
+    std::vector<std::string> found;
+    std::string cursor;
+    do {
+      const SessionPage page = run(store().list(query, cursor, limit));
+      EXPECT_LE(page.sessions.size(), limit);
+      for (const SessionRecord& record : page.sessions) found.push_back(record.id);
+      cursor = page.next_cursor;
+    } while (!cursor.empty());
+    return found;
+  }
+
+  // That everything of the session reads as `expected`, so that nothing was changed.
+  void expect_unchanged(const Snapshot& expected, std::size_t events, std::size_t tasks) {
+    const std::string& id = expected.record.id;
+    expect_same(run(store().load(id)).value(), expected);
+    EXPECT_THAT(run(store().events(id, 1, 1'000)), SizeIs(events));
+    EXPECT_THAT(run(store().tasks(id, 0, 1'000)), SizeIs(tasks));
+  }
+
+  MadeStore made_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Stores, EveryStore,
+                         testing::Values(Kind{"Memory", make_memory}, Kind{"Sqlite", make_sqlite}),
+                         [](const auto& kind) { return kind.param.name; });
+
+TEST_P(EveryStore, GivesBackEveryFieldOfASession) {
+  NewSession session = new_session("sess_1");
+  SessionRecord& record = session.record;
+  record.context = R"({"part":"coin","größe":[1,2.5,null]})";
+  record.setup = R"({"model":"m"})";
+  record.labels = R"({"line":"7"})";
+  record.metadata = R"({"x":1})";
+  record.lifecycle = "assessment";
+  record.idle_timeout = Seconds(60);
+  record.lifetime = Seconds(86'400);
+  record.owner = "server-1";
+  record.epoch = 7;
+  record.version = 99;
+  record.head.last_call_at = start_time + Seconds(1);
+  record.head.expires_at = start_time + Seconds(2);
+  record.head.ended_at = start_time + Seconds(3);
+  record.head.end_reason = "why";
+  record.head.error = R"({"code":"x"})";
+  record.head.call_count = 3;
+  session.state = {{"a", "1"}, {"b", R"("two")"}};
+  run(store().create(session));
+
+  const Snapshot snapshot = run(store().load("sess_1")).value();
+  record.version = 1;
+  EXPECT_EQ(snapshot.record, record);
+  EXPECT_EQ(snapshot.state, (std::map<std::string, JsonText>{{"a", "1"}, {"b", R"("two")"}}));
+  EXPECT_EQ(run(store().events("sess_1", 1, 10)), session.events);
+}
+
+TEST_P(EveryStore, KeepsBytesAsTheyWere) {
+  const std::string odd = std::string("nul \0 and \xFF broken UTF-8, 'quotes' \"too\"", 41);
+  NewSession session = new_session("sess_1");
+  session.state = {{odd, odd}};
+  session.record.user = odd;
+  run(store().create(session));
+
+  const Snapshot snapshot = run(store().load("sess_1")).value();
+  EXPECT_EQ(snapshot.record.user, odd);
+  EXPECT_EQ(snapshot.state.at(odd), odd);
+}
+
+TEST_P(EveryStore, KnowsNothingOfASessionThatWasNotCreated) {
+  EXPECT_EQ(run(store().load("sess_0")), std::nullopt);
+  EXPECT_THAT(run(store().events("sess_0", 1, 10)), IsEmpty());
+  EXPECT_THAT(run(store().tasks("sess_0", 1, 10)), IsEmpty());
+  EXPECT_EQ(run(store().task("task_0")), std::nullopt);
+  EXPECT_EQ(run(store().task_by_key("sess_0", "k")), std::nullopt);
+  EXPECT_EQ(refusal(store().adopt("sess_0", "me")), ErrorCode::session_not_found);
+  EXPECT_EQ(refusal(store().commit({.session_id = "sess_0", .epoch = 1, .version = 1})),
+            ErrorCode::session_not_found);
+}
+
+TEST_P(EveryStore, RefusesASecondSessionOfTheSameId) {
+  run(store().create(new_session("sess_1")));
+  const Snapshot before = run(store().load("sess_1")).value();
+  NewSession second = new_session("sess_1");
+  second.record.app = "other";
+  second.state = {{"a", "1"}};
+  EXPECT_EQ(refusal(store().create(second)), ErrorCode::already_exists);
+  expect_unchanged(before, 1, 0);
+}
+
+TEST_P(EveryStore, CountsVersionsUpAndKeepsWhatEachCommitBrought) {
+  Writing session = write_new(store(), "sess_1");
+  EXPECT_EQ(session.version, 1u);
+
+  Commit commit = session.next({"one", "two"});
+  commit.head.stage = "running";
+  commit.head.call_count = 1;
+  commit.head.last_call_at = start_time + Seconds(5);
+  commit.state = {{"counter", "1"}};
+  EXPECT_EQ(session.write(store(), commit), 2u);
+
+  const Snapshot snapshot = run(store().load("sess_1")).value();
+  EXPECT_EQ(snapshot.record.version, 2u);
+  EXPECT_EQ(snapshot.record.head, commit.head);
+  EXPECT_EQ(snapshot.state, (std::map<std::string, JsonText>{{"counter", "1"}}));
+  const std::vector<Event> events = run(store().events("sess_1", 1, 10));
+  ASSERT_THAT(events, SizeIs(3));
+  EXPECT_EQ(events[2], commit.events[1]);
+}
+
+TEST_P(EveryStore, KeepsEveryFieldOfTheHeadAlsoWhenItGoesBack) {
+  Writing session = write_new(store(), "sess_1");
+  Commit ended = session.next({"end"});
+  ended.head.status = SessionStatus::failed;
+  ended.head.ended_at = start_time;
+  ended.head.end_reason = "reason";
+  ended.head.error = R"({"code":"worker_lost"})";
+  ended.head.expires_at = start_time;
+  session.write(store(), ended);
+  EXPECT_EQ(run(store().load("sess_1"))->record.head, ended.head);
+
+  Commit again = session.next({"again"});
+  again.head.status = SessionStatus::active;
+  again.head.ended_at = std::nullopt;
+  again.head.end_reason = "";
+  again.head.error = "null";
+  again.head.expires_at = std::nullopt;
+  session.write(store(), again);
+  EXPECT_EQ(run(store().load("sess_1"))->record.head, again.head);
+}
+
+TEST_P(EveryStore, SetsReplacesAndDeletesState) {
+  Writing session = write_new(store(), "sess_1");
+  Commit set = session.next({});
+  set.state = {{"a", "1"}, {"b", "2"}, {"c", "3"}, {"never", std::nullopt}};
+  session.write(store(), set);
+  Commit change = session.next({});
+  change.state = {{"a", "10"}, {"b", std::nullopt}, {"d", "4"}, {"d", "5"}, {"e", "6"}, {"e", std::nullopt}};
+  session.write(store(), change);
+  EXPECT_EQ(run(store().load("sess_1"))->state,
+            (std::map<std::string, JsonText>{{"a", "10"}, {"c", "3"}, {"d", "5"}}));
+}
+
+TEST_P(EveryStore, KeepsTheStateOfSessionsApart) {
+  Writing one = write_new(store(), "sess_1");
+  Writing two = write_new(store(), "sess_2");
+  Commit first = one.next({});
+  first.state = {{"k", "1"}};
+  one.write(store(), first);
+  Commit second = two.next({});
+  second.state = {{"k", "2"}};
+  two.write(store(), second);
+  EXPECT_EQ(run(store().load("sess_1"))->state.at("k"), "1");
+  EXPECT_EQ(run(store().load("sess_2"))->state.at("k"), "2");
+}
+
+TEST_P(EveryStore, RefusesACommitOfAnotherEpochAndChangesNothing) {
+  Writing session = write_new(store(), "sess_1");
+  const Snapshot before = run(store().load("sess_1")).value();
+  for (const std::uint64_t epoch : {0u, 2u}) {
+    Commit commit = session.next_of_everything();
+    commit.epoch = epoch;
+    EXPECT_EQ(refusal(store().commit(commit)), ErrorCode::fenced);
+    expect_unchanged(before, 1, 0);
+  }
+}
+
+TEST_P(EveryStore, RefusesACommitOnAnotherVersionAndChangesNothing) {
+  Writing session = write_new(store(), "sess_1");
+  const Snapshot before = run(store().load("sess_1")).value();
+  for (const std::uint64_t version : {0u, 2u}) {
+    Commit commit = session.next_of_everything();
+    commit.version = version;
+    EXPECT_EQ(refusal(store().commit(commit)), ErrorCode::conflict);
+    expect_unchanged(before, 1, 0);
+  }
+}
+
+TEST_P(EveryStore, GivesThePreviousOwnersEpochUpAtAdoption) {
+  Writing session = write_new(store(), "sess_1");
+  session.write(store(), session.next_of_everything());
+
+  const Snapshot adopted = run(store().adopt("sess_1", "server-2"));
+  EXPECT_EQ(adopted.record.owner, "server-2");
+  EXPECT_EQ(adopted.record.epoch, 2u);
+  EXPECT_EQ(adopted.record.version, 2u);
+  EXPECT_THAT(adopted.resources, SizeIs(1));
+  EXPECT_THAT(adopted.open_tasks, SizeIs(1));
+  EXPECT_THAT(adopted.state, SizeIs(1));
+  expect_same(run(store().load("sess_1")).value(), adopted);
+
+  EXPECT_EQ(refusal(store().commit(session.next({"late"}))), ErrorCode::fenced);
+  session.epoch = 2;
+  EXPECT_EQ(session.write(store(), session.next({"mine"})), 3u);
+}
+
+TEST_P(EveryStore, InsertsAndReplacesTasks) {
+  Writing session = write_new(store(), "sess_1");
+  TaskRecord task = new_task("task_1", "sess_1", 1, "key");
+  Commit accepted = session.next({});
+  accepted.tasks = {task};
+  session.write(store(), accepted);
+  EXPECT_EQ(run(store().task("task_1")), task);
+  EXPECT_THAT(run(store().load("sess_1"))->open_tasks, ElementsAre(task));
+
+  task.status = TaskStatus::completed;
+  task.function = "other";
+  task.input = "[1]";
+  task.output = R"({"answer":42})";
+  task.error = R"({"code":"no"})";
+  task.request_hash = sha256("other");
+  task.idempotency_key = "another";
+  task.seq = 2;
+  task.created_at += Seconds(1);
+  task.updated_at += Seconds(1);
+  task.started_at = task.created_at;
+  task.ended_at = task.updated_at;
+  Commit completed = session.next({});
+  completed.tasks = {task};
+  session.write(store(), completed);
+  EXPECT_EQ(run(store().task("task_1")), task);
+  EXPECT_THAT(run(store().load("sess_1"))->open_tasks, IsEmpty());
+  EXPECT_EQ(run(store().task_by_key("sess_1", "another")), task);
+  EXPECT_EQ(run(store().task_by_key("sess_1", "key")), std::nullopt);
+}
+
+TEST_P(EveryStore, CreatesASessionWithItsFirstTasks) {
+  NewSession session = new_session("sess_1");
+  session.tasks = {new_task("task_1", "sess_1", 1, "key")};
+  run(store().create(session));
+  EXPECT_THAT(run(store().load("sess_1"))->open_tasks, ElementsAre(session.tasks[0]));
+  EXPECT_EQ(run(store().task_by_key("sess_1", "key")), session.tasks[0]);
+}
+
+TEST_P(EveryStore, RefusesASecondTaskWithTheSameKeyAndChangesNothing) {
+  Writing session = write_new(store(), "sess_1");
+  Commit first = session.next({});
+  first.tasks = {new_task("task_1", "sess_1", 1, "key")};
+  session.write(store(), first);
+  const Snapshot before = run(store().load("sess_1")).value();
+
+  Commit second = session.next_of_everything();
+  second.tasks = {new_task("task_2", "sess_1", 2, ""), new_task("task_3", "sess_1", 3, "key")};
+  EXPECT_EQ(refusal(store().commit(second)), ErrorCode::already_exists);
+  expect_unchanged(before, 1, 1);
+  EXPECT_EQ(run(store().task("task_2")), std::nullopt);
+
+  Commit twice = session.next_of_everything();
+  twice.tasks = {new_task("task_4", "sess_1", 4, "new"), new_task("task_5", "sess_1", 5, "new")};
+  EXPECT_EQ(refusal(store().commit(twice)), ErrorCode::already_exists);
+  expect_unchanged(before, 1, 1);
+}
+
+TEST_P(EveryStore, LetsEverySessionUseTheSameKeyAndAnyTaskNone) {
+  Writing one = write_new(store(), "sess_1");
+  Writing two = write_new(store(), "sess_2");
+  Commit first = one.next({});
+  first.tasks = {new_task("task_1", "sess_1", 1, "key"), new_task("task_2", "sess_1", 2, ""),
+                 new_task("task_3", "sess_1", 3, "")};
+  one.write(store(), first);
+  Commit second = two.next({});
+  second.tasks = {new_task("task_4", "sess_2", 1, "key")};
+  two.write(store(), second);
+  EXPECT_EQ(run(store().task_by_key("sess_1", "key"))->id, "task_1");
+  EXPECT_EQ(run(store().task_by_key("sess_2", "key"))->id, "task_4");
+  EXPECT_EQ(run(store().task_by_key("sess_1", "")), std::nullopt);
+}
+
+TEST_P(EveryStore, RefusesToTakeATaskOfAnotherSession) {
+  Writing one = write_new(store(), "sess_1");
+  Writing two = write_new(store(), "sess_2");
+  Commit first = one.next({});
+  first.tasks = {new_task("task_1", "sess_1", 1, "")};
+  one.write(store(), first);
+  const Snapshot before = run(store().load("sess_2")).value();
+  Commit theft = two.next_of_everything();
+  theft.tasks = {new_task("task_1", "sess_2", 1, "")};
+  EXPECT_EQ(refusal(store().commit(theft)), ErrorCode::already_exists);
+  expect_unchanged(before, 1, 0);
+  EXPECT_EQ(run(store().task("task_1"))->session_id, "sess_1");
+}
+
+TEST_P(EveryStore, ListsTasksBySeqInRanges) {
+  Writing session = write_new(store(), "sess_1");
+  for (const std::uint64_t seq : {3u, 1u, 2u, 4u}) {
+    Commit commit = session.next({});
+    commit.tasks = {new_task("task_" + std::to_string(seq), "sess_1", seq, "")};
+    if (seq == 2) commit.tasks[0].status = TaskStatus::failed;
+    session.write(store(), commit);
+  }
+  const auto seqs = [&](std::uint64_t from, std::size_t limit) {
+    std::vector<std::uint64_t> found;
+    for (const TaskRecord& task : run(store().tasks("sess_1", from, limit))) found.push_back(task.seq);
+    return found;
+  };
+  EXPECT_THAT(seqs(0, 10), ElementsAre(1, 2, 3, 4));
+  EXPECT_THAT(seqs(2, 2), ElementsAre(2, 3));
+  EXPECT_THAT(seqs(5, 10), IsEmpty());
+  EXPECT_THAT(seqs(1, 0), IsEmpty());
+  std::vector<std::uint64_t> open;
+  for (const TaskRecord& task : run(store().load("sess_1"))->open_tasks) open.push_back(task.seq);
+  EXPECT_THAT(open, ElementsAre(1, 3, 4));
+}
+
+TEST_P(EveryStore, ReadsEventsInRanges) {
+  Writing session = write_new(store(), "sess_1");
+  session.write(store(), session.next({"two", "three"}));
+  session.write(store(), session.next({"four"}));
+  Writing other = write_new(store(), "sess_2");
+  const auto seqs = [&](std::uint64_t from, std::size_t limit) {
+    std::vector<std::uint64_t> found;
+    for (const Event& event : run(store().events("sess_1", from, limit))) found.push_back(event.seq);
+    return found;
+  };
+  EXPECT_THAT(seqs(1, 10), ElementsAre(1, 2, 3, 4));
+  EXPECT_THAT(seqs(0, 2), ElementsAre(1, 2));
+  EXPECT_THAT(seqs(3, 1), ElementsAre(3));
+  EXPECT_THAT(seqs(5, 10), IsEmpty());
+  EXPECT_THAT(seqs(std::numeric_limits<std::uint64_t>::max(), 10), IsEmpty());
+  EXPECT_THAT(seqs(1, std::numeric_limits<std::size_t>::max()), SizeIs(4));
+}
+
+TEST_P(EveryStore, KeepsResourcesUntilTheyAreReleased) {
+  Writing session = write_new(store(), "sess_1");
+  const ResourceRecord file{"sess_1", "file", "path", 10, start_time, R"({"path":"/x"})"};
+  const ResourceRecord board{"sess_1", "board", "board", 0, start_time, "null"};
+  ResourceRecord grown = file;
+  grown.cost = 20;
+  Commit added = session.next({});
+  added.resources_added = {file, board};
+  session.write(store(), added);
+  EXPECT_THAT(run(store().load("sess_1"))->resources, ElementsAre(file, board));
+
+  Commit changed = session.next({});
+  changed.resources_added = {grown};
+  session.write(store(), changed);
+  EXPECT_THAT(run(store().load("sess_1"))->resources, ElementsAre(grown, board));
+
+  Commit released = session.next({});
+  released.resources_added = {{"sess_1", "brief", "timer", 0, start_time, "null"}};
+  released.resources_released = {"file", "brief", "unknown"};
+  session.write(store(), released);
+  EXPECT_THAT(run(store().load("sess_1"))->resources, ElementsAre(board));
+}
+
+TEST_P(EveryStore, ListsNewestFirstInPagesThatNewSessionsDoNotShift) {
+  for (int i = 1; i <= 5; ++i) write_new(store(), "sess_" + std::to_string(i));
+  const SessionPage first = run(store().list({}, "", 2));
+  ASSERT_THAT(first.sessions, SizeIs(2));
+  EXPECT_EQ(first.sessions[0].id, "sess_5");
+  EXPECT_EQ(first.sessions[1].id, "sess_4");
+  write_new(store(), "sess_6");
+  const SessionPage second = run(store().list({}, first.next_cursor, 2));
+  ASSERT_THAT(second.sessions, SizeIs(2));
+  EXPECT_EQ(second.sessions[0].id, "sess_3");
+  EXPECT_EQ(second.sessions[1].id, "sess_2");
+  const SessionPage third = run(store().list({}, second.next_cursor, 2));
+  ASSERT_THAT(third.sessions, SizeIs(1));
+  EXPECT_EQ(third.sessions[0].id, "sess_1");
+  EXPECT_EQ(third.next_cursor, "");
+  EXPECT_EQ(run(store().list({}, "", 6)).next_cursor, "") << "a full last page needs no next one";
+}
+
+TEST_P(EveryStore, ListsWholeRecords) {
+  NewSession session = new_session("sess_1");
+  session.record.context = R"({"a":1})";
+  session.record.setup = "[2]";
+  run(store().create(session));
+  EXPECT_THAT(run(store().list({}, "", 10)).sessions, ElementsAre(session.record));
+}
+
+TEST_P(EveryStore, RefusesACursorThatNoPageGave) {
+  write_new(store(), "sess_1");
+  for (const std::string cursor : {"x", "-1", "0", "1x", " 1", "01", "1 OR 1=1", "99999999999999999999999"}) {
+    EXPECT_EQ(refusal(store().list({}, cursor, 10)), ErrorCode::invalid_request) << cursor;
+  }
+}
+
+TEST_P(EveryStore, ListsTheSessionsThatFitEveryFilter) {
+  const auto add = [&](const std::string& id, auto change) {
+    NewSession session = new_session(id);
+    change(session.record);
+    run(store().create(session));
+  };
+  add("sess_a", [](SessionRecord& r) { r.app = "app1", r.user = "ann", r.head.stage = "running"; });
+  add("sess_b", [](SessionRecord& r) { r.app = "app1", r.user = "bob", r.labels = R"({"line":"1","a.\"b":"x"})"; });
+  add("sess_c", [](SessionRecord& r) { r.app = "app2", r.user = "ann", r.labels = R"({"line":"2"})"; });
+  add("sess_d",
+      [](SessionRecord& r) { r.head.status = SessionStatus::ended, r.created_at = start_time + Seconds(9); });
+  add("sess_e", [](SessionRecord& r) { r.app = "", r.user = "", r.labels = R"({"line":"1"})"; });
+
+  EXPECT_THAT(ids({}), ElementsAre("sess_e", "sess_d", "sess_c", "sess_b", "sess_a"));
+  EXPECT_THAT(ids({.status = SessionStatus::ended}), ElementsAre("sess_d"));
+  EXPECT_THAT(ids({.status = SessionStatus::active}, 1), ElementsAre("sess_e", "sess_c", "sess_b", "sess_a"));
+  EXPECT_THAT(ids({.stage = "running"}), ElementsAre("sess_a"));
+  EXPECT_THAT(ids({.app = "app1"}, 1), ElementsAre("sess_b", "sess_a"));
+  EXPECT_THAT(ids({.user = "ann"}), ElementsAre("sess_c", "sess_a"));
+  EXPECT_THAT(ids({.app = "app1", .user = "ann"}), ElementsAre("sess_a"));
+  EXPECT_THAT(ids({.labels = {{"line", "1"}}}), ElementsAre("sess_e", "sess_b"));
+  EXPECT_THAT(ids({.labels = {{"line", "1"}, {"a.\"b", "x"}}}), ElementsAre("sess_b"));
+  EXPECT_THAT(ids({.labels = {{"line", "3"}}}), IsEmpty());
+  EXPECT_THAT(ids({.created_from = start_time + Seconds(9)}), ElementsAre("sess_d"));
+  EXPECT_THAT(ids({.created_before = start_time + Seconds(9)}), SizeIs(4));
+  EXPECT_THAT(ids({.created_from = start_time, .created_before = start_time}), IsEmpty());
+  EXPECT_THAT(ids({.id_text = "ss_c"}), ElementsAre("sess_c"));
+  EXPECT_THAT(ids({.id_text = "%"}), IsEmpty());
+}
+
+TEST_P(EveryStore, ListsByWhatCommitsChanged) {
+  Writing session = write_new(store(), "sess_1");
+  Commit commit = session.next({});
+  commit.head.status = SessionStatus::expired;
+  commit.head.stage = "error";
+  session.write(store(), commit);
+  EXPECT_THAT(ids({.status = SessionStatus::active}), IsEmpty());
+  EXPECT_THAT(ids({.stage = "created"}), IsEmpty());
+  EXPECT_THAT(ids({.status = SessionStatus::expired, .stage = "error"}), ElementsAre("sess_1"));
+}
+
+TEST_P(EveryStore, TellsWhatWasLeftOpen) {
+  Writing busy = write_new(store(), "sess_busy");
+  busy.write(store(), busy.next_of_everything());
+  write_new(store(), "sess_idle");
+  Writing ended = write_new(store(), "sess_ended");
+  Commit last = ended.next({});
+  last.head.status = SessionStatus::ended;
+  last.tasks = {new_task("task_done", "sess_ended", 1, "")};
+  last.tasks[0].status = TaskStatus::cancelled;
+  ended.write(store(), last);
+
+  const Leftovers leftovers = run(store().leftovers());
+  std::vector<std::string> active;
+  for (const SessionRecord& record : leftovers.active_sessions) active.push_back(record.id);
+  EXPECT_THAT(active, ElementsAre("sess_busy", "sess_idle"));
+  const Snapshot snapshot = run(store().load("sess_busy")).value();
+  EXPECT_EQ(leftovers.open_tasks, snapshot.open_tasks);
+  EXPECT_EQ(leftovers.resources, snapshot.resources);
+  EXPECT_THAT(leftovers.resources, SizeIs(1));
+}
+
+TEST_P(EveryStore, PurgesWholeSessionsThatFitAndAreOver) {
+  for (const std::string id : {"sess_1", "sess_2", "sess_3"}) {
+    Writing session = write_new(store(), id);
+    Commit commit = session.next_of_everything();
+    if (id != "sess_2") commit.head.status = SessionStatus::ended;
+    session.write(store(), commit);
+  }
+  EXPECT_EQ(run(store().purge({.id_text = "sess_1"})), 1u);
+  EXPECT_EQ(run(store().load("sess_1")), std::nullopt);
+  EXPECT_THAT(run(store().events("sess_1", 1, 10)), IsEmpty());
+  EXPECT_THAT(run(store().tasks("sess_1", 0, 10)), IsEmpty());
+  EXPECT_EQ(run(store().task("task_of_sess_1")), std::nullopt);
+  EXPECT_THAT(ids({}), ElementsAre("sess_3", "sess_2"));
+
+  EXPECT_EQ(run(store().purge({})), 1u);
+  EXPECT_THAT(ids({}), ElementsAre("sess_2"));
+  EXPECT_EQ(run(store().purge({})), 0u);
+  EXPECT_THAT(run(store().leftovers()).resources, SizeIs(1));
+  EXPECT_EQ(refusal(store().commit({.session_id = "sess_1", .epoch = 1, .version = 2})),
+            ErrorCode::session_not_found);
+}
+
+TEST_P(EveryStore, PurgesMoreThanItTakesAtOnce) {
+  for (int i = 0; i < 50; ++i) {
+    NewSession session = new_session("sess_" + std::to_string(i));
+    session.record.head.status = SessionStatus::ended;
+    run(store().create(session));
+  }
+  EXPECT_EQ(run(store().purge({})), 50u);
+  EXPECT_THAT(ids({}), IsEmpty());
+}
+
+TEST_P(EveryStore, NeverGivesThePurgedIdAgain) {
+  NewSession session = new_session("sess_1");
+  session.record.head.status = SessionStatus::ended;
+  run(store().create(session));
+  run(store().purge({}));
+  EXPECT_EQ(refusal(store().create(new_session("sess_1"))), ErrorCode::already_exists);
+}
+
+TEST_P(EveryStore, RefusesEveryCallOnceItIsClosed) {
+  write_new(store(), "sess_1");
+  run(store().close());
+  run(store().close());
+  EXPECT_EQ(refusal(store().create(new_session("sess_2"))), ErrorCode::unavailable);
+  EXPECT_EQ(refusal(store().commit({.session_id = "sess_1", .epoch = 1, .version = 1})), ErrorCode::unavailable);
+  EXPECT_EQ(refusal(store().adopt("sess_1", "me")), ErrorCode::unavailable);
+  EXPECT_EQ(refusal(store().load("sess_1")), ErrorCode::unavailable);
+  EXPECT_EQ(refusal(store().task("task_1")), ErrorCode::unavailable);
+  EXPECT_EQ(refusal(store().task_by_key("sess_1", "k")), ErrorCode::unavailable);
+  EXPECT_EQ(refusal(store().tasks("sess_1", 1, 1)), ErrorCode::unavailable);
+  EXPECT_EQ(refusal(store().events("sess_1", 1, 1)), ErrorCode::unavailable);
+  EXPECT_EQ(refusal(store().list({}, "", 1)), ErrorCode::unavailable);
+  EXPECT_EQ(refusal(store().leftovers()), ErrorCode::unavailable);
+  EXPECT_EQ(refusal(store().purge({})), ErrorCode::unavailable);
+}
+
+// Commits `count` times to a session of its own.
+Async<void> write_many(Store& store, std::string id, int count) {
+  Writing session(id);
+  co_await store.create(new_session(id));
+  for (int i = 0; i < count; ++i) {
+    Commit commit = session.next({"step"});
+    commit.state = {{"i", std::to_string(i)}};
+    session.version = co_await store.commit(commit);
+    session.head = commit.head;
+  }
+}
+
+Async<void> write_many_sessions(Store& store, int sessions, int count) {
+  TaskGroup group(co_await boost::asio::this_coro::executor);
+  for (int i = 0; i < sessions; ++i) group.spawn(write_many(store, "sess_" + std::to_string(i), count));
+  co_await group.join();
+}
+
+TEST_P(EveryStore, TakesCommitsOfManySessionsAtOnce) {
+  run(write_many_sessions(store(), 32, 20));
+  EXPECT_THAT(ids({}), SizeIs(32));
+  for (int i = 0; i < 32; ++i) {
+    const std::string id = "sess_" + std::to_string(i);
+    const Snapshot snapshot = run(store().load(id)).value();
+    EXPECT_EQ(snapshot.record.version, 21u);
+    EXPECT_EQ(snapshot.state.at("i"), "19");
+    EXPECT_THAT(run(store().events(id, 1, 100)), SizeIs(21));
+  }
+}
+
+Async<void> count_outcome(Store& store, Commit commit, int& applied, int& refused) {
+  try {
+    co_await store.commit(std::move(commit));
+    ++applied;
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::conflict);
+    ++refused;
+  }
+}
+
+Async<void> race(Store& store, const Writing& session, int& applied, int& refused) {
+  TaskGroup group(co_await boost::asio::this_coro::executor);
+  for (int i = 0; i < 20; ++i) {
+    Commit commit = session.next({"race"});
+    commit.state = {{"winner", std::to_string(i)}};
+    group.spawn(count_outcome(store, std::move(commit), applied, refused));
+  }
+  co_await group.join();
+}
+
+TEST_P(EveryStore, AppliesOneOfTheCommitsThatRaceForAVersion) {
+  Writing session = write_new(store(), "sess_1");
+  int applied = 0;
+  int refused = 0;
+  run(race(store(), session, applied, refused));
+  EXPECT_EQ(applied, 1);
+  EXPECT_EQ(refused, 19);
+  const Snapshot snapshot = run(store().load("sess_1")).value();
+  EXPECT_EQ(snapshot.record.version, 2u);
+  EXPECT_EQ(snapshot.state.at("winner"), "0") << "the first call counts";
+}
+
+Async<void> commit_in_order(Store& store, std::vector<Commit> commits) {
+  TaskGroup group(co_await boost::asio::this_coro::executor);
+  const auto discard = [](Store& to, Commit commit) -> Async<void> { co_await to.commit(std::move(commit)); };
+  for (Commit& commit : commits) group.spawn(discard(store, std::move(commit)));
+  co_await group.join();
+}
+
+TEST_P(EveryStore, AppliesCommitsOfOneSessionInTheOrderOfTheCalls) {
+  Writing session = write_new(store(), "sess_1");
+  std::vector<Commit> commits;
+  for (int i = 0; i < 20; ++i) {
+    commits.push_back(session.next({"step"}));
+    commits.back().state = {{"i", std::to_string(i)}};
+    session.head = commits.back().head;
+    ++session.version;
+  }
+  run(commit_in_order(store(), std::move(commits)));
+  EXPECT_EQ(run(store().load("sess_1"))->record.version, 21u);
+  EXPECT_EQ(run(store().load("sess_1"))->state.at("i"), "19");
+}
+
+}  // namespace
+}  // namespace sojourn::store

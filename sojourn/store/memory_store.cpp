@@ -1,0 +1,252 @@
+#include "sojourn/store/memory_store.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <limits>
+
+#include "sojourn/base/json.hpp"
+#include "sojourn/store/refusals.hpp"
+
+namespace sojourn::store {
+
+namespace {
+
+bool has_labels(const SessionRecord& record, const std::map<std::string, std::string>& wanted) {
+  if (wanted.empty()) return true;
+  const JsonObject labels = parse_json_object(record.labels);
+  return std::ranges::all_of(wanted, [&](const auto& label) {
+    const Json* value = labels.if_contains(label.first);
+    return value != nullptr && value->is_string() && value->get_string() == label.second;
+  });
+}
+
+bool fits(const SessionRecord& record, const SessionQuery& query) {
+  return (!query.status || record.head.status == *query.status) &&
+         (query.stage.empty() || record.head.stage == query.stage) &&
+         (query.app.empty() || record.app == query.app) &&     //
+         (query.user.empty() || record.user == query.user) &&  //
+         (!query.created_from || record.created_at >= *query.created_from) &&
+         (!query.created_before || record.created_at < *query.created_before) &&
+         record.id.find(query.id_text) != std::string::npos && has_labels(record, query.labels);
+}
+
+void put_state(std::map<std::string, JsonText>& state, std::vector<StateChange> changes) {
+  for (StateChange& change : changes) {
+    if (change.value) {
+      state.insert_or_assign(std::move(change.key), std::move(*change.value));
+    } else {
+      state.erase(change.key);
+    }
+  }
+}
+
+void put_resource(std::vector<ResourceRecord>& resources, ResourceRecord added) {
+  const auto known = std::ranges::find(resources, added.id, &ResourceRecord::id);
+  if (known == resources.end()) {
+    resources.push_back(std::move(added));
+  } else {
+    *known = std::move(added);
+  }
+}
+
+std::uint64_t row_of_cursor(std::string_view cursor) {
+  if (cursor.empty()) return std::numeric_limits<std::uint64_t>::max();
+  std::uint64_t row = 0;
+  const auto [end, error] = std::from_chars(cursor.data(), cursor.data() + cursor.size(), row);
+  if (error != std::errc() || end != cursor.data() + cursor.size() || cursor.front() == '0') throw cursor_unknown();
+  return row;
+}
+
+}  // namespace
+
+Async<void> MemoryStore::create(NewSession session) {
+  const auto lock = enter();
+  const std::string id = session.record.id;
+  if (rows_.contains(id) || tombstones_.contains(id)) throw session_exists(id);
+  check_tasks(id, session.tasks);
+  const Row row = next_row_++;
+  rows_.emplace(id, row);
+  Stored& stored = sessions_[row];
+  stored.record = std::move(session.record);
+  stored.record.version = 1;
+  for (Event& event : session.events) stored.events.insert_or_assign(event.seq, std::move(event));
+  put_state(stored.state, std::move(session.state));
+  put_tasks(stored, std::move(session.tasks));
+  co_return;
+}
+
+Async<std::uint64_t> MemoryStore::commit(Commit commit) {
+  const auto lock = enter();
+  Stored& stored = find(commit.session_id);
+  if (commit.epoch != stored.record.epoch) throw session_fenced(commit, stored.record.epoch);
+  if (commit.version != stored.record.version) throw session_changed(commit, stored.record.version);
+  check_tasks(commit.session_id, commit.tasks);
+  stored.record.head = std::move(commit.head);
+  for (Event& event : commit.events) stored.events.insert_or_assign(event.seq, std::move(event));
+  put_state(stored.state, std::move(commit.state));
+  put_tasks(stored, std::move(commit.tasks));
+  for (ResourceRecord& added : commit.resources_added) put_resource(stored.resources, std::move(added));
+  for (const std::string& id : commit.resources_released) {
+    std::erase_if(stored.resources, [&](const ResourceRecord& resource) { return resource.id == id; });
+  }
+  co_return ++stored.record.version;
+}
+
+Async<Snapshot> MemoryStore::adopt(std::string session_id, std::string owner) {
+  const auto lock = enter();
+  Stored& stored = find(session_id);
+  stored.record.owner = std::move(owner);
+  ++stored.record.epoch;
+  co_return snapshot_of(stored);
+}
+
+Async<std::optional<Snapshot>> MemoryStore::load(std::string session_id) {
+  const auto lock = enter();
+  const Stored* stored = find_or_null(session_id);
+  if (stored == nullptr) co_return std::nullopt;
+  co_return snapshot_of(*stored);
+}
+
+Async<std::optional<TaskRecord>> MemoryStore::task(std::string task_id) {
+  const auto lock = enter();
+  const auto place = tasks_.find(task_id);
+  if (place == tasks_.end()) co_return std::nullopt;
+  co_return place->second;
+}
+
+Async<std::optional<TaskRecord>> MemoryStore::task_by_key(std::string session_id, std::string idempotency_key) {
+  const auto lock = enter();
+  const Stored* stored = find_or_null(session_id);
+  if (stored == nullptr) co_return std::nullopt;
+  const auto place = stored->task_keys.find(idempotency_key);
+  if (place == stored->task_keys.end()) co_return std::nullopt;
+  co_return tasks_.at(place->second);
+}
+
+Async<std::vector<TaskRecord>> MemoryStore::tasks(std::string session_id, std::uint64_t from_seq, std::size_t limit) {
+  const auto lock = enter();
+  std::vector<TaskRecord> found;
+  const Stored* stored = find_or_null(session_id);
+  if (stored == nullptr) co_return found;
+  for (auto place = stored->tasks.lower_bound({from_seq, ""}); place != stored->tasks.end(); ++place) {
+    if (found.size() == limit) break;
+    found.push_back(tasks_.at(place->second));
+  }
+  co_return found;
+}
+
+Async<std::vector<Event>> MemoryStore::events(std::string session_id, std::uint64_t from_seq, std::size_t limit) {
+  const auto lock = enter();
+  std::vector<Event> found;
+  const Stored* stored = find_or_null(session_id);
+  if (stored == nullptr) co_return found;
+  for (auto event = stored->events.lower_bound(from_seq); event != stored->events.end(); ++event) {
+    if (found.size() == limit) break;
+    found.push_back(event->second);
+  }
+  co_return found;
+}
+
+Async<SessionPage> MemoryStore::list(SessionQuery query, std::string cursor, std::size_t limit) {
+  const auto lock = enter();
+  SessionPage page;
+  Row last = 0;
+  const auto before = sessions_.lower_bound(row_of_cursor(cursor));
+  for (auto place = std::make_reverse_iterator(before); place != sessions_.rend(); ++place) {
+    if (!fits(place->second.record, query)) continue;
+    if (page.sessions.size() == std::max<std::size_t>(limit, 1)) {
+      page.next_cursor = std::to_string(last);
+      break;
+    }
+    last = place->first;
+    page.sessions.push_back(place->second.record);
+  }
+  co_return page;
+}
+
+Async<Leftovers> MemoryStore::leftovers() {
+  const auto lock = enter();
+  Leftovers leftovers;
+  for (const auto& [row, stored] : sessions_) {
+    if (stored.record.head.status == SessionStatus::active) leftovers.active_sessions.push_back(stored.record);
+    Snapshot snapshot = snapshot_of(stored);
+    std::ranges::move(snapshot.open_tasks, std::back_inserter(leftovers.open_tasks));
+    std::ranges::move(snapshot.resources, std::back_inserter(leftovers.resources));
+  }
+  co_return leftovers;
+}
+
+Async<std::uint64_t> MemoryStore::purge(SessionQuery query) {
+  const auto lock = enter();
+  co_return std::erase_if(sessions_, [&](const auto& session) {
+    const Stored& stored = session.second;
+    const SessionRecord& record = stored.record;
+    if (record.head.status == SessionStatus::active || !fits(record, query)) return false;
+    tombstones_.emplace(record.id, record.head.chain);
+    rows_.erase(record.id);
+    for (const auto& [seq, id] : stored.tasks) tasks_.erase(id);
+    return true;
+  });
+}
+
+Async<void> MemoryStore::close() {
+  const std::lock_guard lock(mutex_);
+  closed_ = true;
+  co_return;
+}
+
+std::unique_lock<std::mutex> MemoryStore::enter() {
+  std::unique_lock lock(mutex_);
+  if (closed_) throw store_closed();
+  return lock;
+}
+
+MemoryStore::Stored* MemoryStore::find_or_null(const std::string& session_id) {
+  const auto place = rows_.find(session_id);
+  return place == rows_.end() ? nullptr : &sessions_.at(place->second);
+}
+
+MemoryStore::Stored& MemoryStore::find(const std::string& session_id) {
+  Stored* stored = find_or_null(session_id);
+  if (stored == nullptr) throw session_unknown(session_id);
+  return *stored;
+}
+
+Snapshot MemoryStore::snapshot_of(const Stored& stored) const {
+  Snapshot snapshot{stored.record, stored.state, stored.resources, {}};
+  for (const auto& [seq, id] : stored.tasks) {
+    const TaskRecord& task = tasks_.at(id);
+    if (!is_final(task.status)) snapshot.open_tasks.push_back(task);
+  }
+  return snapshot;
+}
+
+void MemoryStore::check_tasks(const std::string& session_id, const std::vector<TaskRecord>& tasks) const {
+  std::map<std::string, std::string> keys;  // of these tasks, to the one that has it
+  const auto row = rows_.find(session_id);
+  for (const TaskRecord& task : tasks) {
+    const auto known = tasks_.find(task.id);
+    if (known != tasks_.end() && known->second.session_id != session_id) throw task_elsewhere(task);
+    if (task.idempotency_key.empty()) continue;
+    if (keys.emplace(task.idempotency_key, task.id).first->second != task.id) throw key_taken(task);
+    if (row == rows_.end()) continue;
+    const auto& taken = sessions_.at(row->second).task_keys;
+    if (const auto owner = taken.find(task.idempotency_key); owner != taken.end() && owner->second != task.id) {
+      throw key_taken(task);
+    }
+  }
+}
+
+void MemoryStore::put_tasks(Stored& stored, std::vector<TaskRecord> tasks) {
+  for (TaskRecord& task : tasks) {
+    if (const auto known = tasks_.find(task.id); known != tasks_.end()) {
+      stored.tasks.erase({known->second.seq, task.id});
+      stored.task_keys.erase(known->second.idempotency_key);
+    }
+    stored.tasks.emplace(task.seq, task.id);
+    if (!task.idempotency_key.empty()) stored.task_keys.insert_or_assign(task.idempotency_key, task.id);
+    tasks_.insert_or_assign(task.id, std::move(task));
+  }
+}
+
+}  // namespace sojourn::store

@@ -1,0 +1,59 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "sojourn/store/store.hpp"
+
+namespace sojourn::store {
+
+// A store that lasts as long as the object: for tests, and for programs that keep nothing. "Durable" means nothing
+// here. Threads: safe; no call waits for anything but a short lock.
+class MemoryStore final : public Store {
+ public:
+  Async<void> create(NewSession session) override;
+  Async<std::uint64_t> commit(Commit commit) override;
+  Async<Snapshot> adopt(std::string session_id, std::string owner) override;
+  Async<std::optional<Snapshot>> load(std::string session_id) override;
+  Async<std::optional<TaskRecord>> task(std::string task_id) override;
+  Async<std::optional<TaskRecord>> task_by_key(std::string session_id, std::string idempotency_key) override;
+  Async<std::vector<TaskRecord>> tasks(std::string session_id, std::uint64_t from_seq, std::size_t limit) override;
+  Async<std::vector<Event>> events(std::string session_id, std::uint64_t from_seq, std::size_t limit) override;
+  Async<SessionPage> list(SessionQuery query, std::string cursor, std::size_t limit) override;
+  Async<Leftovers> leftovers() override;
+  Async<std::uint64_t> purge(SessionQuery query) override;
+  Async<void> close() override;
+
+ private:
+  struct Stored {
+    SessionRecord record;
+    std::map<std::string, JsonText> state;
+    std::map<std::uint64_t, Event> events;
+    std::vector<ResourceRecord> resources;                  // oldest first
+    std::set<std::pair<std::uint64_t, std::string>> tasks;  // seq and id
+    std::map<std::string, std::string> task_keys;           // idempotency key to id
+  };
+  using Row = std::uint64_t;  // grows with each session and is never given twice
+
+  Stored& find(const std::string& session_id);
+  Stored* find_or_null(const std::string& session_id);
+  Snapshot snapshot_of(const Stored& stored) const;
+  void check_tasks(const std::string& session_id, const std::vector<TaskRecord>& tasks) const;
+  void put_tasks(Stored& stored, std::vector<TaskRecord> tasks);
+  std::unique_lock<std::mutex> enter();
+
+  std::mutex mutex_;
+  std::map<Row, Stored> sessions_;
+  std::map<std::string, Row> rows_;          // by id
+  std::map<std::string, TaskRecord> tasks_;  // by id
+  std::map<std::string, ChainHead> tombstones_;
+  Row next_row_ = 1;
+  bool closed_ = false;
+};
+
+}  // namespace sojourn::store

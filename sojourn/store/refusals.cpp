@@ -1,0 +1,47 @@
+#include "sojourn/store/refusals.hpp"
+
+#include <fmt/format.h>
+
+namespace sojourn::store {
+
+Error session_exists(std::string_view id) {
+  return Error(ErrorCode::already_exists,
+               fmt::format("session '{}' exists already, or did before it was purged", id));
+}
+
+Error session_unknown(std::string_view id) {
+  return Error(ErrorCode::session_not_found, fmt::format("session not found: {}", id));
+}
+
+Error session_fenced(const Commit& commit, std::uint64_t epoch) {
+  return Error(
+      ErrorCode::fenced,
+      fmt::format("session '{}' has another owner now: epoch {}, not {}", commit.session_id, epoch, commit.epoch),
+      {{"epoch", epoch}});
+}
+
+Error session_changed(const Commit& commit, std::uint64_t version) {
+  return Error(ErrorCode::conflict,
+               fmt::format("session '{}' is at version {}, not {}", commit.session_id, version, commit.version),
+               {{"version", version}});
+}
+
+Error key_taken(const TaskRecord& task) {
+  return Error(ErrorCode::already_exists, fmt::format("session '{}' has another task with the idempotency key '{}'",
+                                                      task.session_id, task.idempotency_key));
+}
+
+Error task_elsewhere(const TaskRecord& task) {
+  return Error(ErrorCode::already_exists, fmt::format("task '{}' belongs to another session", task.id));
+}
+
+Error store_closed() {
+  return Error(ErrorCode::unavailable, "the store is closed");
+}
+
+Error cursor_unknown() {
+  return Error(ErrorCode::invalid_request,
+               "the cursor is none that a page of this list gave; leave it out to begin with the newest session");
+}
+
+}  // namespace sojourn::store

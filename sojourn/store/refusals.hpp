@@ -1,0 +1,20 @@
+#pragma once
+
+#include <string_view>
+
+#include "sojourn/base/error.hpp"
+#include "sojourn/store/store.hpp"
+
+// Why a store refuses a change: the same words from every store.
+namespace sojourn::store {
+
+Error session_exists(std::string_view id);                           // already_exists
+Error session_unknown(std::string_view id);                          // session_not_found
+Error session_fenced(const Commit& commit, std::uint64_t epoch);     // fenced
+Error session_changed(const Commit& commit, std::uint64_t version);  // conflict
+Error key_taken(const TaskRecord& task);                             // already_exists
+Error task_elsewhere(const TaskRecord& task);                        // already_exists
+Error store_closed();                                                // unavailable
+Error cursor_unknown();                                              // invalid_request
+
+}  // namespace sojourn::store

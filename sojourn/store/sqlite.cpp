@@ -1,0 +1,176 @@
+#include "sojourn/store/sqlite.hpp"
+
+#include <fmt/format.h>
+#include <sqlite3.h>
+#include <unistd.h>
+
+#include <cassert>
+#include <cerrno>
+#include <cstring>
+#include <system_error>
+
+#include "sojourn/base/error.hpp"
+
+namespace sojourn::store {
+
+namespace {
+
+ErrorCode code_of(int result, int system_error) {
+  if (system_error == ENOSPC || system_error == EDQUOT) return ErrorCode::store_full;
+  switch (result & 0xFF) {
+    case SQLITE_FULL:
+      return ErrorCode::store_full;
+    case SQLITE_READONLY:
+    case SQLITE_PERM:
+      return ErrorCode::store_read_only;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+      return ErrorCode::store_locked;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+      return ErrorCode::store_corrupt;
+    case SQLITE_CONSTRAINT:
+      return ErrorCode::already_exists;
+    case SQLITE_TOOBIG:
+      return ErrorCode::too_large;
+    case SQLITE_CANTOPEN:
+      return system_error == EACCES || system_error == EROFS ? ErrorCode::store_read_only : ErrorCode::io_error;
+    case SQLITE_IOERR:
+      return ErrorCode::io_error;
+    default:
+      return ErrorCode::internal_error;
+  }
+}
+
+[[noreturn]] void fail(sqlite3* database, int result) {
+  const int system_error = sqlite3_system_errno(database);
+  const char* file = sqlite3_db_filename(database, "main");
+  std::string message = fmt::format("'{}': {}", file == nullptr ? "" : file, sqlite3_errmsg(database));
+  // SQLite keeps the errno of the last failure, which says nothing of a failure that is no input or output.
+  const int kind = result & 0xFF;
+  const bool system = (kind == SQLITE_IOERR || kind == SQLITE_CANTOPEN || kind == SQLITE_FULL) && system_error != 0;
+  if (system) message += fmt::format(" ({})", std::generic_category().message(system_error));
+  throw Error(code_of(result, system ? system_error : 0), std::move(message), {{"sqlite", result}});
+}
+
+}  // namespace
+
+Statement::~Statement() {
+  if (statement_ == nullptr) return;
+  sqlite3_reset(statement_);
+  // Bound texts die now; a statement that is run with too few values must not find them.
+  if (bound_ > 0) sqlite3_clear_bindings(statement_);
+}
+
+void Statement::bind_integer(std::int64_t value) {
+  sqlite3_bind_int64(statement_, ++bound_, value);
+}
+
+void Statement::bind_text(std::string_view value) {
+  const char* text = value.data() == nullptr ? "" : value.data();
+  const int result = sqlite3_bind_text64(statement_, ++bound_, text, value.size(), SQLITE_STATIC, SQLITE_UTF8);
+  if (result != SQLITE_OK) fail(sqlite3_db_handle(statement_), result);
+}
+
+void Statement::bind_blob(std::string_view value) {
+  sqlite3_bind_blob64(statement_, ++bound_, value.data(), value.size(), SQLITE_STATIC);
+}
+
+void Statement::bind_null() {
+  sqlite3_bind_null(statement_, ++bound_);
+}
+
+bool Statement::next() {
+  column_ = 0;
+  const int result = sqlite3_step(statement_);
+  if (result == SQLITE_ROW) return true;
+  if (result != SQLITE_DONE) fail(sqlite3_db_handle(statement_), result);
+  return false;
+}
+
+std::int64_t Statement::take_integer() {
+  return sqlite3_column_int64(statement_, column_++);
+}
+
+std::string_view Statement::take_bytes() {
+  const int column = column_++;
+  const void* bytes = sqlite3_column_blob(statement_, column);
+  const int size = sqlite3_column_bytes(statement_, column);
+  return {static_cast<const char*>(bytes), static_cast<std::size_t>(size)};
+}
+
+void Statement::take_hash(Hash& hash) {
+  // A hash of another length was altered: it stays zero, which no event's hash is.
+  const std::string_view bytes = take_bytes();
+  hash = {};
+  if (bytes.size() == hash.size()) std::memcpy(hash.data(), bytes.data(), bytes.size());
+}
+
+bool Statement::next_is_null() const {
+  return sqlite3_column_type(statement_, column_) == SQLITE_NULL;
+}
+
+void Connection::Close::operator()(sqlite3* database) const {
+  [[maybe_unused]] const int result = sqlite3_close(database);
+  assert(result == SQLITE_OK);
+}
+
+void Connection::Finalize::operator()(sqlite3_stmt* statement) const {
+  sqlite3_finalize(statement);
+}
+
+Connection::Connection(const std::filesystem::path& file, OpenMode mode) {
+  const int access = mode == OpenMode::read_write ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY;
+  sqlite3* database = nullptr;
+  const int result =
+      sqlite3_open_v2(file.c_str(), &database, access | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, nullptr);
+  database_.reset(database);
+  if (result != SQLITE_OK) fail(database, result);
+  sqlite3_busy_timeout(database, 5'000);
+}
+
+Connection::~Connection() = default;
+
+void Connection::run(const std::string& sql) {
+  const int result = sqlite3_exec(database_.get(), sql.c_str(), nullptr, nullptr, nullptr);
+  if (result != SQLITE_OK) fail(database_.get(), result);
+}
+
+Statement Connection::start(std::string_view sql) {
+  auto place = statements_.find(sql);
+  if (place == statements_.end()) {
+    sqlite3_stmt* statement = nullptr;
+    const int result = sqlite3_prepare_v3(database_.get(), sql.data(), static_cast<int>(sql.size()),
+                                          SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
+    if (result != SQLITE_OK) fail(database_.get(), result);
+    place = statements_.emplace(std::string(sql), statement).first;
+  }
+  assert(!sqlite3_stmt_busy(place->second.get()));
+  return Statement(place->second.get());
+}
+
+bool Connection::in_transaction() const {
+  return sqlite3_get_autocommit(database_.get()) == 0;
+}
+
+std::int64_t Connection::total_changes() const {
+  return sqlite3_total_changes64(database_.get());
+}
+
+std::int64_t Connection::changes() const {
+  return sqlite3_changes64(database_.get());
+}
+
+ReadTransaction::ReadTransaction(Connection& connection) : connection_(connection) {
+  connection_.execute("BEGIN");
+}
+
+ReadTransaction::~ReadTransaction() {
+  try {
+    if (connection_.in_transaction()) connection_.execute("ROLLBACK");
+  } catch (const Error&) {
+    // Nothing was written, and SQLite has ended the transaction itself where it could not roll back.
+  }
+}
+
+}  // namespace sojourn::store

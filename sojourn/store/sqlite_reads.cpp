@@ -1,0 +1,243 @@
+#include "sojourn/store/sqlite_reads.hpp"
+
+#include <charconv>
+#include <limits>
+#include <variant>
+
+#include "sojourn/store/refusals.hpp"
+
+namespace sojourn::store {
+
+namespace {
+
+constexpr std::string_view session_columns =
+    "SELECT s.row, s.id, s.app, s.app_version, s.user, s.lifecycle, s.labels, s.created_at, s.idle_timeout, "
+    "s.lifetime, s.owner, s.epoch, s.version, s.status, s.stage, s.chain_seq, s.chain_hash, s.call_count, "
+    "s.last_call_at, s.updated_at, s.expires_at, s.ended_at, s.end_reason, s.error, g.context, g.setup, g.metadata "
+    "FROM sessions s CROSS JOIN givens g ON g.session = s.row ";
+
+constexpr std::string_view task_columns =
+    "SELECT t.id, s.id, t.seq, t.function, t.idempotency_key, t.request_hash, t.status, t.input, t.output, t.error, "
+    "t.created_at, t.updated_at, t.started_at, t.ended_at ";
+
+constexpr std::string_view resource_columns = "SELECT s.id, r.id, r.kind, r.cost, r.created_at, r.cleanup ";
+
+std::string operator+(std::string_view left, const char* right) {
+  return std::string(left).append(right);
+}
+
+StoredSession take_session(Statement& row) {
+  StoredSession session;
+  SessionRecord& record = session.record;
+  SessionHead& head = record.head;
+  row.read(session.row, record.id, record.app, record.app_version, record.user, record.lifecycle, record.labels,
+           record.created_at, record.idle_timeout, record.lifetime, record.owner, record.epoch, record.version,
+           head.status, head.stage, head.chain.seq, head.chain.hash, head.call_count, head.last_call_at,
+           head.updated_at, head.expires_at, head.ended_at, head.end_reason, head.error, record.context, record.setup,
+           record.metadata);
+  return session;
+}
+
+TaskRecord take_task(Statement& row) {
+  TaskRecord task;
+  row.read(task.id, task.session_id, task.seq, task.function, task.idempotency_key, task.request_hash, task.status,
+           task.input, task.output, task.error, task.created_at, task.updated_at, task.started_at, task.ended_at);
+  return task;
+}
+
+ResourceRecord take_resource(Statement& row) {
+  ResourceRecord resource;
+  row.read(resource.session_id, resource.id, resource.kind, resource.cost, resource.created_at, resource.cleanup);
+  return resource;
+}
+
+std::vector<TaskRecord> take_tasks(Statement rows) {
+  std::vector<TaskRecord> tasks;
+  while (rows.next()) tasks.push_back(take_task(rows));
+  return tasks;
+}
+
+std::vector<ResourceRecord> take_resources(Statement rows) {
+  std::vector<ResourceRecord> resources;
+  while (rows.next()) resources.push_back(take_resource(rows));
+  return resources;
+}
+
+std::optional<TaskRecord> take_one_task(Statement rows) {
+  if (!rows.next()) return std::nullopt;
+  return take_task(rows);
+}
+
+// SQLite counts with signed numbers.
+std::int64_t as_seq(std::uint64_t number) {
+  constexpr std::uint64_t most = std::numeric_limits<std::int64_t>::max();
+  return static_cast<std::int64_t>(std::min(number, most));
+}
+
+// The conditions of a query, and the values they wait for, in order.
+class Conditions {
+ public:
+  explicit Conditions(const SessionQuery& query) {
+    if (query.status) add("s.status = ?", static_cast<std::int64_t>(*query.status));
+    if (!query.stage.empty()) add("s.stage = ?", query.stage);
+    // Said twice, so that SQLite sees that the partial index holds all that fits.
+    if (!query.app.empty()) add("s.app <> '' AND s.app = ?", query.app);
+    if (!query.user.empty()) add("s.user <> '' AND s.user = ?", query.user);
+    for (const auto& [key, value] : query.labels) {
+      add("EXISTS (SELECT 1 FROM json_each(s.labels) WHERE key = ? AND type = 'text' AND atom = ?)", key);
+      values_.push_back(value);
+    }
+    if (query.created_from) add("s.created_at >= ?", query.created_from->time_since_epoch().count());
+    if (query.created_before) add("s.created_at < ?", query.created_before->time_since_epoch().count());
+    if (!query.id_text.empty()) add("instr(s.id, ?) > 0", query.id_text);
+  }
+
+  using Value = std::variant<std::int64_t, std::string>;
+
+  void add(std::string_view condition, Value value) {
+    text_ += text_.empty() ? "WHERE " : " AND ";
+    text_ += condition;
+    values_.push_back(std::move(value));
+  }
+
+  const std::string& text() const { return text_; }
+
+  void bind(Statement& statement) const {
+    for (const Value& value : values_) {
+      std::visit([&](const auto& plain) { statement.bind(plain); }, value);
+    }
+  }
+
+ private:
+  std::string text_;
+  std::vector<Value> values_;
+};
+
+std::int64_t row_of_cursor(std::string_view cursor) {
+  if (cursor.empty()) return std::numeric_limits<std::int64_t>::max();
+  std::int64_t row = 0;
+  const auto [end, error] = std::from_chars(cursor.data(), cursor.data() + cursor.size(), row);
+  if (error != std::errc() || end != cursor.data() + cursor.size() || row <= 0 || cursor.front() == '0') {
+    throw cursor_unknown();
+  }
+  return row;
+}
+
+}  // namespace
+
+std::optional<StoredSession> read_session(Connection& connection, std::string_view id) {
+  static const std::string sql = session_columns + "WHERE s.id = ?";
+  Statement rows = connection.query(sql, id);
+  if (!rows.next()) return std::nullopt;
+  return take_session(rows);
+}
+
+Snapshot read_snapshot(Connection& connection, StoredSession session) {
+  static const std::string open_tasks =
+      task_columns +
+      "FROM tasks t JOIN sessions s ON s.row = t.session WHERE t.session = ? AND t.status < 10 "
+      "ORDER BY t.seq";
+  static const std::string open_resources =
+      resource_columns + "FROM resources r JOIN sessions s ON s.row = r.session WHERE r.session = ? ORDER BY r.row";
+
+  Snapshot snapshot;
+  Statement state = connection.query("SELECT key, value FROM state WHERE session = ?", session.row);
+  while (state.next()) {
+    std::string key = state.value<std::string>();
+    snapshot.state.insert_or_assign(snapshot.state.end(), std::move(key), state.value<std::string>());
+  }
+  snapshot.resources = take_resources(connection.query(open_resources, session.row));
+  snapshot.open_tasks = take_tasks(connection.query(open_tasks, session.row));
+  snapshot.record = std::move(session.record);
+  return snapshot;
+}
+
+std::optional<TaskRecord> read_task(Connection& connection, std::string_view id) {
+  static const std::string sql = task_columns + "FROM tasks t JOIN sessions s ON s.row = t.session WHERE t.id = ?";
+  return take_one_task(connection.query(sql, id));
+}
+
+std::optional<TaskRecord> read_task_by_key(Connection& connection, std::string_view session_id,
+                                           std::string_view key) {
+  static const std::string sql = task_columns +
+                                 "FROM sessions s JOIN tasks t ON t.session = s.row "
+                                 "WHERE s.id = ? AND t.idempotency_key <> '' AND t.idempotency_key = ?";
+  return take_one_task(connection.query(sql, session_id, key));
+}
+
+std::vector<TaskRecord> read_tasks(Connection& connection, std::string_view session_id, std::uint64_t from_seq,
+                                   std::size_t limit) {
+  static const std::string sql = task_columns +
+                                 "FROM sessions s JOIN tasks t ON t.session = s.row WHERE s.id = ? AND t.seq >= ? "
+                                 "ORDER BY t.seq LIMIT ?";
+  return take_tasks(connection.query(sql, session_id, as_seq(from_seq), as_seq(limit)));
+}
+
+std::vector<Event> read_events(Connection& connection, std::string_view session_id, std::uint64_t from_seq,
+                               std::size_t limit) {
+  Statement rows = connection.query(
+      "SELECT seq, body, hash FROM events WHERE session = (SELECT row FROM sessions WHERE id = ?) AND seq >= ? "
+      "ORDER BY seq LIMIT ?",
+      session_id, as_seq(from_seq), as_seq(limit));
+  std::vector<Event> events;
+  while (rows.next()) {
+    Event& event = events.emplace_back();
+    rows.read(event.seq, event.body, event.hash);
+  }
+  return events;
+}
+
+SessionPage read_page(Connection& connection, const SessionQuery& query, std::string_view cursor, std::size_t limit) {
+  Conditions conditions(query);
+  conditions.add("s.row < ?", row_of_cursor(cursor));
+  const std::string sql = std::string(session_columns) + conditions.text() + " ORDER BY s.row DESC LIMIT ?";
+  const std::int64_t wanted = as_seq(std::max<std::size_t>(limit, 1));
+  Statement rows = connection.query(sql);
+  conditions.bind(rows);
+  rows.bind(wanted == std::numeric_limits<std::int64_t>::max() ? wanted : wanted + 1);
+
+  SessionPage page;
+  std::int64_t last = 0;
+  while (rows.next()) {
+    if (std::cmp_equal(page.sessions.size(), wanted)) {
+      page.next_cursor = std::to_string(last);
+      break;
+    }
+    StoredSession session = take_session(rows);
+    last = session.row;
+    page.sessions.push_back(std::move(session.record));
+  }
+  return page;
+}
+
+Leftovers read_leftovers(Connection& connection) {
+  static const std::string active = session_columns + "WHERE s.status = 0 ORDER BY s.row";
+  static const std::string open_tasks =
+      task_columns +
+      "FROM tasks t INDEXED BY tasks_open CROSS JOIN sessions s ON s.row = t.session "
+      "WHERE t.status < 10 ORDER BY t.session, t.seq";
+  static const std::string resources =
+      resource_columns + "FROM resources r CROSS JOIN sessions s ON s.row = r.session ORDER BY r.row";
+
+  Leftovers leftovers;
+  Statement sessions = connection.query(active);
+  while (sessions.next()) leftovers.active_sessions.push_back(take_session(sessions).record);
+  leftovers.open_tasks = take_tasks(connection.query(open_tasks));
+  leftovers.resources = take_resources(connection.query(resources));
+  return leftovers;
+}
+
+std::vector<std::int64_t> read_purgeable(Connection& connection, const SessionQuery& query, std::int64_t after,
+                                         std::size_t limit) {
+  Conditions conditions(query);
+  conditions.add("s.status <> 0 AND s.row > ?", after);
+  Statement statement =
+      connection.query("SELECT s.row FROM sessions s " + conditions.text() + " ORDER BY s.row LIMIT ?");
+  conditions.bind(statement);
+  statement.bind(limit);
+  std::vector<std::int64_t> rows;
+  while (statement.next()) rows.push_back(statement.value<std::int64_t>());
+  return rows;
+}
+
+}  // namespace sojourn::store

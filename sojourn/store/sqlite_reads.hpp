@@ -1,0 +1,40 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "sojourn/store/sqlite.hpp"
+#include "sojourn/store/store.hpp"
+
+// What is read from the tables, on any connection. Each function reads one moment if it runs in a transaction.
+// Errors: those of a Statement.
+namespace sojourn::store {
+
+// A session's row by its id.
+struct StoredSession {
+  std::int64_t row = 0;
+  SessionRecord record;
+};
+
+std::optional<StoredSession> read_session(Connection& connection, std::string_view id);
+
+// The rest of what Snapshot holds.
+Snapshot read_snapshot(Connection& connection, StoredSession session);
+
+std::optional<TaskRecord> read_task(Connection& connection, std::string_view id);
+std::optional<TaskRecord> read_task_by_key(Connection& connection, std::string_view session_id, std::string_view key);
+std::vector<TaskRecord> read_tasks(Connection& connection, std::string_view session_id, std::uint64_t from_seq,
+                                   std::size_t limit);
+std::vector<Event> read_events(Connection& connection, std::string_view session_id, std::uint64_t from_seq,
+                               std::size_t limit);
+SessionPage read_page(Connection& connection, const SessionQuery& query, std::string_view cursor, std::size_t limit);
+Leftovers read_leftovers(Connection& connection);
+
+// Rows of sessions that fit and are not active, oldest first, past row `after`.
+std::vector<std::int64_t> read_purgeable(Connection& connection, const SessionQuery& query, std::int64_t after,
+                                         std::size_t limit);
+
+}  // namespace sojourn::store

@@ -1,0 +1,202 @@
+#include "sojourn/store/sqlite_store.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <mutex>
+#include <optional>
+#include <system_error>
+
+#include "sojourn/base/error.hpp"
+#include "sojourn/base/loop.hpp"
+#include "sojourn/store/folder_lock.hpp"
+#include "sojourn/store/reader_connections.hpp"
+#include "sojourn/store/refusals.hpp"
+#include "sojourn/store/sqlite_reads.hpp"
+#include "sojourn/store/sqlite_schema.hpp"
+#include "sojourn/store/sqlite_writes.hpp"
+
+namespace sojourn::store {
+
+namespace {
+
+constexpr std::size_t purged_at_once = 16;  // so that commits need not wait long
+constexpr std::uint64_t page_bytes = 4'096;
+
+// FULL: the log is synced at each commit. A checkpoint at 8,000 pages was measured to cost commits least.
+constexpr const char* writer_pragmas =
+    "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 8000; "
+    "PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY";
+
+void make_folder(const std::filesystem::path& folder) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (!error) return;
+  const bool refused = error == std::errc::permission_denied || error == std::errc::read_only_file_system;
+  if (refused) {
+    throw Error(ErrorCode::store_read_only,
+                fmt::format("the data folder '{}' cannot be made: {}", folder.string(), error.message()));
+  }
+  throw io_error(fmt::format("cannot make the data folder '{}'", folder.string()), error.value());
+}
+
+// What only a store that writes has. The connection is closed before the folder is another's.
+struct Writer {
+  Writer(const SqliteOptions& options, const std::filesystem::path& file)
+      : lock(options.folder), connection(std::in_place, file, OpenMode::read_write) {
+    connection->run(writer_pragmas);
+    if (options.max_bytes > 0) {
+      connection->run(
+          fmt::format("PRAGMA max_page_count = {}", std::max<std::uint64_t>(1, options.max_bytes / page_bytes)));
+    }
+    migrate(*connection, migrations(), file);
+    writes.emplace(*connection);
+    commits.emplace(*connection, [this] { writes->rolled_back(); });
+  }
+
+  void close() {
+    commits->close();
+    connection.reset();
+  }
+
+  FolderLock lock;
+  std::optional<Connection> connection;
+  std::optional<SqliteWrites> writes;
+  std::optional<CommitWriter> commits;
+};
+
+std::unique_ptr<Writer> open_writer(const SqliteOptions& options, const std::filesystem::path& file) {
+  if (options.mode == OpenMode::read_only) return nullptr;
+  make_folder(options.folder);
+  return std::make_unique<Writer>(options, file);
+}
+
+std::vector<Connection> open_readers(const SqliteOptions& options, const std::filesystem::path& file) {
+  if (!std::filesystem::exists(file)) {
+    throw Error(ErrorCode::not_found,
+                fmt::format("'{}' holds no store: there is no sojourn.db", options.folder.string()));
+  }
+  std::vector<Connection> connections;
+  for (unsigned i = 0; i < std::max(1u, options.readers); ++i) {
+    connections.emplace_back(file, OpenMode::read_only);
+    connections.back().run("PRAGMA temp_store = MEMORY");
+  }
+  check_schema(connections.front(), file);
+  return connections;
+}
+
+}  // namespace
+
+struct SqliteStore::Parts {
+  explicit Parts(const SqliteOptions& options)
+      : file(options.folder / "sojourn.db"),
+        writer(open_writer(options, file)),
+        readers(open_readers(options, file)),
+        pool(std::max(1u, options.readers)) {}
+
+  // The writer's connection goes last, for the last one to close tidies the log away.
+  void close() {
+    const std::lock_guard lock(closing);
+    readers.close();
+    if (writer) writer->close();
+  }
+
+  template <class F>
+  auto write(F change) {
+    if (!writer) {
+      throw Error(ErrorCode::store_read_only, fmt::format("'{}' was opened to be read only", file.string()));
+    }
+    return writer->commits->run(std::move(change));
+  }
+
+  template <class F>
+  auto read(F read) {
+    return pool.run([this, read] { return readers.run(read); });
+  }
+
+  std::filesystem::path file;
+  std::unique_ptr<Writer> writer;  // null in a store that is read only
+  ReaderConnections readers;
+  BlockingPool pool;
+  std::mutex closing;
+};
+
+std::unique_ptr<SqliteStore> SqliteStore::open(SqliteOptions options) {
+  return std::unique_ptr<SqliteStore>(new SqliteStore(std::make_unique<Parts>(options)));
+}
+
+SqliteStore::SqliteStore(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+
+SqliteStore::~SqliteStore() {
+  parts_->close();
+}
+
+Async<void> SqliteStore::create(NewSession session) {
+  co_await parts_->write([&] { parts_->writer->writes->create(session); });
+}
+
+Async<std::uint64_t> SqliteStore::commit(Commit commit) {
+  co_return co_await parts_->write([&] { return parts_->writer->writes->commit(commit); });
+}
+
+Async<Snapshot> SqliteStore::adopt(std::string session_id, std::string owner) {
+  co_return co_await parts_->write([&] { return parts_->writer->writes->adopt(session_id, owner); });
+}
+
+Async<std::optional<Snapshot>> SqliteStore::load(std::string session_id) {
+  co_return co_await parts_->read([&](Connection& connection) -> std::optional<Snapshot> {
+    std::optional<StoredSession> session = read_session(connection, session_id);
+    if (!session) return std::nullopt;
+    return read_snapshot(connection, std::move(*session));
+  });
+}
+
+Async<std::optional<TaskRecord>> SqliteStore::task(std::string task_id) {
+  co_return co_await parts_->read([&](Connection& connection) { return read_task(connection, task_id); });
+}
+
+Async<std::optional<TaskRecord>> SqliteStore::task_by_key(std::string session_id, std::string idempotency_key) {
+  co_return co_await parts_->read(
+      [&](Connection& connection) { return read_task_by_key(connection, session_id, idempotency_key); });
+}
+
+Async<std::vector<TaskRecord>> SqliteStore::tasks(std::string session_id, std::uint64_t from_seq, std::size_t limit) {
+  co_return co_await parts_->read(
+      [&](Connection& connection) { return read_tasks(connection, session_id, from_seq, limit); });
+}
+
+Async<std::vector<Event>> SqliteStore::events(std::string session_id, std::uint64_t from_seq, std::size_t limit) {
+  co_return co_await parts_->read(
+      [&](Connection& connection) { return read_events(connection, session_id, from_seq, limit); });
+}
+
+Async<SessionPage> SqliteStore::list(SessionQuery query, std::string cursor, std::size_t limit) {
+  co_return co_await parts_->read(
+      [&](Connection& connection) { return read_page(connection, query, cursor, limit); });
+}
+
+Async<Leftovers> SqliteStore::leftovers() {
+  co_return co_await parts_->read([](Connection& connection) { return read_leftovers(connection); });
+}
+
+Async<std::uint64_t> SqliteStore::purge(SessionQuery query) {
+  std::uint64_t count = 0;
+  std::vector<std::int64_t> rows = {0};
+  for (;;) {
+    const std::int64_t after = rows.back();
+    rows = co_await parts_->read(
+        [&](Connection& connection) { return read_purgeable(connection, query, after, purged_at_once); });
+    if (rows.empty()) co_return count;
+    count += co_await parts_->write([&] { return parts_->writer->writes->purge(rows); });
+  }
+}
+
+Async<void> SqliteStore::close() {
+  co_await parts_->pool.run([this] { parts_->close(); });
+}
+
+WriterStatistics SqliteStore::statistics() const {
+  return parts_->writer ? parts_->writer->commits->statistics() : WriterStatistics{};
+}
+
+}  // namespace sojourn::store

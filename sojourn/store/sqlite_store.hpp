@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "sojourn/store/commit_writer.hpp"
+#include "sojourn/store/sqlite.hpp"
+#include "sojourn/store/store.hpp"
+
+// The store of one machine: a SQLite database in the data folder (docs/formats/store.md).
+//
+// One thread writes, by group commit. Readers have connections and threads of their own and are never held up by it.
+namespace sojourn::store {
+
+struct SqliteOptions {
+  std::filesystem::path folder;  // made by a writer where it is missing
+  // read_only works beside a server that writes, and where nobody does.
+  OpenMode mode = OpenMode::read_write;
+  unsigned readers = 2;         // threads, with a connection each
+  std::uint64_t max_bytes = 0;  // of the database file; commits past it are store_full. 0: until the disk is full
+};
+
+class SqliteStore final : public Store {
+ public:
+  // Opens the store, and brings an older schema up to date. Blocks: call it before anything is served.
+  // Errors: store_locked when another server has the folder (a writer only); store_read_only for a folder that cannot
+  // be
+  //         written, or an older schema with read_only; store_newer; store_corrupt for a file that is no store;
+  //         not_found with read_only when there is none; store_full; io_error.
+  static std::unique_ptr<SqliteStore> open(SqliteOptions options);
+  ~SqliteStore() override;
+
+  Async<void> create(NewSession session) override;
+  Async<std::uint64_t> commit(Commit commit) override;
+  Async<Snapshot> adopt(std::string session_id, std::string owner) override;
+  Async<std::optional<Snapshot>> load(std::string session_id) override;
+  Async<std::optional<TaskRecord>> task(std::string task_id) override;
+  Async<std::optional<TaskRecord>> task_by_key(std::string session_id, std::string idempotency_key) override;
+  Async<std::vector<TaskRecord>> tasks(std::string session_id, std::uint64_t from_seq, std::size_t limit) override;
+  Async<std::vector<Event>> events(std::string session_id, std::uint64_t from_seq, std::size_t limit) override;
+  Async<SessionPage> list(SessionQuery query, std::string cursor, std::size_t limit) override;
+  Async<Leftovers> leftovers() override;
+  Async<std::uint64_t> purge(SessionQuery query) override;
+  Async<void> close() override;
+
+  // Threads: safe.
+  WriterStatistics statistics() const;
+
+ private:
+  struct Parts;
+
+  explicit SqliteStore(std::unique_ptr<Parts> parts);
+
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace sojourn::store

@@ -1,0 +1,185 @@
+#include "sojourn/store/sqlite_writes.hpp"
+
+#include <fmt/format.h>
+
+#include "sojourn/base/error.hpp"
+#include "sojourn/store/refusals.hpp"
+#include "sojourn/store/sqlite_reads.hpp"
+
+namespace sojourn::store {
+
+namespace {
+
+// About 20 MB. Sessions past that are read again when they come back.
+constexpr std::size_t most_known = 50'000;
+
+// A row is never given twice, not even after a purge: cursors are rows.
+std::int64_t first_free_row(Connection& connection) {
+  constexpr std::string_view newest =
+      "SELECT max((SELECT coalesce(max(row), 0) FROM sessions), (SELECT coalesce(max(session), 0) FROM tombstones))";
+  return connection.query(newest).one<std::int64_t>() + 1;
+}
+
+bool exists(Connection& connection, std::string_view sql, std::string_view id) {
+  return connection.query(sql, id).next();
+}
+
+}  // namespace
+
+SqliteWrites::SqliteWrites(Connection& connection) : connection_(connection), next_row_(first_free_row(connection)) {}
+
+void SqliteWrites::create(const NewSession& session) {
+  const SessionRecord& record = session.record;
+  const SessionHead& head = record.head;
+  if (exists(connection_, "SELECT 1 FROM sessions WHERE id = ?", record.id) ||
+      exists(connection_, "SELECT 1 FROM tombstones WHERE id = ?", record.id)) {
+    throw session_exists(record.id);
+  }
+  const std::int64_t row = next_row_++;
+  connection_.execute(
+      "INSERT INTO sessions (row, id, app, app_version, user, lifecycle, labels, created_at, idle_timeout, lifetime, "
+      "owner, epoch, version, status, stage, chain_seq, chain_hash, call_count, last_call_at, updated_at, "
+      "expires_at, "
+      "ended_at, end_reason, error) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,1,?,?,?,?,?,?,?,?,?,?,?)",
+      row, record.id, record.app, record.app_version, record.user, record.lifecycle, record.labels, record.created_at,
+      record.idle_timeout, record.lifetime, record.owner, record.epoch, head.status, head.stage, head.chain.seq,
+      head.chain.hash, head.call_count, head.last_call_at, head.updated_at, head.expires_at, head.ended_at,
+      head.end_reason, head.error);
+  connection_.execute("INSERT INTO givens (session, context, setup, metadata) VALUES (?,?,?,?)", row, record.context,
+                      record.setup, record.metadata);
+  write_events(row, session.events);
+  write_state(row, session.state);
+  write_tasks(row, session.tasks);
+  remember(record.id, {row, record.epoch, 1, head});
+}
+
+std::uint64_t SqliteWrites::commit(const Commit& commit) {
+  Known& known = find(commit.session_id);
+  if (commit.epoch != known.epoch) throw session_fenced(commit, known.epoch);
+  if (commit.version != known.version) throw session_changed(commit, known.version);
+  write_head(known, commit.head);
+  write_events(known.row, commit.events);
+  write_state(known.row, commit.state);
+  write_tasks(known.row, commit.tasks);
+  write_resources(known.row, commit);
+  known.head = commit.head;
+  return ++known.version;
+}
+
+Snapshot SqliteWrites::adopt(const std::string& session_id, const std::string& owner) {
+  std::optional<StoredSession> session = read_session(connection_, session_id);
+  if (!session) throw session_unknown(session_id);
+  session->record.owner = owner;
+  ++session->record.epoch;
+  connection_.execute("UPDATE sessions SET owner = ?, epoch = ? WHERE row = ?", owner, session->record.epoch,
+                      session->row);
+  remember(session_id, {session->row, session->record.epoch, session->record.version, session->record.head});
+  return read_snapshot(connection_, std::move(*session));
+}
+
+std::uint64_t SqliteWrites::purge(std::span<const std::int64_t> rows) {
+  std::uint64_t count = 0;
+  for (const std::int64_t row : rows) {
+    connection_.execute(
+        "INSERT INTO tombstones (session, id, chain_seq, chain_hash) "
+        "SELECT row, id, chain_seq, chain_hash FROM sessions WHERE row = ? AND status <> 0",
+        row);
+    if (connection_.changes() == 0) continue;
+    known_.erase(connection_.query("SELECT id FROM tombstones WHERE session = ?", row).one<std::string>());
+    connection_.execute("DELETE FROM sessions WHERE row = ?", row);
+    connection_.execute("DELETE FROM givens WHERE session = ?", row);
+    connection_.execute("DELETE FROM events WHERE session = ?", row);
+    connection_.execute("DELETE FROM state WHERE session = ?", row);
+    connection_.execute("DELETE FROM tasks WHERE session = ?", row);
+    connection_.execute("DELETE FROM resources WHERE session = ?", row);
+    ++count;
+  }
+  return count;
+}
+
+SqliteWrites::Known& SqliteWrites::find(const std::string& session_id) {
+  const auto place = known_.find(session_id);
+  if (place != known_.end()) return place->second;
+  std::optional<StoredSession> session = read_session(connection_, session_id);
+  if (!session) throw session_unknown(session_id);
+  SessionRecord& record = session->record;
+  remember(session_id, {session->row, record.epoch, record.version, std::move(record.head)});
+  return known_.at(session_id);
+}
+
+void SqliteWrites::remember(const std::string& session_id, Known known) {
+  if (known_.size() >= most_known) known_.clear();
+  known_.insert_or_assign(session_id, std::move(known));
+}
+
+void SqliteWrites::write_head(const Known& known, const SessionHead& head) {
+  const std::uint64_t version = known.version + 1;
+  const SessionHead& before = known.head;
+  connection_.execute(
+      "UPDATE sessions SET version = ?, chain_seq = ?, chain_hash = ?, call_count = ?, last_call_at = ?, "
+      "updated_at = ?, expires_at = ? WHERE row = ?",
+      version, head.chain.seq, head.chain.hash, head.call_count, head.last_call_at, head.updated_at, head.expires_at,
+      known.row);
+  // Apart, since these seldom change and setting an indexed column costs its index even where the value stays.
+  if (head.status != before.status || head.stage != before.stage || head.ended_at != before.ended_at ||
+      head.end_reason != before.end_reason || head.error != before.error) {
+    connection_.execute(
+        "UPDATE sessions SET status = ?, stage = ?, ended_at = ?, end_reason = ?, error = ? WHERE row = ?",
+        head.status, head.stage, head.ended_at, head.end_reason, head.error, known.row);
+  }
+}
+
+void SqliteWrites::write_events(std::int64_t session, const std::vector<Event>& events) {
+  for (const Event& event : events) {
+    connection_.execute("INSERT INTO events (session, seq, body, hash) VALUES (?,?,?,?)", session, event.seq,
+                        event.body, event.hash);
+  }
+}
+
+void SqliteWrites::write_state(std::int64_t session, const std::vector<StateChange>& changes) {
+  for (const StateChange& change : changes) {
+    if (change.value) {
+      connection_.execute("INSERT OR REPLACE INTO state (session, key, value) VALUES (?,?,?)", session, change.key,
+                          *change.value);
+    } else {
+      connection_.execute("DELETE FROM state WHERE session = ? AND key = ?", session, change.key);
+    }
+  }
+}
+
+void SqliteWrites::write_tasks(std::int64_t session, const std::vector<TaskRecord>& tasks) {
+  for (const TaskRecord& task : tasks) {
+    try {
+      connection_.execute(
+          "INSERT INTO tasks (id, session, seq, function, idempotency_key, request_hash, status, input, output, "
+          "error, "
+          "created_at, updated_at, started_at, ended_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?) "
+          "ON CONFLICT (id) DO UPDATE SET seq = excluded.seq, function = excluded.function, "
+          "idempotency_key = excluded.idempotency_key, request_hash = excluded.request_hash, "
+          "status = excluded.status, input = excluded.input, output = excluded.output, error = excluded.error, "
+          "created_at = excluded.created_at, updated_at = excluded.updated_at, started_at = excluded.started_at, "
+          "ended_at = excluded.ended_at WHERE session = excluded.session",
+          task.id, session, task.seq, task.function, task.idempotency_key, task.request_hash, task.status, task.input,
+          task.output, task.error, task.created_at, task.updated_at, task.started_at, task.ended_at);
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::already_exists) throw;
+      throw key_taken(task);
+    }
+    if (connection_.changes() == 0) throw task_elsewhere(task);
+  }
+}
+
+void SqliteWrites::write_resources(std::int64_t session, const Commit& commit) {
+  for (const ResourceRecord& resource : commit.resources_added) {
+    connection_.execute(
+        "INSERT INTO resources (session, id, kind, cost, created_at, cleanup) VALUES (?,?,?,?,?,?) "
+        "ON CONFLICT (session, id) DO UPDATE SET kind = excluded.kind, cost = excluded.cost, "
+        "created_at = excluded.created_at, cleanup = excluded.cleanup",
+        session, resource.id, resource.kind, resource.cost, resource.created_at, resource.cleanup);
+  }
+  for (const std::string& id : commit.resources_released) {
+    connection_.execute("DELETE FROM resources WHERE session = ? AND id = ?", session, id);
+  }
+}
+
+}  // namespace sojourn::store
