@@ -8,25 +8,40 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <cassert>
 #include <functional>
+#include <utility>
 
 namespace sojourn {
 
 namespace asio = boost::asio;
 
-// Woken once: by the event, by its deadline, or by cancellation.
+// Woken once: by the event, by its deadline, or by cancellation. Whichever it is takes it off the event's list at
+// once, so that nothing which happens before the coroutine resumes can reach it, and the coroutine need not reach the
+// event.
 struct Event::Waiter {
   enum class Outcome { waiting, notified, late, cancelled };
 
-  Outcome outcome = Outcome::waiting;
-  std::move_only_function<void(boost::system::error_code)> resume;
+  explicit Waiter(std::list<Waiter*>& list) : waiters(list), place(list.insert(list.end(), this)) {}
+  ~Waiter() { take_off(); }
+  Waiter(const Waiter&) = delete;
+  Waiter& operator=(const Waiter&) = delete;
+
+  void take_off() {
+    if (place) waiters.erase(*std::exchange(place, std::nullopt));
+  }
 
   void wake(Outcome how) {
     if (outcome != Outcome::waiting) return;
     outcome = how;
+    take_off();
     if (!resume) return;
     auto handler = std::move(resume);
     handler(how == Outcome::cancelled ? asio::error::operation_aborted : boost::system::error_code());
   }
+
+  std::list<Waiter*>& waiters;
+  std::optional<std::list<Waiter*>::iterator> place;
+  Outcome outcome = Outcome::waiting;
+  std::move_only_function<void(boost::system::error_code)> resume;
 };
 
 namespace {
@@ -51,39 +66,29 @@ Async<void> suspend(std::shared_ptr<Waiter> waiter) {
 
 }  // namespace
 
+Event::Event() = default;
+
 Event::~Event() {
   assert(waiters_.empty());
 }
 
 void Event::notify_all() {
-  for (const auto& waiter : std::exchange(waiters_, {})) waiter->wake(Waiter::Outcome::notified);
+  while (!waiters_.empty()) waiters_.front()->wake(Waiter::Outcome::notified);
 }
 
 Async<void> Event::wait() {
-  const auto waiter = std::make_shared<Waiter>();
-  const auto place = waiters_.insert(waiters_.end(), waiter);
-  try {
-    co_await suspend(waiter);
-  } catch (...) {
-    if (waiter->outcome != Waiter::Outcome::notified) waiters_.erase(place);
-    throw;
-  }
+  const auto waiter = std::make_shared<Waiter>(waiters_);
+  co_await suspend(waiter);
 }
 
 Async<bool> Event::wait_until(Clock& clock, Instant deadline) {
   const auto executor = co_await asio::this_coro::executor;
-  const auto waiter = std::make_shared<Waiter>();
-  const auto place = waiters_.insert(waiters_.end(), waiter);
-  const auto alarm = clock.set_alarm(deadline, executor, [waiter] { waiter->wake(Waiter::Outcome::late); });
-  try {
-    co_await suspend(waiter);
-  } catch (...) {
-    if (waiter->outcome != Waiter::Outcome::notified) waiters_.erase(place);
-    throw;
-  }
-  if (waiter->outcome == Waiter::Outcome::notified) co_return true;
-  waiters_.erase(place);
-  co_return false;
+  const auto waiter = std::make_shared<Waiter>(waiters_);
+  const auto alarm = clock.set_alarm(deadline, executor, [weak = std::weak_ptr(waiter)] {
+    if (const auto strong = weak.lock()) strong->wake(Waiter::Outcome::late);
+  });
+  co_await suspend(waiter);
+  co_return waiter->outcome == Waiter::Outcome::notified;
 }
 
 Async<void> sleep_until(Clock& clock, Instant when) {

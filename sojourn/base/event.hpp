@@ -12,10 +12,12 @@
 // Waiting for something that happens elsewhere on the same executor.
 namespace sojourn {
 
-// Something that coroutines wait for. Threads: all calls and all waiters on one executor (or strand).
+// Something that coroutines wait for.
+// Threads:  all calls and all waiters on one executor (or strand).
+// Lifetime: may be destroyed once nobody waits, right after notify_all() too: those it woke do not touch it again.
 class Event {
  public:
-  Event() = default;
+  Event();
   ~Event();  // asserts that nobody waits
   Event(const Event&) = delete;
   Event& operator=(const Event&) = delete;
@@ -24,61 +26,70 @@ class Event {
   void notify_all();
 
   // Returns at the next notify_all().
-  // Cancel: terminal cancellation of the coroutine ends the wait with operation_aborted.
+  // Cancel: terminal cancellation of the coroutine ends the wait with operation_aborted, unless it was woken before.
   Async<void> wait();
 
-  // True at the next notify_all(), false at `deadline` if that comes first.
+  // True at the next notify_all(), false at `deadline` if that comes first. Cancel: as wait().
   Async<bool> wait_until(Clock& clock, Instant deadline);
 
  private:
   struct Waiter;
-  std::list<std::shared_ptr<Waiter>> waiters_;  // shared with the coroutine that waits
+  std::list<Waiter*> waiters_;  // those not woken yet; each is owned by the coroutine that waits
 };
 
 // Returns at `when`.
 Async<void> sleep_until(Clock& clock, Instant when);
 
-// A result that arrives once and may be awaited by many. Threads: as Event.
+// A result that arrives once and may be awaited by many.
+// Threads:  as Event.
+// Lifetime: may be destroyed once it is set, also before those who wait have resumed.
 template <class T>
 class Completion {
  public:
-  bool is_set() const { return value_.has_value() || error_ != nullptr; }
+  bool is_set() const { return state_->is_set(); }
 
   // The first of set and fail counts; later ones are ignored.
   void set(T value) {
     if (is_set()) return;
-    value_.emplace(std::move(value));
-    event_.notify_all();
+    state_->value.emplace(std::move(value));
+    state_->event.notify_all();
   }
   void fail(std::exception_ptr error) {
     if (is_set()) return;
-    error_ = std::move(error);
-    event_.notify_all();
+    state_->error = std::move(error);
+    state_->event.notify_all();
   }
 
   // The value, copied; throws what fail() was given.
   Async<T> wait() {
-    while (!is_set()) co_await event_.wait();
-    co_return result();
+    const auto state = state_;
+    while (!state->is_set()) co_await state->event.wait();
+    co_return state->result();
   }
 
   // Likewise; nothing at `deadline`.
   Async<std::optional<T>> wait_until(Clock& clock, Instant deadline) {
-    while (!is_set()) {
-      if (!co_await event_.wait_until(clock, deadline)) co_return std::nullopt;
+    const auto state = state_;
+    while (!state->is_set()) {
+      const bool notified = co_await state->event.wait_until(clock, deadline);
+      if (!notified && !state->is_set()) co_return std::nullopt;
     }
-    co_return result();
+    co_return state->result();
   }
 
  private:
-  T result() const {
-    if (error_) std::rethrow_exception(error_);
-    return *value_;
-  }
+  struct State {
+    bool is_set() const { return value.has_value() || error != nullptr; }
+    T result() const {
+      if (error) std::rethrow_exception(error);
+      return *value;
+    }
 
-  Event event_;
-  std::optional<T> value_;
-  std::exception_ptr error_;
+    Event event;
+    std::optional<T> value;
+    std::exception_ptr error;
+  };
+  std::shared_ptr<State> state_ = std::make_shared<State>();  // shared with those who wait
 };
 
 }  // namespace sojourn

@@ -50,6 +50,7 @@ class Builder {
   bool on_key(std::string_view rest, std::size_t, json::error_code& error) {
     Frame& frame = frames_.back();
     frame.key.assign(partial_).append(rest);
+    frame.at_key = true;
     partial_.clear();
     if (frame.value.get_object().contains(frame.key)) return refuse("is a duplicate key", error);
     return true;
@@ -76,6 +77,10 @@ class Builder {
     // The parser turns a long integer into the nearest double, which is another number.
     if (partial_.find_first_of(".eE") == std::string::npos) return refuse("is an integer past 64 bits", error);
     if (!std::isfinite(value)) return refuse("is a number past the range of a double", error);
+    // The parser's own double may be off in its last digits; what is too small to hold stays what it made of it.
+    const char* const end = partial_.data() + partial_.size();
+    double nearest = 0;
+    if (std::from_chars(partial_.data(), end, nearest).ec == std::errc()) value = nearest;
     return put_number(Json(value));
   }
   bool on_bool(bool value, json::error_code&) { return put(Json(value)); }
@@ -90,7 +95,7 @@ class Builder {
     std::string pointer;
     for (const Frame& frame : frames_) {
       if (frame.value.is_object()) {
-        if (!frame.key.empty() || &frame != &frames_.back()) append_pointer_step(pointer, frame.key);
+        if (frame.at_key) append_pointer_step(pointer, frame.key);
       } else {
         append_pointer_step(pointer, std::to_string(frame.value.get_array().size()));
       }
@@ -102,10 +107,11 @@ class Builder {
   struct Frame {
     Json value;
     std::string key;
+    bool at_key = false;  // `key` was read and its value not yet
   };
 
   bool open(Json container) {
-    frames_.push_back({std::move(container), {}});
+    frames_.push_back({std::move(container), {}, false});
     return true;
   }
   bool close() {
@@ -120,7 +126,7 @@ class Builder {
       frame.value.get_array().push_back(std::move(value));
     } else {
       frame.value.get_object().emplace(frame.key, std::move(value));
-      frame.key.clear();
+      frame.at_key = false;
     }
     return true;
   }

@@ -3,9 +3,12 @@
 #include <spdlog/logger.h>
 #include <spdlog/sinks/stdout_sinks.h>
 
+#include <algorithm>
 #include <exception>
+#include <optional>
 
 #include "sojourn/base/clock.hpp"
+#include "sojourn/base/error.hpp"
 
 namespace sojourn {
 
@@ -44,14 +47,29 @@ std::string_view word_of(LogLevel level) {
   return "error";
 }
 
+// `text` on one line: who can put a line break into it must not write lines of their own.
+std::string one_line(std::string_view text) {
+  std::string line = to_valid_utf8(text);
+  std::ranges::replace_if(line, [](char c) { return (c >= 0 && c < 0x20) || c == 0x7F; }, ' ');
+  return line;
+}
+
+// Nothing for a value that is no JSON.
+std::optional<std::string> text_of(const Json& value) {
+  try {
+    return to_text(value);
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+}
+
 std::string text_line(LogLevel level, std::string_view message, const JsonObject& fields) {
   std::string line = format_time(SystemClock().now());
   line.append(" ").append(word_of(level));
   line.append(level == LogLevel::info ? "    " : level == LogLevel::warning ? " " : "   ");
-  line.append(to_valid_utf8(message));
+  line.append(one_line(message));
   for (const auto& [key, value] : fields) {
-    line.append("  ").append(key).append("=");
-    append_json(line, value);
+    if (const auto text = text_of(value)) line.append("  ").append(one_line(key)).append("=").append(*text);
   }
   return line;
 }
@@ -59,7 +77,9 @@ std::string text_line(LogLevel level, std::string_view message, const JsonObject
 std::string json_line(LogLevel level, std::string_view message, const JsonObject& fields) {
   JsonObject line{
       {"time", format_time(SystemClock().now())}, {"level", word_of(level)}, {"message", to_valid_utf8(message)}};
-  for (const auto& [key, value] : fields) line.emplace(key, value);
+  for (const auto& [key, value] : fields) {
+    if (is_valid_utf8(key) && text_of(value)) line.emplace(key, value);
+  }
   return to_text(line);
 }
 
@@ -87,7 +107,7 @@ void Log::write(LogLevel level, std::string_view message, const JsonObject& fiel
     state_->logger.log(level_of(level), state_->format == LogFormat::json ? json_line(level, message, fields)
                                                                           : text_line(level, message, fields));
   } catch (const std::exception&) {
-    // A line that cannot be written (broken UTF-8 in a field, a full disk) must not stop the work it tells of.
+    // A line that cannot be written must not stop the work it tells of.
     state_->logger.log(level_of(level), "a log line could not be written");
   }
 }

@@ -32,12 +32,14 @@ class Loop {
 };
 
 // Threads for blocking calls: file reads, SQL queries.
+// Lifetime: destroy it before the loops whose coroutines it resumes.
 class BlockingPool {
  public:
   explicit BlockingPool(unsigned threads);
   ~BlockingPool();  // waits for the calls that run
 
   // Runs `call` on one of the threads, and resumes on the caller's executor with its result or what it threw.
+  // Cancel: waits for `call` all the same, for it works on what the caller holds.
   template <class F>
   auto run(F call) -> Async<std::invoke_result_t<F>> {
     using T = std::invoke_result_t<F>;

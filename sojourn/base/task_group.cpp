@@ -4,6 +4,8 @@
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/error.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <cassert>
 #include <utility>
 
@@ -32,6 +34,12 @@ bool is_cancellation(const std::exception_ptr& error) {
   }
 }
 
+// Left to itself, co_spawn runs the first part of the work inside spawn() when that is called on the executor.
+Async<void> run_from_queue(Async<void> work) {
+  co_await asio::post(asio::use_awaitable);
+  co_await std::move(work);
+}
+
 }  // namespace
 
 TaskGroup::TaskGroup(Executor executor) : executor_(std::move(executor)), state_(std::make_shared<State>()) {}
@@ -42,7 +50,7 @@ TaskGroup::~TaskGroup() {
 
 void TaskGroup::spawn(Async<void> work) {
   const auto place = state_->running.emplace(state_->running.end());
-  asio::co_spawn(executor_, std::move(work),
+  asio::co_spawn(executor_, run_from_queue(std::move(work)),
                  asio::bind_cancellation_slot(place->slot(), [state = state_, place](std::exception_ptr error) {
                    state->running.erase(place);
                    if (error && !state->error && !is_cancellation(error)) state->error = std::move(error);

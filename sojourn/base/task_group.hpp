@@ -18,6 +18,7 @@ class TaskGroup {
   TaskGroup& operator=(const TaskGroup&) = delete;
 
   // Starts `work`; it runs from the executor's queue, not inside this call. The first error of any is kept.
+  // Cancel:  work that is cancelled before its first step never begins.
   // Threads: on the executor.
   void spawn(Async<void> work);
 

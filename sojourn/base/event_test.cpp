@@ -1,0 +1,380 @@
+#include "sojourn/base/event.hpp"
+
+#include <gtest/gtest.h>
+
+#include <boost/asio/post.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include "sojourn/base/async_mutex.hpp"
+#include "sojourn/base/error.hpp"
+#include "sojourn/base/loop.hpp"
+#include "sojourn/base/task_group.hpp"
+
+namespace sojourn {
+namespace {
+
+// Lets all that is queued run, and what that queues.
+Async<void> settle() {
+  for (int i = 0; i < 20; ++i) co_await boost::asio::post(boost::asio::use_awaitable);
+}
+
+Async<void> wait_and_note(Event& event, std::string& notes, std::string name) {
+  co_await event.wait();
+  notes += name;
+}
+
+Async<void> wait_until_and_note(Event& event, Clock& clock, Instant deadline, std::string& notes) {
+  const bool notified = co_await event.wait_until(clock, deadline);
+  notes += notified ? "notified " : "late ";
+}
+
+class EventTest : public testing::Test {
+ protected:
+  // Runs `fact`, then waits for all it spawned.
+  void run(Async<void> fact) { loop_.run(with_group(std::move(fact))); }
+
+  Loop loop_;
+  ManualClock clock_;
+  TaskGroup group_{loop_.executor()};
+  std::string notes_;
+
+ private:
+  Async<void> with_group(Async<void> fact) {
+    co_await std::move(fact);
+    co_await group_.join();
+  }
+};
+
+class Waiting : public EventTest {
+ public:
+  Event event_;
+
+  Async<void> all_wake() {
+    group_.spawn(wait_and_note(event_, notes_, "a"));
+    group_.spawn(wait_and_note(event_, notes_, "b"));
+    co_await settle();
+    EXPECT_EQ(notes_, "");
+    event_.notify_all();
+    EXPECT_EQ(notes_, "");
+    co_await settle();
+    EXPECT_EQ(notes_, "ab");
+  }
+
+  Async<void> notice_is_not_kept() {
+    event_.notify_all();
+    group_.spawn(wait_and_note(event_, notes_, "a"));
+    co_await settle();
+    EXPECT_EQ(notes_, "");
+    event_.notify_all();
+  }
+
+  Async<void> notified_before_deadline() {
+    group_.spawn(wait_until_and_note(event_, clock_, clock_.instant() + Seconds(5), notes_));
+    co_await settle();
+    clock_.advance(Seconds(4));
+    event_.notify_all();
+    co_await settle();
+    clock_.advance(Seconds(10));
+    co_await settle();
+    EXPECT_EQ(notes_, "notified ");
+  }
+
+  Async<void> late_at_deadline() {
+    group_.spawn(wait_until_and_note(event_, clock_, clock_.instant() + Seconds(5), notes_));
+    co_await settle();
+    clock_.advance(Seconds(5));
+    co_await settle();
+    EXPECT_EQ(notes_, "late ");
+    event_.notify_all();
+    co_await settle();
+    EXPECT_EQ(notes_, "late ");
+  }
+
+  Async<void> deadline_in_the_past() {
+    EXPECT_FALSE(co_await event_.wait_until(clock_, clock_.instant() - Seconds(1)));
+  }
+
+  // The alarm and the notice meet: whichever is second must find nothing of the first.
+  Async<void> notified_between_deadline_and_resumption() {
+    group_.spawn(wait_until_and_note(event_, clock_, clock_.instant() + Seconds(5), notes_));
+    co_await settle();
+    clock_.advance(Seconds(5));
+    co_await boost::asio::post(boost::asio::use_awaitable);
+    event_.notify_all();
+    co_await settle();
+    EXPECT_EQ(notes_, "late ");
+  }
+
+  Async<void> deadline_between_notice_and_resumption() {
+    group_.spawn(wait_until_and_note(event_, clock_, clock_.instant() + Seconds(5), notes_));
+    co_await settle();
+    event_.notify_all();
+    clock_.advance(Seconds(5));
+    co_await settle();
+    EXPECT_EQ(notes_, "notified ");
+  }
+
+  Async<void> cancelled() {
+    group_.spawn(wait_and_note(event_, notes_, "a"));
+    group_.spawn(wait_until_and_note(event_, clock_, clock_.instant() + Seconds(5), notes_));
+    co_await settle();
+    group_.cancel();
+    co_await group_.join();
+    EXPECT_EQ(notes_, "");
+    event_.notify_all();
+    clock_.advance(Seconds(10));
+    co_await settle();
+    EXPECT_EQ(notes_, "");
+  }
+
+  Async<void> notified_between_cancel_and_resumption() {
+    group_.spawn(wait_and_note(event_, notes_, "a"));
+    co_await settle();
+    group_.cancel();
+    event_.notify_all();
+    co_await group_.join();
+    EXPECT_EQ(notes_, "");
+  }
+
+  Async<void> cancelled_between_notice_and_resumption() {
+    group_.spawn(wait_and_note(event_, notes_, "a"));
+    co_await settle();
+    event_.notify_all();
+    group_.cancel();
+    co_await group_.join();
+    EXPECT_EQ(notes_, "a");
+  }
+
+  Async<void> destroyed_before_resumption() {
+    auto event = std::make_unique<Event>();
+    group_.spawn(wait_and_note(*event, notes_, "a"));
+    group_.spawn(wait_until_and_note(*event, clock_, clock_.instant() + Seconds(5), notes_));
+    co_await settle();
+    event->notify_all();
+    event.reset();
+    co_await settle();
+    EXPECT_EQ(notes_, "anotified ");
+  }
+
+  Async<void> late_after_destruction() {
+    auto event = std::make_unique<Event>();
+    group_.spawn(wait_until_and_note(*event, clock_, clock_.instant() + Seconds(5), notes_));
+    co_await settle();
+    clock_.advance(Seconds(5));
+    co_await boost::asio::post(boost::asio::use_awaitable);
+    event.reset();
+    co_await settle();
+    EXPECT_EQ(notes_, "late ");
+  }
+
+  Async<void> sleep() {
+    const Instant start = clock_.instant();
+    group_.spawn(note_after_sleep(start + Seconds(3)));
+    co_await settle();
+    clock_.advance(Seconds(2));
+    co_await settle();
+    EXPECT_EQ(notes_, "");
+    clock_.advance(Seconds(1));
+    co_await settle();
+    EXPECT_EQ(notes_, "slept");
+  }
+
+ private:
+  Async<void> note_after_sleep(Instant when) {
+    co_await sleep_until(clock_, when);
+    notes_ += "slept";
+  }
+};
+
+TEST_F(Waiting, EndsForAllAtANotice) {
+  run(all_wake());
+}
+TEST_F(Waiting, EndsOnlyAtANoticeAfterItsStart) {
+  run(notice_is_not_kept());
+}
+TEST_F(Waiting, TellsANoticeBeforeTheDeadline) {
+  run(notified_before_deadline());
+}
+TEST_F(Waiting, TellsThatTheDeadlineCameFirst) {
+  run(late_at_deadline());
+}
+TEST_F(Waiting, EndsAtOnceForADeadlineInThePast) {
+  run(deadline_in_the_past());
+}
+TEST_F(Waiting, StaysLateWhenNotifiedBeforeItResumes) {
+  run(notified_between_deadline_and_resumption());
+}
+TEST_F(Waiting, StaysNotifiedWhenTheDeadlinePassesBeforeItResumes) {
+  run(deadline_between_notice_and_resumption());
+}
+TEST_F(Waiting, EndsWhenCancelled) {
+  run(cancelled());
+}
+TEST_F(Waiting, StaysCancelledWhenNotifiedBeforeItResumes) {
+  run(notified_between_cancel_and_resumption());
+}
+TEST_F(Waiting, StaysNotifiedWhenCancelledBeforeItResumes) {
+  run(cancelled_between_notice_and_resumption());
+}
+TEST_F(Waiting, ResumesThoughTheEventIsDestroyedAfterItsNotice) {
+  run(destroyed_before_resumption());
+}
+TEST_F(Waiting, ResumesThoughTheEventIsDestroyedAfterItsDeadline) {
+  run(late_after_destruction());
+}
+TEST_F(Waiting, OfASleeperEndsAtItsTime) {
+  run(sleep());
+}
+
+class CompletionTest : public EventTest {
+ public:
+  Async<void> note_value(Completion<int>& completion) {
+    try {
+      notes_ += std::to_string(co_await completion.wait()) + " ";
+    } catch (const Error& error) {
+      notes_ += error.message() + " ";
+    }
+  }
+  Async<void> note_value_until(Completion<int>& completion, Instant deadline) {
+    const std::optional<int> value = co_await completion.wait_until(clock_, deadline);
+    notes_ += value ? std::to_string(*value) + " " : "nothing ";
+  }
+
+  Async<void> many() {
+    Completion<int> completion;
+    for (int i = 0; i < 3; ++i) group_.spawn(note_value(completion));
+    co_await settle();
+    completion.set(7);
+    co_await settle();
+    EXPECT_EQ(notes_, "7 7 7 ");
+    EXPECT_EQ(co_await completion.wait(), 7);
+  }
+
+  Async<void> first_counts() {
+    Completion<int> completion;
+    completion.set(1);
+    completion.set(2);
+    completion.fail(std::make_exception_ptr(Error(ErrorCode::conflict, "late")));
+    EXPECT_EQ(co_await completion.wait(), 1);
+  }
+
+  Async<void> failure() {
+    Completion<int> completion;
+    group_.spawn(note_value(completion));
+    co_await settle();
+    completion.fail(std::make_exception_ptr(Error(ErrorCode::conflict, "broken")));
+    completion.set(1);
+    co_await settle();
+    EXPECT_EQ(notes_, "broken ");
+  }
+
+  Async<void> deadline() {
+    Completion<int> completion;
+    group_.spawn(note_value_until(completion, clock_.instant() + Seconds(1)));
+    group_.spawn(note_value_until(completion, clock_.instant() + Seconds(3)));
+    co_await settle();
+    clock_.advance(Seconds(2));
+    co_await settle();
+    completion.set(7);
+    co_await settle();
+    EXPECT_EQ(notes_, "nothing 7 ");
+  }
+
+  Async<void> destroyed() {
+    auto completion = std::make_unique<Completion<int>>();
+    group_.spawn(note_value(*completion));
+    group_.spawn(note_value_until(*completion, clock_.instant() + Seconds(1)));
+    co_await settle();
+    completion->set(7);
+    completion.reset();
+    co_await settle();
+    EXPECT_EQ(notes_, "7 7 ");
+  }
+};
+
+TEST_F(CompletionTest, GivesItsValueToAllWhoWait) {
+  run(many());
+}
+TEST_F(CompletionTest, KeepsTheFirstResult) {
+  run(first_counts());
+}
+TEST_F(CompletionTest, ThrowsItsErrorToThoseWhoWait) {
+  run(failure());
+}
+TEST_F(CompletionTest, GivesNothingAtTheDeadline) {
+  run(deadline());
+}
+TEST_F(CompletionTest, MayBeDestroyedOnceItIsSet) {
+  run(destroyed());
+}
+
+class AsyncMutexTest : public EventTest {
+ public:
+  Async<void> take_and_note(AsyncMutex& mutex, std::string name, Event& go_on) {
+    const AsyncMutex::Turn turn = co_await mutex.take();
+    notes_ += name;
+    co_await go_on.wait();
+  }
+
+  Async<void> in_turn() {
+    AsyncMutex mutex;
+    Event go_on;
+    for (const char* name : {"a", "b", "c"}) group_.spawn(take_and_note(mutex, name, go_on));
+    co_await settle();
+    EXPECT_EQ(notes_, "a");
+    go_on.notify_all();
+    co_await settle();
+    EXPECT_EQ(notes_, "ab");
+    go_on.notify_all();
+    co_await settle();
+    EXPECT_EQ(notes_, "abc");
+    go_on.notify_all();
+  }
+
+  Async<void> cancelled_in_the_queue() {
+    AsyncMutex mutex;
+    Event go_on;
+    TaskGroup impatient(loop_.executor());
+    group_.spawn(take_and_note(mutex, "a", go_on));
+    co_await settle();
+    impatient.spawn(take_and_note(mutex, "x", go_on));
+    co_await settle();
+    group_.spawn(take_and_note(mutex, "b", go_on));
+    co_await settle();
+    impatient.cancel();
+    co_await impatient.join();
+    go_on.notify_all();
+    co_await settle();
+    EXPECT_EQ(notes_, "ab");
+    go_on.notify_all();
+  }
+
+  Async<void> cancelled_as_its_turn_comes() {
+    AsyncMutex mutex;
+    Event go_on;
+    TaskGroup impatient(loop_.executor());
+    std::optional<AsyncMutex::Turn> turn(co_await mutex.take());
+    impatient.spawn(take_and_note(mutex, "x", go_on));
+    co_await settle();
+    turn.reset();
+    impatient.cancel();
+    co_await impatient.join();
+    group_.spawn(take_and_note(mutex, "b", go_on));
+    co_await settle();
+    EXPECT_TRUE(notes_.ends_with("b")) << notes_;
+    go_on.notify_all();
+  }
+};
+
+TEST_F(AsyncMutexTest, GivesTurnsInTheOrderOfAsking) {
+  run(in_turn());
+}
+TEST_F(AsyncMutexTest, PassesOverWhoWasCancelled) {
+  run(cancelled_in_the_queue());
+}
+TEST_F(AsyncMutexTest, GoesOnWhenItsHolderIsCancelledAsItsTurnComes) {
+  run(cancelled_as_its_turn_comes());
+}
+
+}  // namespace
+}  // namespace sojourn
