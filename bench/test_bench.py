@@ -19,10 +19,13 @@ class Bench(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         server = subprocess.Popen([PROGRAMS / "bare_server", "--data", folder.name, *arguments], stdout=subprocess.PIPE,
                                   text=True)
-        self.addCleanup(server.stdout.close)
-        self.addCleanup(server.wait)
-        self.addCleanup(server.terminate)
+        self.addCleanup(self.stop, server)
         return re.search(r":(\d+)$", server.stdout.readline()).group(1)
+
+    def stop(self, server):
+        server.terminate()
+        server.stdout.close()
+        self.assertEqual(server.wait(20), 0)
 
     def load(self, port, body=CALL):
         return subprocess.run(
