@@ -21,7 +21,7 @@ class Counter(unittest.TestCase):
     def test_goes_on_where_a_lost_worker_stopped(self):
         with testing.start(APP) as worker:
             worker.call("increment", {"key": "a"})
-            worker.process.kill()
+            worker.crash()
             state = worker.state
         with testing.start(APP, state=state, restored=True) as worker:
             self.assertEqual(worker.call("increment", {"key": "a"}).output["current"], 2)

@@ -125,11 +125,15 @@ class Worker:
         self.kill()
         return failures
 
+    def crash(self) -> None:
+        """Kills the process, as a fault would; then start(app, state=worker.state, restored=True) goes on."""
+        self.process.kill()
+        self.process.wait()
+
     def kill(self) -> None:
         """Ends the process, if it still runs, and removes its folder."""
         if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+            self.crash()
         self._socket.close()
         self._output.close()
         shutil.rmtree(self.folder, ignore_errors=True)

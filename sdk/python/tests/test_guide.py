@@ -1,0 +1,36 @@
+"""Runs the code of docs/guide/writing-an-app.md as a reader would: the files written where it says, then each snippet."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import unittest
+from pathlib import Path
+
+SDK = Path(__file__).resolve().parent.parent
+GUIDE = SDK.parent.parent / "docs" / "guide" / "writing-an-app.md"
+BLOCK = re.compile(r"^```(\w+) ?(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+class Guide(unittest.TestCase):
+    def test_code_does_what_the_guide_says(self):
+        ran = 0
+        self.addCleanup(os.chdir, os.getcwd())
+        with tempfile.TemporaryDirectory(prefix="sojourn-guide-") as folder:
+            (Path(folder) / "sdk").mkdir()
+            (Path(folder) / "sdk" / "python").symlink_to(SDK)
+            os.chdir(folder)
+            names: dict = {}
+            for language, mark, text in BLOCK.findall(GUIDE.read_text()):
+                if mark.startswith("file="):
+                    path = Path(mark[len("file=") :])
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_text(text)
+                elif mark == "run":
+                    exec(compile(text, f"{GUIDE.name}, snippet {ran + 1}", "exec"), names)
+                    ran += 1
+                else:
+                    self.assertEqual(language, "console", f"nothing runs this block:\n{text}")
+            os.chdir("/")
+        self.assertEqual(ran, 4)
