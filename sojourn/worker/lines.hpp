@@ -1,0 +1,29 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+
+namespace sojourn::worker {
+
+// Cuts what a program writes into lines of valid UTF-8.
+class LineSplitter {
+ public:
+  static constexpr std::size_t max_bytes = 8192;  // of a line; the rest of a longer one is left out
+
+  // `cut` says that the line went on.
+  using Sink = std::function<void(std::string line, bool cut)>;
+
+  void feed(std::string_view bytes, const Sink& sink);
+
+  // The program will write no more: hands over a last line without its end.
+  void finish(const Sink& sink);
+
+ private:
+  void hand_over(const Sink& sink);
+
+  std::string line_;
+  bool cut_ = false;
+};
+
+}  // namespace sojourn::worker

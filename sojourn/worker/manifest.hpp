@@ -1,0 +1,37 @@
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "sojourn/base/error.hpp"
+#include "sojourn/session/app.hpp"
+#include "sojourn/worker/process_limits.hpp"
+
+// What app.toml says of an app (docs/formats/app-toml.md).
+namespace sojourn::worker {
+
+struct Manifest {
+  session::AppInfo info;
+  std::string folder;                // absolute; holds app.toml
+  std::vector<std::string> command;  // with {app} replaced by the folder, as in env
+  std::map<std::string, std::string> env;
+  ProcessLimits limits;
+};
+
+// Reads FOLDER/app.toml. Blocks.
+// Errors: manifest_invalid that names the file, the key or line, and what is expected there.
+Manifest read_manifest(const std::filesystem::path& folder);
+
+// The apps of a folder, and what is wrong with those that cannot be used.
+struct FoundManifests {
+  std::vector<Manifest> apps;
+  std::vector<Error> broken;  // also a second app of the same name
+};
+
+// Reads the app.toml of each folder in `apps_folder` that has one, in the order of their names. Blocks.
+// Errors: io_error when `apps_folder` itself cannot be read.
+FoundManifests find_manifests(const std::filesystem::path& apps_folder);
+
+}  // namespace sojourn::worker

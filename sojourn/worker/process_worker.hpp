@@ -1,0 +1,103 @@
+#pragma once
+
+#include <csignal>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "sojourn/base/clock.hpp"
+#include "sojourn/base/event.hpp"
+#include "sojourn/base/log.hpp"
+#include "sojourn/base/task_group.hpp"
+#include "sojourn/session/app.hpp"
+#include "sojourn/worker/frame_stream.hpp"
+#include "sojourn/worker/supervisor.hpp"
+
+// A process that serves one session, seen from the server.
+//
+// One coroutine reads its frames for as long as it lives and puts those that belong to a call into the inbox, from
+// which call() takes them in order; what the worker tells at any time goes straight to the session. Whatever ends the
+// worker early goes through lose(), once, with the cause.
+namespace sojourn::worker {
+
+// The server's ends of what the process was given.
+struct WorkerEnds {
+  Descriptor socket;
+  Descriptor output;
+  Descriptor errors;
+};
+
+// Threads: one executor.
+class ProcessWorker final : public session::Worker {
+ public:
+  ProcessWorker(Executor executor, Clock& clock, const Log& log, std::shared_ptr<Process> process, WorkerEnds ends,
+                session::WorkerEvents* events);
+  ~ProcessWorker() override;  // asserts that close() was awaited
+
+  // Greets the worker and has it open the session.
+  // Errors: worker_start_failed (it ended, or was not ready at `deadline`), protocol_error; what its setup failed
+  // with.
+  //         Close it then.
+  Async<void> open(session::Opening opening, std::string app_version, Instant deadline);
+
+  Async<Json> call(session::CallScope& scope) override;
+  Async<void> close(session::CloseReason reason, Instant deadline) override;
+  void kill(const Error& cause) override;
+  JsonObject describe() const override;
+
+  // The last lines that it wrote to standard error.
+  std::string last_errors() const;
+
+ private:
+  enum class Phase { greeting, opening, idle, calling, failed, closing, closed };
+
+  Async<void> read_frames();
+  Async<void> watch_exit();
+  Async<void> read_lines(std::string stream, Descriptor pipe);
+  void take_line(std::string_view stream, std::string line, bool cut);
+
+  Async<void> take(Frame frame);
+  void take_log(Frame& frame);
+  void take_resource(Frame& frame);
+  void check_belongs_to_call(const Frame& frame);
+
+  Async<Frame> next(Instant deadline);
+  Async<Frame> next();
+  Async<Json> converse(session::CallScope& scope, TaskGroup& helpers);
+  Async<void> checkpoint(session::CallScope& scope, Frame frame);
+  void apply(session::CallScope& scope, Frame& frame);
+  Async<void> answer_app_call(session::CallScope& scope, Frame frame);
+  Async<void> forward_cancel(session::CallScope& scope);
+
+  void end_call(std::exception_ptr failed);
+  void lose(Error cause);
+  void violate(Error violation);
+  void tell_lost();
+  Async<bool> exited_by(Instant deadline);
+  Async<void> end_politely(Instant deadline);
+  void report_failures();
+
+  Clock& clock_;
+  const Log& log_;
+  std::shared_ptr<Process> process_;  // shared with the supervisor
+  session::WorkerEvents* events_;
+  TaskGroup group_;
+  FrameStream stream_;
+
+  Phase phase_ = Phase::greeting;
+  Event changed_;  // of anything below
+  std::deque<Frame> inbox_;
+  std::size_t readers_ = 0;  // that have not reached their end
+  std::optional<Error> lost_;
+  bool told_ = false;  // the session knows the loss
+  std::optional<Frame> closed_;
+
+  std::string request_id_;  // of the call that runs
+  bool answered_ = false;
+  bool can_cancel_ = false;
+  std::string sdk_;
+  std::deque<std::string> last_errors_;
+};
+
+}  // namespace sojourn::worker

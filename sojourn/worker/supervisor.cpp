@@ -1,0 +1,338 @@
+#include "sojourn/worker/supervisor.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <spawn.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include <array>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <cassert>
+#include <csignal>
+#include <cstring>
+#include <deque>
+#include <map>
+#include <utility>
+
+#include "sojourn/worker/supervisor_messages.hpp"
+
+extern "C" {
+#include <sys/pidfd.h>  // glibc 2.36 forgot to say that it is C
+}
+
+namespace sojourn::worker {
+
+namespace asio = boost::asio;
+using asio::posix::stream_descriptor;
+
+namespace {
+
+// How long the supervisor may take to kill what is left, before it is killed itself.
+constexpr auto farewell = Seconds(10);
+
+struct Packet {
+  std::string bytes;
+  std::array<Descriptor, 3> descriptors;  // passed when there are any
+};
+
+std::string signal_name(int signal) {
+  const char* name = ::sigabbrev_np(signal);
+  return name == nullptr ? fmt::format("signal {}", signal) : fmt::format("SIG{}", name);
+}
+
+std::string_view describe(SpawnStep step) {
+  switch (step) {
+    case SpawnStep::fork:
+      return "no process could be made";
+    case SpawnStep::folder:
+      return "its working folder could not be entered";
+    case SpawnStep::limits:
+      return "its limits could not be set";
+    case SpawnStep::exec:
+      return "the program could not be run";
+    case SpawnStep::descriptors:
+      return "its descriptors could not be passed";
+  }
+  return "it could not be started";
+}
+
+Packet spawn_packet(std::uint64_t token, Launch launch) {
+  const SupervisorRequest request{.kind = RequestKind::spawn,
+                                  .signal = 0,
+                                  .token = token,
+                                  .limits = launch.limits,
+                                  .arguments = static_cast<std::uint32_t>(launch.command.size()),
+                                  .variables = static_cast<std::uint32_t>(launch.environment.size())};
+  Packet packet;
+  packet.bytes.append(reinterpret_cast<const char*>(&request), sizeof request);
+  const auto append = [&packet](const std::string& text) { packet.bytes.append(text.c_str(), text.size() + 1); };
+  append(launch.folder);
+  for (const std::string& argument : launch.command) append(argument);
+  for (const std::string& variable : launch.environment) append(variable);
+  packet.descriptors = {std::move(launch.socket), std::move(launch.output), std::move(launch.errors)};
+  return packet;
+}
+
+// Whether the kernel took it; otherwise errno says why not.
+bool send_packet(int socket, const Packet& packet) {
+  std::string& bytes = const_cast<std::string&>(packet.bytes);
+  iovec part{bytes.data(), bytes.size()};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(3 * sizeof(int))> passed{};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  if (packet.descriptors[0]) {
+    message.msg_control = passed.data();
+    message.msg_controllen = passed.size();
+    cmsghdr* header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(3 * sizeof(int));
+    const std::array numbers{packet.descriptors[0].get(), packet.descriptors[1].get(), packet.descriptors[2].get()};
+    std::memcpy(CMSG_DATA(header), numbers.data(), sizeof numbers);
+  }
+  return ::sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
+}
+
+}  // namespace
+
+std::string ExitStatus::describe() const {
+  if (!wait_status) return "was lost with the supervisor";
+  if (WIFSIGNALED(*wait_status)) return "was killed by " + signal_name(WTERMSIG(*wait_status));
+  return fmt::format("exited with status {}", WEXITSTATUS(*wait_status));
+}
+
+JsonObject ExitStatus::details() const {
+  if (!wait_status) return {{"supervisor", "lost"}};
+  if (WIFSIGNALED(*wait_status)) return {{"signal", signal_name(WTERMSIG(*wait_status))}};
+  return {{"exit_status", WEXITSTATUS(*wait_status)}};
+}
+
+// One running supervisor.
+struct SupervisorLink : std::enable_shared_from_this<SupervisorLink> {
+  SupervisorLink(TaskGroup& owner, Descriptor control, Descriptor process, pid_t process_id)
+      : group(owner),
+        socket(owner.executor(), control.release()),
+        pidfd(owner.executor(), process.release()),
+        pid(process_id) {}
+
+  void send(Packet packet) {
+    queue.push_back(std::move(packet));
+    if (!sending && !send_some()) {
+      sending = true;
+      group.spawn(send_waiting(shared_from_this()));
+    }
+  }
+
+  // Whether nothing waits any more.
+  bool send_some() {
+    while (!queue.empty()) {
+      if (!send_packet(socket.native_handle(), queue.front())) {
+        if (errno == EINTR) continue;
+        if (errno == EAGAIN) return false;
+        // The supervisor is gone, which the reader notices, and fails whoever waits.
+      }
+      queue.pop_front();
+    }
+    return true;
+  }
+
+  static Async<void> send_waiting(std::shared_ptr<SupervisorLink> link) {
+    while (!link->send_some()) {
+      co_await link->socket.async_wait(stream_descriptor::wait_write, asio::use_awaitable);
+    }
+    link->sending = false;
+  }
+
+  void take(const SupervisorReport& report) {
+    const auto found = processes.find(report.token);
+    if (found == processes.end()) return;
+    Process& process = *found->second;
+    switch (report.kind) {
+      case ReportKind::started:
+        process.pid_ = report.pid;
+        process.started_.set(true);
+        break;
+      case ReportKind::failed:
+        process.started_.fail(std::make_exception_ptr(Error(
+            ErrorCode::worker_start_failed, fmt::format("{}: {}", describe(report.step), std::strerror(report.value)),
+            {{"errno", report.value}})));
+        processes.erase(found);
+        break;
+      case ReportKind::exited:
+        process.exited_.set(ExitStatus{report.value});
+        break;
+      case ReportKind::gone:
+        process.gone_.set(true);
+        processes.erase(found);
+        break;
+    }
+  }
+
+  void lose_all() {
+    for (const auto& [token, process] : std::exchange(processes, {})) {
+      process->started_.fail(
+          std::make_exception_ptr(Error(ErrorCode::worker_start_failed, "the supervisor ended meanwhile")));
+      process->exited_.set(ExitStatus{});
+      process->gone_.set(true);
+    }
+  }
+
+  TaskGroup& group;
+  stream_descriptor socket;
+  stream_descriptor pidfd;
+  pid_t pid;
+  std::map<std::uint64_t, std::shared_ptr<Process>> processes;  // shared with who spawned them
+  std::deque<Packet> queue;
+  bool sending = false;
+  Event ended;
+  bool has_ended = false;
+};
+
+void Process::signal(int signal) {
+  const auto link = link_.lock();
+  if (link == nullptr || exited_.is_set()) return;
+  const SupervisorRequest request{.kind = RequestKind::signal, .signal = signal, .token = token_, .limits = {}};
+  link->send({std::string(reinterpret_cast<const char*>(&request), sizeof request), {}});
+}
+
+Supervisor::Supervisor(Executor executor, Clock& clock, const Log& log, Options options)
+    : clock_(clock), log_(log), options_(std::move(options)), group_(std::move(executor)) {}
+
+Supervisor::Supervisor(Executor executor, Clock& clock, const Log& log)
+    : Supervisor(std::move(executor), clock, log, Options()) {}
+
+Supervisor::~Supervisor() {
+  assert(link_ == nullptr && group_.size() == 0);
+}
+
+pid_t Supervisor::pid() const {
+  return link_ == nullptr ? 0 : link_->pid;
+}
+
+void Supervisor::start() {
+  if (link_ != nullptr) return;
+  std::array<int, 2> ends{-1, -1};
+  const auto check = [this](std::string_view what, int error) {
+    if (error == 0) return;
+    throw Error(
+        ErrorCode::unavailable,
+        fmt::format("the supervisor {} cannot be started: {}: {}", options_.program, what, std::strerror(error)),
+        {{"errno", error}});
+  };
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) != 0) check("socketpair", errno);
+  Descriptor ours(ends[0]);
+  const Descriptor theirs(ends[1]);
+
+  posix_spawn_file_actions_t actions;
+  posix_spawnattr_t attributes;
+  ::posix_spawn_file_actions_init(&actions);
+  ::posix_spawnattr_init(&attributes);
+  ::posix_spawn_file_actions_adddup2(&actions, theirs.get(), passed_descriptor);
+  ::posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+  ::posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+  sigset_t none;
+  sigset_t all;
+  sigemptyset(&none);
+  sigfillset(&all);
+  ::posix_spawnattr_setsigmask(&attributes, &none);
+  ::posix_spawnattr_setsigdefault(&attributes, &all);
+  ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+
+  std::vector<char*> arguments{options_.program.data()};
+  for (std::string& argument : options_.arguments) arguments.push_back(argument.data());
+  arguments.push_back(nullptr);
+  pid_t pid = 0;
+  const int error = ::posix_spawn(&pid, options_.program.c_str(), &actions, &attributes, arguments.data(), ::environ);
+  ::posix_spawn_file_actions_destroy(&actions);
+  ::posix_spawnattr_destroy(&attributes);
+  check("posix_spawn", error);
+
+  Descriptor pidfd(::pidfd_open(pid, 0));
+  if (!pidfd) {
+    const int reason = errno;
+    ::kill(pid, SIGKILL);  // our child until it is reaped in the next line
+    ::waitpid(pid, nullptr, 0);
+    check("pidfd_open", reason);
+  }
+  link_ = std::make_shared<SupervisorLink>(group_, std::move(ours), std::move(pidfd), pid);
+  group_.spawn(serve_link(link_));
+}
+
+Async<void> Supervisor::serve_link(std::shared_ptr<SupervisorLink> link) {
+  for (;;) {
+    SupervisorReport report{};
+    const ssize_t got = ::recv(link->socket.native_handle(), &report, sizeof report, MSG_DONTWAIT);
+    if (got == sizeof report) {
+      link->take(report);
+    } else if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
+      boost::system::error_code error;
+      co_await link->socket.async_wait(stream_descriptor::wait_read,
+                                       asio::redirect_error(asio::use_awaitable, error));
+      if (error) break;
+    } else {
+      break;
+    }
+  }
+  if (link_ == link) {
+    log_.error("the supervisor ended; its workers are lost", {{"pid", link->pid}});
+    link_.reset();
+  }
+  boost::system::error_code error;
+  link->socket.close(error);
+  co_await link->pidfd.async_wait(stream_descriptor::wait_read, asio::redirect_error(asio::use_awaitable, error));
+  ::waitpid(link->pid, nullptr, 0);
+  // Only now: until its process ended, its workers were alive or being killed.
+  link->lose_all();
+  link->has_ended = true;
+  link->ended.notify_all();
+}
+
+Async<std::shared_ptr<Process>> Supervisor::spawn(Launch launch, Instant deadline) {
+  start();
+  const auto link = link_;
+  const std::string program = launch.command.at(0);
+  auto process = std::make_shared<Process>();
+  process->token_ = ++last_token_;
+  process->link_ = link;
+  Packet packet = spawn_packet(process->token_, std::move(launch));
+  if (packet.bytes.size() > max_request_bytes) {
+    throw Error(ErrorCode::worker_start_failed,
+                fmt::format("{}: command and environment together have {} bytes; at most {} are allowed", program,
+                            packet.bytes.size(), max_request_bytes));
+  }
+  link->processes.emplace(process->token_, process);
+  link->send(std::move(packet));
+  std::exception_ptr failed;
+  try {
+    if (co_await process->started_.wait_until(clock_, deadline)) co_return process;
+    failed = std::make_exception_ptr(Error(ErrorCode::worker_start_failed, "it did not start in time"));
+  } catch (...) {
+    failed = std::current_exception();
+  }
+  process->signal(SIGKILL);
+  try {
+    std::rethrow_exception(failed);
+  } catch (const Error& error) {
+    throw Error(error.code(), fmt::format("{}: {}", program, error.message()), error.details());
+  }
+}
+
+Async<void> Supervisor::close() {
+  if (const auto link = std::exchange(link_, nullptr)) {
+    ::shutdown(link->socket.native_handle(), SHUT_RDWR);
+    const Instant deadline = clock_.instant() + farewell;
+    while (!link->has_ended && co_await link->ended.wait_until(clock_, deadline)) {
+    }
+    if (!link->has_ended) {
+      log_.error("the supervisor did not end in time and is killed", {{"pid", link->pid}});
+      ::pidfd_send_signal(link->pidfd.native_handle(), SIGKILL, nullptr, 0);
+    }
+  }
+  co_await group_.join();
+}
+
+}  // namespace sojourn::worker

@@ -1,0 +1,112 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "sojourn/base/async.hpp"
+#include "sojourn/base/clock.hpp"
+#include "sojourn/base/error.hpp"
+#include "sojourn/base/event.hpp"
+#include "sojourn/base/log.hpp"
+#include "sojourn/base/task_group.hpp"
+#include "sojourn/worker/descriptor.hpp"
+#include "sojourn/worker/process_limits.hpp"
+
+// The server's side of the supervisor: starts it, has it start workers, and hears how they end.
+//
+// The server itself never forks: it starts the supervisor with posix_spawn, and that starts everything else. If the
+// supervisor dies, all its workers die with it and count as lost; the next spawn starts a new one.
+namespace sojourn::worker {
+
+// How a process ended.
+struct ExitStatus {
+  std::optional<int> wait_status;  // as of waitpid; nothing when the supervisor itself was lost
+
+  std::string describe() const;  // "exited with status 3", "was killed by SIGKILL"
+  JsonObject details() const;    // {"exit_status": 3} or {"signal": "SIGKILL"}
+};
+
+struct SupervisorLink;
+
+// A worker's main process. Lifetime: keep it as long as you care; letting it go does not end the process.
+class Process {
+ public:
+  pid_t pid() const { return pid_; }
+
+  // Its main process ended. Whatever descends from it is being killed.
+  Completion<ExitStatus>& exited() { return exited_; }
+
+  // Nothing that descends from it is left.
+  Completion<bool>& gone() { return gone_; }
+
+  // Sends `signal` to its process group, unless it has ended.
+  void signal(int signal);
+
+ private:
+  friend class Supervisor;
+  friend struct SupervisorLink;
+
+  std::uint64_t token_ = 0;
+  pid_t pid_ = 0;
+  Completion<bool> started_;
+  Completion<ExitStatus> exited_;
+  Completion<bool> gone_;
+  std::weak_ptr<SupervisorLink> link_;
+};
+
+// What to start.
+struct Launch {
+  std::vector<std::string> command;      // the program is looked for in its PATH
+  std::vector<std::string> environment;  // "NAME=value", and nothing else
+  std::string folder;                    // the working directory
+  ProcessLimits limits;
+  Descriptor socket;  // becomes its descriptor 3
+  Descriptor output;
+  Descriptor errors;
+};
+
+// Threads: one executor.
+class Supervisor {
+ public:
+  struct Options {
+    std::string program = "/proc/self/exe";  // its main() calls supervisor_main() when it gets these arguments
+    std::vector<std::string> arguments = {"supervise"};
+  };
+
+  Supervisor(Executor executor, Clock& clock, const Log& log, Options options);
+  Supervisor(Executor executor, Clock& clock, const Log& log);
+  ~Supervisor();  // asserts that it was closed
+  Supervisor(const Supervisor&) = delete;
+  Supervisor& operator=(const Supervisor&) = delete;
+
+  // Starts the supervisor's process unless it runs. Errors: unavailable.
+  void start();
+
+  // Starts a process in a session and group of its own; returns once its program runs.
+  // Errors: worker_start_failed (with what was tried, and why it failed), also past `deadline`; unavailable when
+  // there
+  //         is no supervisor. Nothing is left of it then.
+  Async<std::shared_ptr<Process>> spawn(Launch launch, Instant deadline);
+
+  // Kills every worker with all its descendants, and ends the supervisor. Idempotent.
+  Async<void> close();
+
+  // Of the supervisor's process; 0 when none runs.
+  pid_t pid() const;
+
+ private:
+  Async<void> serve_link(std::shared_ptr<SupervisorLink> link);
+
+  Clock& clock_;
+  const Log& log_;
+  Options options_;
+  TaskGroup group_;
+  std::shared_ptr<SupervisorLink> link_;  // shared with the coroutine that serves it; null when none runs
+  std::uint64_t last_token_ = 0;
+};
+
+}  // namespace sojourn::worker

@@ -1,0 +1,404 @@
+#include "sojourn/worker/supervisor_process.hpp"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <deque>
+#include <map>
+#include <optional>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "sojourn/worker/descriptor.hpp"
+#include "sojourn/worker/supervisor_messages.hpp"
+
+namespace sojourn::worker {
+
+namespace {
+
+// How often what should die is looked for again, should a signal not have told.
+constexpr int sweep_interval_ms = 50;
+
+// Reports that wait for the server; past it no requests are read.
+constexpr std::size_t most_reports = 4096;
+
+// Every process of a worker bears its token as the limit of file locks, which Linux has kept and inherited but not
+// looked at since 2.4. Unlike the environment it survives exec with another environment, unlike a group it survives
+// setsid, and unlike a cgroup it needs no rights.
+constexpr auto mark = RLIMIT_LOCKS;
+
+std::optional<std::uint64_t> token_of(pid_t process) {
+  rlimit limit{};
+  if (::prlimit(process, mark, nullptr, &limit) != 0) return std::nullopt;
+  return limit.rlim_max;
+}
+
+// The processes whose parent is this one. They stay there, running or as zombies, until this process reaps them: so
+// their ids, and those of their groups, cannot come to mean others meanwhile.
+std::vector<pid_t> children() {
+  std::vector<pid_t> found;
+  const Descriptor file(::open("/proc/thread-self/children", O_RDONLY | O_CLOEXEC));
+  std::array<char, 4096> buffer;
+  pid_t pid = 0;
+  for (;;) {
+    const ssize_t got = ::read(file.get(), buffer.data(), buffer.size());
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return found;
+    for (const char c : std::string_view(buffer.data(), static_cast<std::size_t>(got))) {
+      if (c >= '0' && c <= '9') {
+        pid = pid * 10 + (c - '0');
+      } else if (pid != 0) {
+        found.push_back(pid);
+        pid = 0;
+      }
+    }
+  }
+}
+
+// Kills a child that is not a worker's main process, with its group.
+void kill_orphan(pid_t child) {
+  const pid_t group = ::getpgid(child);
+  if (group > 1 && group != ::getpgrp()) ::kill(-group, SIGKILL);
+  ::kill(child, SIGKILL);
+}
+
+struct Spawn {
+  const SupervisorRequest* request;
+  const char* folder;
+  std::vector<char*> arguments;  // with a null at the end, as exec wants it
+  std::vector<char*> variables;
+  Descriptor socket, output, errors;
+};
+
+// In the child, between fork and exec.
+class Birth {
+ public:
+  Birth(Spawn& spawn, pid_t supervisor, int failures) : spawn_(spawn), supervisor_(supervisor), failures_(failures) {}
+
+  [[noreturn]] void become_worker() {
+    // A session of its own: no other worker's process can enter its groups.
+    ::setsid();
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (::getppid() != supervisor_) ::_exit(127);
+    restore_signals();
+    pass_descriptors();
+    if (::chdir(spawn_.folder) != 0) fail(SpawnStep::folder);
+    set_limits();
+    ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    ::environ = spawn_.variables.data();
+    ::execvp(spawn_.arguments[0], spawn_.arguments.data());
+    fail(SpawnStep::exec);
+  }
+
+ private:
+  static void restore_signals() {
+    for (int signal = 1; signal < NSIG; ++signal) ::signal(signal, SIG_DFL);
+    sigset_t none;
+    sigemptyset(&none);
+    ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  }
+
+  // What came is above passed_descriptor, so that no target is also a source.
+  void pass_descriptors() {
+    const int null = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (null < 0 || ::dup2(null, STDIN_FILENO) < 0 || ::dup2(spawn_.output.get(), STDOUT_FILENO) < 0 ||
+        ::dup2(spawn_.errors.get(), STDERR_FILENO) < 0 || ::dup2(spawn_.socket.get(), passed_descriptor) < 0) {
+      fail(SpawnStep::descriptors);
+    }
+    const auto first = static_cast<unsigned>(passed_descriptor) + 1;
+    const auto kept = static_cast<unsigned>(failures_);
+    if (kept > first) ::close_range(first, kept - 1, 0);
+    ::close_range(kept + 1, ~0u, 0);
+  }
+
+  void set_limits() {
+    const ProcessLimits& limits = spawn_.request->limits;
+    limit(RLIMIT_CORE, 0, 0);
+    if (limits.memory_bytes != 0) limit(RLIMIT_AS, limits.memory_bytes, limits.memory_bytes);
+    if (limits.cpu_seconds != 0) limit(RLIMIT_CPU, limits.cpu_seconds, limits.cpu_seconds + 1);
+    if (limits.processes != 0) limit(RLIMIT_NPROC, limits.processes, limits.processes);
+    if (limits.open_files != 0) limit(RLIMIT_NOFILE, limits.open_files, limits.open_files);
+    if (limits.file_bytes != 0) limit(RLIMIT_FSIZE, limits.file_bytes, limits.file_bytes);
+    // Where it cannot be set, a daemon that leaves its session lives on until the supervisor ends.
+    const rlimit token{spawn_.request->token, spawn_.request->token};
+    ::setrlimit(mark, &token);
+  }
+
+  void limit(__rlimit_resource resource, rlim_t soft, rlim_t hard) {
+    rlimit now{};
+    ::getrlimit(resource, &now);
+    // Only root may raise what it was given; what is lower than asked for is kept.
+    const rlimit wanted{std::min(soft, now.rlim_max), std::min(hard, now.rlim_max)};
+    if (::setrlimit(resource, &wanted) != 0) fail(SpawnStep::limits);
+  }
+
+  [[noreturn]] void fail(SpawnStep step) {
+    const SupervisorReport report{.kind = ReportKind::failed, .step = step, .value = errno};
+    [[maybe_unused]] const ssize_t written = ::write(failures_, &report, sizeof report);
+    ::_exit(127);
+  }
+
+  Spawn& spawn_;
+  pid_t supervisor_;
+  int failures_;
+};
+
+// A worker's main process.
+struct Supervised {
+  std::uint64_t token = 0;
+  Descriptor starting;  // brings what failed, or its end when exec succeeded
+  bool started = false;
+  std::optional<std::int32_t> ended;  // it was reaped; what is left of its descendants is being killed
+};
+
+class SupervisorProcess {
+ public:
+  SupervisorProcess();
+  void run();
+
+ private:
+  void wait();
+  bool take_request();
+  void spawn(Spawn& spawn);
+  void signal(std::uint64_t token, int signal);
+  void finish_start(pid_t pid, Supervised& worker);
+  void reap();
+  void reap_one(pid_t pid);
+  void sweep();
+  bool has_ended(std::uint64_t token) const;
+  void kill_all();
+
+  void report(SupervisorReport report) { reports_.push_back(report); }
+  void send_reports();
+  void drain_signals();
+
+  Descriptor control_{passed_descriptor};
+  Descriptor signals_;
+  std::map<pid_t, Supervised> workers_;  // by the main process, which keeps its id until it is reaped
+  std::vector<Supervised> ended_;        // whose main process was reaped
+  std::deque<SupervisorReport> reports_;
+  std::vector<pollfd> polled_;
+  std::vector<char> packet_ = std::vector<char>(max_request_bytes);
+};
+
+SupervisorProcess::SupervisorProcess() {
+  ::close_range(static_cast<unsigned>(passed_descriptor) + 1, ~0u, 0);
+  ::fcntl(control_.get(), F_SETFD, FD_CLOEXEC);
+  ::prctl(PR_SET_CHILD_SUBREAPER, 1);
+  ::prctl(PR_SET_NAME, "sojourn-superv");
+  // Only the closed socket ends it: a Ctrl-C or a TERM meant for the server must let workers clean up first.
+  for (const int ignored : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE}) ::signal(ignored, SIG_IGN);
+  sigset_t child;
+  sigemptyset(&child);
+  sigaddset(&child, SIGCHLD);
+  ::sigprocmask(SIG_BLOCK, &child, nullptr);
+  signals_.reset(::signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK));
+}
+
+void SupervisorProcess::run() {
+  for (;;) {
+    wait();
+    drain_signals();
+    for (auto& [pid, worker] : workers_) {
+      if (worker.starting) finish_start(pid, worker);
+    }
+    reap();
+    sweep();
+    send_reports();
+    if (reports_.size() < most_reports && !take_request()) break;
+  }
+  kill_all();
+}
+
+void SupervisorProcess::wait() {
+  polled_.clear();
+  short control = reports_.size() < most_reports ? POLLIN : short{0};
+  if (!reports_.empty()) control |= POLLOUT;
+  polled_.push_back({control_.get(), control, 0});
+  polled_.push_back({signals_.get(), POLLIN, 0});
+  for (const auto& [pid, worker] : workers_) {
+    if (worker.starting) polled_.push_back({worker.starting.get(), POLLIN, 0});
+  }
+  ::poll(polled_.data(), polled_.size(), ended_.empty() ? -1 : sweep_interval_ms);
+}
+
+void SupervisorProcess::drain_signals() {
+  signalfd_siginfo info;
+  while (::read(signals_.get(), &info, sizeof info) > 0) {
+  }
+}
+
+// False when the server is gone.
+bool SupervisorProcess::take_request() {
+  iovec part{packet_.data(), packet_.size()};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(3 * sizeof(int))> passed{};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = passed.data();
+  message.msg_controllen = passed.size();
+  const ssize_t got = ::recvmsg(control_.get(), &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  if (got < 0) return errno == EAGAIN || errno == EINTR;
+  if (got == 0) return false;
+
+  std::array<int, 3> numbers{-1, -1, -1};
+  for (cmsghdr* part_of = CMSG_FIRSTHDR(&message); part_of != nullptr; part_of = CMSG_NXTHDR(&message, part_of)) {
+    if (part_of->cmsg_type == SCM_RIGHTS) {
+      std::memcpy(numbers.data(), CMSG_DATA(part_of), std::min(part_of->cmsg_len - CMSG_LEN(0), sizeof numbers));
+    }
+  }
+  SupervisorRequest request{};
+  std::memcpy(&request, packet_.data(), sizeof request);
+  if (request.kind == RequestKind::signal) {
+    signal(request.token, request.signal);
+    return true;
+  }
+
+  char* next = packet_.data() + sizeof request;
+  const auto text = [&next] { return std::exchange(next, next + std::strlen(next) + 1); };
+  Spawn wanted{&request, text(), {}, {}, Descriptor(numbers[0]), Descriptor(numbers[1]), Descriptor(numbers[2])};
+  for (std::uint32_t i = 0; i < request.arguments; ++i) wanted.arguments.push_back(text());
+  for (std::uint32_t i = 0; i < request.variables; ++i) wanted.variables.push_back(text());
+  wanted.arguments.push_back(nullptr);
+  wanted.variables.push_back(nullptr);
+  spawn(wanted);
+  return true;
+}
+
+void SupervisorProcess::spawn(Spawn& spawn) {
+  const std::uint64_t token = spawn.request->token;
+  std::array<int, 2> ends{-1, -1};
+  if (::pipe2(ends.data(), O_CLOEXEC | O_NONBLOCK) != 0) {
+    report({.kind = ReportKind::failed, .step = SpawnStep::descriptors, .token = token, .value = errno});
+    return;
+  }
+  Descriptor failures(ends[0]);
+  Descriptor writing(ends[1]);
+  const pid_t self = ::getpid();
+  const pid_t pid = ::fork();
+  if (pid == 0) Birth(spawn, self, writing.get()).become_worker();
+  if (pid < 0) {
+    report({.kind = ReportKind::failed, .step = SpawnStep::fork, .token = token, .value = errno});
+    return;
+  }
+  workers_.emplace(pid, Supervised{token, std::move(failures), false, std::nullopt});
+}
+
+void SupervisorProcess::signal(std::uint64_t token, int signal) {
+  for (const auto& [pid, worker] : workers_) {
+    if (worker.token != token) continue;
+    if (::kill(-pid, signal) != 0) ::kill(pid, signal);  // it may not have reached its setsid yet
+    return;
+  }
+}
+
+void SupervisorProcess::finish_start(pid_t pid, Supervised& worker) {
+  SupervisorReport failure{};
+  const ssize_t got = ::read(worker.starting.get(), &failure, sizeof failure);
+  if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  worker.starting.reset();
+  if (got == sizeof failure) {
+    failure.token = worker.token;
+    report(failure);
+  } else {
+    worker.started = true;
+    report({.kind = ReportKind::started, .token = worker.token, .pid = pid});
+  }
+}
+
+void SupervisorProcess::reap() {
+  for (;;) {
+    siginfo_t ended{};
+    if (::waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT) != 0 || ended.si_pid == 0) return;
+    reap_one(ended.si_pid);
+  }
+}
+
+void SupervisorProcess::reap_one(pid_t pid) {
+  const auto found = workers_.find(pid);
+  if (found != workers_.end()) {
+    // While the zombie is there its id names this group and no other.
+    ::kill(-pid, SIGKILL);
+    if (found->second.starting) finish_start(pid, found->second);
+  }
+  int status = 0;
+  ::waitpid(pid, &status, 0);
+  if (found == workers_.end()) return;
+  Supervised worker = std::move(found->second);
+  workers_.erase(found);
+  worker.ended = status;
+  if (worker.started) {
+    report({.kind = ReportKind::exited, .token = worker.token, .pid = pid, .value = status});
+  }
+  ended_.push_back(std::move(worker));
+}
+
+// Kills what workers left behind, and reports those that left nothing. Only children are killed: those that descend
+// from them become children then.
+void SupervisorProcess::sweep() {
+  if (ended_.empty()) return;
+  std::vector<std::uint64_t> found;
+  for (const pid_t child : children()) {
+    if (workers_.contains(child)) continue;
+    const auto token = token_of(child);
+    if (!token || !has_ended(*token)) continue;
+    found.push_back(*token);
+    kill_orphan(child);
+  }
+  std::erase_if(ended_, [&](const Supervised& worker) {
+    if (std::ranges::find(found, worker.token) != found.end()) return false;
+    if (worker.started) report({.kind = ReportKind::gone, .token = worker.token});
+    return true;
+  });
+}
+
+bool SupervisorProcess::has_ended(std::uint64_t token) const {
+  return std::ranges::find(ended_, token, &Supervised::token) != ended_.end();
+}
+
+void SupervisorProcess::send_reports() {
+  while (!reports_.empty()) {
+    if (::send(control_.get(), &reports_.front(), sizeof(SupervisorReport), MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
+      if (errno == EAGAIN || errno == EINTR) return;
+      reports_.clear();  // the server is gone, which reading will tell
+      return;
+    }
+    reports_.pop_front();
+  }
+}
+
+void SupervisorProcess::kill_all() {
+  for (;;) {
+    for (const pid_t child : children()) kill_orphan(child);
+    pid_t reaped = 0;
+    do {
+      reaped = ::waitpid(-1, nullptr, WNOHANG);
+    } while (reaped > 0);
+    if (reaped < 0 && errno == ECHILD) return;
+    pollfd signalled{signals_.get(), POLLIN, 0};
+    ::poll(&signalled, 1, sweep_interval_ms);
+    drain_signals();
+  }
+}
+
+}  // namespace
+
+int supervisor_main() {
+  SupervisorProcess().run();
+  return 0;
+}
+
+}  // namespace sojourn::worker
