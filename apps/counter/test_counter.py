@@ -9,9 +9,7 @@ APP = Path(__file__).parent
 class Counter(unittest.TestCase):
     def test_counts_each_key_from_zero_and_commits_it(self):
         with testing.start(APP) as worker:
-            self.assertEqual(
-                worker.call("increment", {"key": "a"}).output, {"key": "a", "previous": 0, "current": 1}
-            )
+            self.assertEqual(worker.call("increment", {"key": "a"}).output, {"key": "a", "previous": 0, "current": 1})
             result = worker.call("increment", {"key": "a", "amount": 2.5})
             self.assertEqual(result.output, {"key": "a", "previous": 1, "current": 3.5})
             self.assertEqual(result.state_set, {"a": 3.5})

@@ -14,7 +14,10 @@ def outliers(table):
     if not names:
         raise Error("invalid_request", "outliers need a column of numbers; there is none", False)
     return {
-        "rules": {"iqr": f"beyond {FENCE} x IQR from the quartiles", "z_score": f"more than {Z} deviations off the mean"},
+        "rules": {
+            "iqr": f"beyond {FENCE} x IQR from the quartiles",
+            "z_score": f"more than {Z} deviations off the mean",
+        },
         "columns": {name: column_outliers(table, table[name].astype(float)) for name in names},
     }
 

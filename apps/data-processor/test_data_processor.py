@@ -174,7 +174,9 @@ class Files(DataProcessorTest):
             {"n": math.inf, "same": 5, "mixed": None, "deep": [2], "flag": True},
         ]
         loaded = self.load("odd.json", json.dumps(rows))
-        self.assertEqual([column["type"] for column in loaded["columns"]], ["number", "number", "text", "text", "boolean"])
+        self.assertEqual(
+            [column["type"] for column in loaded["columns"]], ["number", "number", "text", "text", "boolean"]
+        )
         self.assertEqual(loaded["preview"][0]["deep"], '{"a": [1]}')
         facts = self.analyze("summary")["columns"]
         self.assertEqual((facts["n"]["missing"], facts["n"]["std"], facts["n"]["max"]), (2, None, 1.0))

@@ -17,9 +17,10 @@ _GENERATOR = 0x20 | 0x200  # CO_GENERATOR, CO_ASYNC_GENERATOR
 class App:
     """The base of every app. One instance serves one session, on one thread, one call at a time.
 
-    Each public method is a function, sync or async, but for `setup`, `unload`, `on_cancel`, `restore` and names that start
-    with an underscore. What a method gets is said by its signature: a first parameter called `session` gets the session;
-    the next one (or the first, when it is not called `session`) gets the input of the call; more need defaults.
+    Each public method is a function, sync or async, but for `setup`, `unload`, `on_cancel`, `restore` and names that
+    start with an underscore. What a method gets is said by its signature: a first parameter called `session` gets the
+    session; the next one (or the first, when it is not called `session`) gets the input of the call; any more need
+    defaults.
     `setup` runs once before the first call, and its input is the caller's "setup"; `unload` runs once at the end.
     """
 
@@ -27,8 +28,8 @@ class App:
 
 
 def functions_of(app: type[App]) -> list[str]:
-    """The names of an app's functions, as they stand in its source, inherited ones first. Raises TypeError for a method
-    that cannot be a function."""
+    """The names of an app's functions, as they stand in its source, inherited ones first. Raises TypeError for a
+    method that cannot be a function."""
     if not (isinstance(app, type) and issubclass(app, App)):
         raise TypeError(f"serve() takes a class that inherits from sojourn.App, not {app!r}")
     names: dict[str, None] = {}

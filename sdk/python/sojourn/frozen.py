@@ -27,7 +27,7 @@ def _refuse(self: Any, *_: Any, **__: Any) -> Any:
     raise TypeError("a session's context is immutable; keep what changes in session.state")
 
 
-class FrozenDict(dict):  # a dict, so that it equals one and json.dumps takes it
+class FrozenDict(dict[str, Any]):  # a dict, so that it equals one and json.dumps takes it
     __slots__ = ()
 
     def __new__(cls, items: Any = ()) -> "FrozenDict":
@@ -39,15 +39,16 @@ class FrozenDict(dict):  # a dict, so that it equals one and json.dumps takes it
         pass  # filled by __new__, so that calling __init__ again changes nothing
 
     def copy(self) -> dict[str, Any]:
-        return thaw(self)
+        return {key: thaw(item) for key, item in self.items()}
 
     def __reduce__(self) -> Any:
         return thaw, (dict(self),)
 
-    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse  # type: ignore[assignment]
+    __setitem__ = __delitem__ = __ior__ = clear = _refuse
+    pop = popitem = setdefault = update = _refuse
 
 
-class FrozenList(list):
+class FrozenList(list[Any]):
     __slots__ = ()
 
     def __new__(cls, items: Any = ()) -> "FrozenList":
@@ -59,10 +60,10 @@ class FrozenList(list):
         pass
 
     def copy(self) -> list[Any]:
-        return thaw(self)
+        return [thaw(item) for item in self]
 
     def __reduce__(self) -> Any:
         return thaw, (list(self),)
 
-    __setitem__ = __delitem__ = __iadd__ = __imul__ = append = clear = _refuse  # type: ignore[assignment]
-    extend = insert = pop = remove = reverse = sort = _refuse  # type: ignore[assignment]
+    __setitem__ = __delitem__ = __iadd__ = __imul__ = append = clear = _refuse
+    extend = insert = pop = remove = reverse = sort = _refuse

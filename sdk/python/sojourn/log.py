@@ -27,11 +27,8 @@ class Log:
         self._line("error", message, fields)
 
     def _line(self, level: str, message: object, fields: dict[str, Any]) -> None:
-        text = _readable(message)
-        if len(text) > _MESSAGE_LENGTH:
-            text = f"{text[:_MESSAGE_LENGTH]} ... (cut)"
-        frame = {"type": "log", "level": level, "message": text, "fields": {}}
-        frame["fields"] = {_readable(name): _loggable(value) for name, value in fields.items()}
+        shown = {_readable(name): _loggable(value) for name, value in fields.items()}
+        frame = {"type": "log", "level": level, "message": _cut(_readable(message)), "fields": shown}
         request_id = self._request_id()
         if request_id is not None:
             frame["request_id"] = request_id
@@ -39,12 +36,18 @@ class Log:
 
 
 def _loggable(value: Any) -> Any:
-    """A log line never fails for what it is about: what JSON cannot hold is shown as text."""
+    """A log line never fails for what it is about: what JSON cannot hold, or is too long, is shown as text."""
     try:
-        dumps(value)
-        return value
+        text = dumps(value)
+        if len(text) <= _MESSAGE_LENGTH:
+            return value
     except Refused:
-        return _readable(repr(value))[:_MESSAGE_LENGTH]
+        text = _readable(repr(value))
+    return _cut(text)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MESSAGE_LENGTH else f"{text[:_MESSAGE_LENGTH]} ... (cut)"
 
 
 def _readable(value: object) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Callable, Iterator, NamedTuple, Optional
 
 from .error import Error, NotSerializable
@@ -26,13 +27,11 @@ class Resources:
         self._send = send
         self._open: dict[str, Resource] = {}  # oldest first
 
-    def add(
-        self, id: str, kind: str, cleanup: Callable[[], Any], cost: int = 0, cleanup_note: Any = None
-    ) -> None:
+    def add(self, id: str, kind: str, cleanup: Callable[[], Any], cost: int = 0, cleanup_note: Any = None) -> None:
         """Takes over a resource: `cleanup()`, sync or async, releases it when the session closes.
 
-        `cost` is an estimate in units of your choice. `cleanup_note` says how the server can clean up when this process
-        is gone: {"path": ...} or {"pid": ...}; add the resource before you acquire it where you give one.
+        `cost` is an estimate in units of your choice. `cleanup_note` says how the server can clean up when this
+        process is gone: {"path": ...} or {"pid": ...}; add the resource before you acquire it where you give one.
         """
         for name, value in (("id", id), ("kind", kind)):
             if not isinstance(value, str) or not value:
@@ -75,7 +74,7 @@ class Resources:
         failures: list[dict[str, str]] = []
         while self._open:
             id, resource = self._open.popitem()
-            failure = attempt(lambda: run(resource.cleanup))
+            failure = attempt(partial(run, resource.cleanup))
             if failure:
                 failures.append({"id": id, "kind": resource.kind, "message": failure})
         return failures

@@ -6,13 +6,13 @@ import itertools
 from pathlib import Path
 from typing import Any, Callable, Optional
 
-from .connection import Connection
+from .connection import TO_SERVER_BYTES, Connection
 from .error import Error, NotSerializable, from_fields
 from .frozen import FrozenDict, freeze
 from .log import Log
 from .resources import Resources
 from .state import State
-from .values import Refused, dumps, quote
+from .values import VALUE_BYTES, Refused, dumps, quote, size
 
 _EVENTS = 1_000
 _EVENT_BYTES = 256 * 1024
@@ -42,13 +42,13 @@ class Session:
         connection: Connection,
         ask: Callable[[str, str], dict[str, Any]],
     ) -> None:
-        """`ask(key, text)` sends a frame and waits for the one that answers it: "saved", or that of the app call's id."""
+        """`ask(key, text)` sends a frame and waits for the one that answers it: "saved", or an app call's id."""
         self._connection = connection
         self._ask = ask
         self._call: Optional[Call] = None
         self._call_ids = itertools.count(1)
-        self._id = opening["session"]
-        self._context = freeze(opening.get("context", {}))
+        self._id: str = opening["session"]
+        self._context: FrozenDict = freeze(opening.get("context", {}))
         self._state = State(opening.get("state", {}))
         self._setup = opening.get("setup")
         self._folder = Path(opening.get("folder") or ".").absolute()
@@ -68,8 +68,8 @@ class Session:
 
     @property
     def state(self) -> State:
-        """What the session remembers. Reading and writing copy; the changes of a call are committed with it, or dropped
-        when it raises."""
+        """What the session remembers. Reading and writing copy; the changes of a call are committed with it, or
+        dropped when it raises."""
         return self._state
 
     @property
@@ -119,7 +119,7 @@ class Session:
             raise TypeError(f"an event's type is text such as 'parcel.weighed', not {type!r}")
         if data is not None and not isinstance(data, dict):
             raise TypeError(f"an event's data is a dict, not {data!r}")
-        text = _text(f"the event {type!r}", {"type": type, "data": data or {}})
+        text = checked_text(f"the event {type!r}", {"type": type, "data": data or {}})
         if len(text.encode()) > _EVENT_BYTES:
             raise Error("too_large", f"the event {type!r} has more than {_EVENT_BYTES} bytes", False)
         if len(call.events) >= _EVENTS:
@@ -129,10 +129,13 @@ class Session:
     def checkpoint(self) -> None:
         """Commits the state and events so far and returns when they are durable; what comes after may still fail."""
         call = self._running("checkpoint")
-        answer = self._ask(
-            "saved",
-            f'{{"type":"checkpoint","request_id":{quote(call.request_id)}{self._state.changes()}{call.events_field()}}}',
-        )
+        frame = f'{{"type":"checkpoint","request_id":{quote(call.request_id)}'
+        frame += f"{self._state.changes()}{call.events_field()}}}"
+        if size(frame) > TO_SERVER_BYTES:
+            raise Error(
+                "too_large", f"the changes since the last commit have more than {TO_SERVER_BYTES} bytes", False
+            )
+        answer = self._ask("saved", frame)
         if "error" in answer:
             raise from_fields(answer["error"])
         self._state.accept()
@@ -143,14 +146,14 @@ class Session:
         self._running("end").ends = True
 
     def call_app(self, app: str, function: str = "run", input: Any = None) -> Any:
-        """Runs a function of another app in a session of its own, and returns its output. Raises Error as it failed."""
+        """Runs a function of another app in a session of its own; returns its output, raises Error as it fails."""
         call = self._running("call_app")
         call_id = f"call-{next(self._call_ids)}"
-        text = _text(f"the input of {app}", input)
+        text = checked_text(f"the input of {app}", input)
         answer = self._ask(
             call_id,
             f'{{"type":"app_call","request_id":{quote(call.request_id)},"call_id":"{call_id}",'
-            f'"app":{_text("app", app)},"function":{_text("function", function)},"input":{text}}}',
+            f'"app":{checked_text("app", app)},"function":{checked_text("function", function)},"input":{text}}}',
         )
         if "error" in answer:
             raise from_fields(answer["error"])
@@ -158,7 +161,7 @@ class Session:
 
     def _progress(self, field: str, value: Any) -> None:
         call = self._running("emit")
-        text = _text("what was emitted", value)
+        text = checked_text("what was emitted", value)
         self._connection.send(f'{{"type":"progress","request_id":{quote(call.request_id)},"{field}":{text}}}')
 
     def _running(self, what: str) -> Call:
@@ -167,8 +170,12 @@ class Session:
         return self._call
 
 
-def _text(what: str, value: Any) -> str:
+def checked_text(what: str, value: Any) -> str:
+    """The JSON text of a value that goes to the server. Raises NotSerializable, or Error too_large."""
     try:
-        return dumps(value)
+        text = dumps(value)
     except Refused as refused:
         raise NotSerializable(what, refused) from None
+    if size(text) > VALUE_BYTES:
+        raise Error("too_large", f"{what} has {size(text)} bytes; at most {VALUE_BYTES} are allowed", False)
+    return text

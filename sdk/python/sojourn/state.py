@@ -1,8 +1,8 @@
 """A session's state: JSON values by key, checked and copied on the way in and on the way out.
 
-Values are kept as the JSON text that is stored for them, so that neither the caller's object nor what `state[key]` returned
-can change the state later, and only what really changed is sent. Changes are kept apart until the server has made them
-durable (`accept`) or the call failed (`discard`).
+Values are kept as the JSON text that is stored for them, so that neither the caller's object nor what `state[key]`
+returned can change the state later, and only what really changed is sent. Changes are kept apart until the server has
+made them durable (`accept`) or the call failed (`discard`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ STATE_BYTES = 64 * 1024 * 1024
 KEYS = 10_000
 
 
-class State(MutableMapping):
+class State(MutableMapping[str, Any]):
     __slots__ = ("_texts", "_before", "_bytes", "_unsent")
 
     def __init__(self, values: Optional[dict[str, Any]] = None) -> None:
@@ -39,7 +39,9 @@ class State(MutableMapping):
         except Refused as refused:
             raise NotSerializable(f"state[{key!r}]", refused) from None
         if size(text) > VALUE_BYTES:
-            raise Error("too_large", f"state[{key!r}] has {size(text)} bytes; a value has at most {VALUE_BYTES}", False)
+            raise Error(
+                "too_large", f"state[{key!r}] has {size(text)} bytes; a value has at most {VALUE_BYTES}", False
+            )
         before = self._texts.get(key)
         if before is None and len(self._texts) >= KEYS:
             raise Error("too_large", f"a session's state has at most {KEYS} keys", False)
@@ -79,7 +81,7 @@ class State(MutableMapping):
             self._unsent.discard(key)
 
     def changes(self) -> str:
-        """The frame fields `state_set` and `state_deleted`, each led by a comma; a key set to what it was is left out."""
+        """The frame fields `state_set` and `state_deleted`, led by a comma; a key set to what it was is left out."""
         if not self._before and not self._unsent:
             return ""
         changed: list[str] = []

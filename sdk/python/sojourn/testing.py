@@ -1,7 +1,7 @@
 """Try an app without a server: this starts its real process and plays the server's part of the protocol.
 
-    with sojourn.testing.start("apps/counter") as worker:
-        assert worker.call("increment", {"key": "a"}).output["current"] == 1
+with sojourn.testing.start("apps/counter") as worker:
+    assert worker.call("increment", {"key": "a"}).output["current"] == 1
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ Frame = dict[str, Any]
 
 
 def start(app: Union[str, Path], **opening: Any) -> "Worker":
-    """Starts an app, given its folder (with an app.toml) or its Python file, and opens a session: keyword arguments are
-    the fields of `open`, such as context, state, setup and restored. Raises Error as the app's setup fails."""
+    """Starts an app, given its folder (with an app.toml) or its Python file, and opens a session: keyword arguments
+    are the fields of `open`, such as context, state, setup and restored. Raises Error as the app's setup fails."""
     worker = Worker(app)
     try:
         worker.hello()
@@ -89,7 +89,7 @@ class Worker:
         self._answer("ready", [])
 
     def call(self, function: str = "run", input: Any = None, **fields: Any) -> Result:
-        """Calls a function and waits for its end. Raises Error as the call fails. Checkpoints are saved as they come."""
+        """Calls a function and waits for its end, saving checkpoints as they come. Raises Error as the call fails."""
         return self.finish(self.begin(function, input, **fields))
 
     def begin(self, function: str = "run", input: Any = None, **fields: Any) -> str:
@@ -119,7 +119,7 @@ class Worker:
     def close(self, reason: str = "ended") -> list[dict[str, str]]:
         """Closes the session; returns the failures of its clean-up. The process has ended with 0 then."""
         self.send({"type": "close", "reason": reason})
-        failures = self._answer("closed", [])["failures"]
+        failures: list[dict[str, str]] = self._answer("closed", [])["failures"]
         code = self.process.wait(20)
         assert code == 0, f"the worker exited with {code}: {self.output()}"
         self.kill()

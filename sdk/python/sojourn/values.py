@@ -1,4 +1,4 @@
-"""What may cross the boundary between an app and its server: strict JSON, checked on the way in and on the way out."""
+"""What may cross the boundary between an app and its server: strict JSON, checked both ways."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class Refused(Exception):
 
 
 def check(value: Any, above: tuple[int, ...] = ()) -> None:
-    """Raises Refused unless `value` is null, a bool, a finite number of 64 bits, text, or a list, tuple or str-keyed dict
-    of such values, at most DEPTH levels deep. `above` holds the identities of the containers it lies in."""
+    """Raises Refused unless `value` is None, a bool, a finite number of 64 bits, text, or a list, tuple or str-keyed
+    dict of such values, at most DEPTH levels deep. `above` holds the identities of the containers it lies in."""
     kind = type(value)
     if kind is str:
         if not value.isascii():

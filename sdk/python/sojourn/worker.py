@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from .app import App, Function, functions_of
 from .connection import TO_SERVER_BYTES, Connection, Violation
-from .error import Error, NotSerializable, to_fields
+from .error import Error, to_fields
 from .resources import attempt
-from .session import Call, Session
-from .values import VALUE_BYTES, Refused, dumps, quote, size
+from .session import Call, Session, checked_text
+from .values import dumps, quote, size
 from .version import __version__
 from .watcher import Watcher
 
@@ -61,14 +61,16 @@ def _server_socket() -> socket.socket:
     except OSError:
         program = os.path.basename(os.path.dirname(os.path.abspath(sys.argv[0]))) or "NAME"
         sys.exit(
-            "This is a Sojourn app. A server starts it, one process for each session; by itself it has nobody to serve.\n"
+            "This is a Sojourn app. A server starts it, one process a session; by itself it has nobody to serve.\n"
             f"Put its folder, with an app.toml, into the folder of apps and run:\n\n"
             f"    sojourn serve --apps FOLDER\n"
             f"    sojourn run {program} --session new --input '{{}}'\n\n"
-            "To try it without a server, see sojourn.testing. (No socket on descriptor 3, or SOJOURN_PROTOCOL not set.)"
+            "To try it without a server, see sojourn.testing.\n"
+            "(There is no socket on descriptor 3, or SOJOURN_PROTOCOL is not set.)"
         )
     stream.setblocking(True)
     os.set_inheritable(DESCRIPTOR, False)
+    os.register_at_fork(after_in_child=stream.close)  # what the app forks is not the worker
     return stream
 
 
@@ -142,8 +144,9 @@ class _Worker:
                     failures.append({"id": "unload", "kind": "app", "message": failure})
             failures += session.resources.clean_up(lambda cleanup: self._finish(cleanup()))
         if self._loop:
-            attempt(lambda: self._end_tasks(self._loop))
-            self._loop.close()
+            loop = self._loop
+            attempt(lambda: self._end_tasks(loop))
+            loop.close()
         return failures
 
     def _end_tasks(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -227,15 +230,10 @@ class _Worker:
                 {"functions": self._names},
             )
         output = self._finish(function(session, frame.get("input")))
-        try:
-            text = dumps(output)
-        except Refused as refused:
-            raise NotSerializable(f"the output of {name}", refused) from None
-        if size(text) > VALUE_BYTES:
-            raise Error("too_large", f"the output of {name} has more than {VALUE_BYTES} bytes", False)
+        text = checked_text(f"the output of {name}", output)
         answer = (
             f'{{"type":"result","request_id":{quote(call.request_id)},"output":{text}'
-            f'{session.state.changes()}{call.events_field()}{_ENDS if call.ends else ""}}}'
+            f"{session.state.changes()}{call.events_field()}{_ENDS if call.ends else ''}}}"
         )
         if size(answer) > TO_SERVER_BYTES:
             raise Error(

@@ -1,4 +1,4 @@
-"""Runs the code of docs/guide/writing-an-app.md as a reader would: the files written where it says, then each snippet."""
+"""Runs the code of docs/guide/writing-an-app.md as a reader would: writes its files, then runs its snippets."""
 
 from __future__ import annotations
 

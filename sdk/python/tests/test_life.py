@@ -156,6 +156,20 @@ class Between(WorkerTest):
         worker.call()
         self.assertEqual(worker.output(), "out \\ud800\nerr\n")
 
+    def test_a_process_that_the_app_forks_does_not_hold_the_socket(self):
+        worker = self.start(
+            """
+            def run(self):
+                child = os.fork()
+                if child == 0:
+                    try: os.fstat(3)
+                    except OSError: os._exit(0)
+                    os._exit(1)
+                return os.waitpid(child, 0)[1]
+            """
+        )
+        self.assertEqual(worker.call().output, 0)
+
 
 class Close(WorkerTest):
     def test_cleans_up_newest_first_and_reports_each_failure(self):
@@ -190,7 +204,9 @@ class Close(WorkerTest):
             ],
         )
         self.assertEqual(worker.process.wait(10), 0)
-        said = [line for line in worker.output().splitlines() if line in ("unload", "later", "first", "never", "served")]
+        said = [
+            line for line in worker.output().splitlines() if line in ("unload", "later", "first", "never", "served")
+        ]
         self.assertEqual(said, ["unload", "later", "first", "served"])
 
     def test_interrupts_a_clean_up_at_its_deadline(self):
@@ -231,7 +247,10 @@ class Close(WorkerTest):
 
     def test_follows_when_the_server_goes_away(self):
         worker = self.start(
-            "def unload(self): print('unloaded')\ndef run(self): self.session.resources.add('r', 'k', lambda: print('r'))"
+            """
+            def unload(self): print('unloaded')
+            def run(self): self.session.resources.add('r', 'k', lambda: print('r'))
+            """
         )
         worker.call()
         worker.hang_up()

@@ -24,7 +24,13 @@ class Progress(WorkerTest):
             [
                 {"type": "progress", "output": {"done": 1}, **request},
                 {"type": "progress", "delta": "x", **request},
-                {"type": "log", "level": "warning", "message": "half ü", "fields": {"step": 2, "odd": "{1}"}, **request},
+                {
+                    "type": "log",
+                    "level": "warning",
+                    "message": "half ü",
+                    "fields": {"step": 2, "odd": "{1}"},
+                    **request,
+                },
                 {"type": "progress", "output": {"done": 2}, **request},
             ],
         )
@@ -42,14 +48,18 @@ class Log(WorkerTest):
             """
             def setup(self, session):
                 for level in ("debug", "info", "warning", "error"): getattr(session.log, level)(level.upper())
-                session.log.info("x" * 9000)
+                session.log.info("x" * 9000, long=["x" * 9000])
             """
         )
         worker.hello()
         worker.send({"type": "open", "session": "s", "context": {}, "state": {}})
         for level in ("debug", "info", "warning", "error"):
-            self.assertEqual(worker.expect("log"), {"type": "log", "level": level, "message": level.upper(), "fields": {}})
-        self.assertEqual(worker.expect("log")["message"], "x" * 8192 + " ... (cut)")
+            self.assertEqual(
+                worker.expect("log"), {"type": "log", "level": level, "message": level.upper(), "fields": {}}
+            )
+        line = worker.expect("log")
+        self.assertEqual(line["message"], "x" * 8192 + " ... (cut)")
+        self.assertEqual(line["fields"], {"long": '["' + "x" * 8190 + " ... (cut)"})
 
 
 class Checkpoint(WorkerTest):
@@ -92,6 +102,25 @@ class Checkpoint(WorkerTest):
         result = worker.finish(request_id)
         self.assertEqual(result.output, ["store_full", "full"])
         self.assertEqual(result.state_set, {"b": 1})  # still to be committed
+
+    def test_of_too_much_is_refused_and_smaller_ones_go_through(self):
+        worker = self.start(
+            """
+            def run(self, session, input):
+                for key in "abcde":
+                    session.state[key] = "x" * 4_000_000
+                    if input: session.checkpoint()
+                session.checkpoint()
+            def emit(self, session): session.emit("x" * (8 * 1024 * 1024))
+            """
+        )
+        for function in ("run", "emit"):
+            with self.subTest(function=function), self.assertRaises(Error) as caught:
+                worker.call(function)
+            self.assertEqual(caught.exception.code, "too_large")
+        self.assertEqual(worker.state, {})
+        worker.call("run", True)
+        self.assertEqual(len(worker.state), 5)
 
     def test_fails_when_the_server_goes_away(self):
         worker = self.start("def run(self):\n    try: self.session.checkpoint()\n    except Error as e: print(e)")

@@ -80,9 +80,8 @@ class StateTest(unittest.TestCase):
         state["new"] = {"ü": None}
         state["passing"] = 1
         del state["passing"], state["gone"]
-        self.assertEqual(
-            changes(state), {"state_set": {"changed": 2, "new": {"ü": None}}, "state_deleted": ["gone"]}
-        )
+        expected = {"state_set": {"changed": 2, "new": {"ü": None}}, "state_deleted": ["gone"]}
+        self.assertEqual(changes(state), expected)
         state.accept()
         self.assertEqual(state.changes(), "")
 
