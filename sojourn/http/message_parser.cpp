@@ -94,7 +94,11 @@ void RequestParser::on_request_impl(verb method, string_view, string_view target
 
 void RequestParser::on_field_impl(field id, string_view name, string_view value, error_code& error) {
   // Trailers are read past: none of them may change what the header said.
-  if (header_over_) return;
+  if (header_over_) {
+    trailer_bytes_ += name.size() + value.size();
+    if (trailer_bytes_ > limits_.header_bytes) error = HttpError::header_limit;
+    return;
+  }
   if (is_folded(name, value)) return refuse("a header field is folded over several lines", error);
   const std::size_t end = static_cast<std::size_t>(name.data() + name.size() - input_.data()) + value.size();
   if (header_bytes_ + end > limits_.header_bytes) {
@@ -147,6 +151,10 @@ void RequestParser::on_body_init_impl(const boost::optional<std::uint64_t>& leng
 std::size_t RequestParser::on_body_impl(string_view body, error_code&) {
   request_.body.append(body.data(), body.size());
   return body.size();
+}
+
+void RequestParser::on_chunk_header_impl(std::uint64_t, string_view extension, error_code& error) {
+  if (extension.size() > limits_.header_bytes) error = HttpError::header_limit;
 }
 
 std::size_t RequestParser::on_chunk_body_impl(std::uint64_t, string_view body, error_code&) {

@@ -50,7 +50,7 @@ class RequestParser final : public boost::beast::http::basic_parser<true> {
   void on_header_impl(error_code& error) override;
   void on_body_init_impl(const boost::optional<std::uint64_t>& length, error_code&) override;
   std::size_t on_body_impl(string_view body, error_code&) override;
-  void on_chunk_header_impl(std::uint64_t, string_view, error_code&) override {}
+  void on_chunk_header_impl(std::uint64_t, string_view extension, error_code& error) override;
   std::size_t on_chunk_body_impl(std::uint64_t, string_view body, error_code&) override;
   void on_finish_impl(error_code&) override {}
 
@@ -62,6 +62,7 @@ class RequestParser final : public boost::beast::http::basic_parser<true> {
   std::string_view input_;        // what consume() was given
   std::size_t header_bytes_ = 0;  // of the header that earlier calls of consume() took
   std::string_view complaint_;    // ours, where it says more than Beast's
+  std::size_t trailer_bytes_ = 0;
   unsigned hosts_ = 0;
   unsigned lengths_ = 0;
   bool header_over_ = false;  // what comes as a field from now on is a trailer
