@@ -57,8 +57,7 @@ class WhileACallRuns(WorkerTest):
     def run(self, session, input):
         session.log.info("running")
         end = time.monotonic() + 10
-        while not session.cancel_requested and time.monotonic() < end: time.sleep(0.001)
-        if input == "raise" : raise Error("cancelled", "stopped")
+        while not session.cancel_requested and not os.path.exists("go") and time.monotonic() < end: time.sleep(0.001)
         return session.cancel_requested
     async def later(self, session):
         session.log.info("running")
@@ -76,10 +75,19 @@ class WhileACallRuns(WorkerTest):
         for number in (1, 2.5):
             worker.send({"type": "ping", "n": number})
             self.assertEqual(worker.expect("pong")["n"], number)
-        worker.send({"type": "cancel", "request_id": "another"})
         worker.send({"type": "cancel", "request_id": request_id})
         self.assertIs(worker.finish(request_id).output, True)
         self.assertIs(worker.call("short").output, False)
+
+    def test_a_cancel_of_another_call_changes_nothing(self):
+        worker = self.start(self.WAITING)
+        request_id = worker.begin()
+        worker.expect("log")
+        worker.send({"type": "cancel", "request_id": "another"})
+        worker.send({"type": "ping", "n": 1})
+        worker.expect("pong")
+        (worker.folder / "go").touch()
+        self.assertIs(worker.finish(request_id).output, False)
 
     def test_a_cancel_ends_an_async_function_the_way_of_asyncio(self):
         worker = self.start(self.WAITING)

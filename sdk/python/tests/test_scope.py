@@ -88,6 +88,15 @@ class Checkpoint(WorkerTest):
         self.assertEqual(checkpoint["events"], [{"type": "half.done", "data": {}}])
         self.assertEqual((result.state_set, result.events), ({"a": 2}, [{"type": "all.done", "data": {"n": 2}}]))
 
+    def test_does_not_wait_until_the_watcher_would_look_by_itself(self):
+        head = """
+        import sojourn.watcher
+        sojourn.watcher.GRACE = 60
+        """
+        worker = self.start(head + self.APP.replace("\n    ", "\n        "))
+        worker.call()
+        self.assertEqual(worker.state, {"a": 2})
+
     def test_is_what_a_failing_call_falls_back_to(self):
         worker = self.start(self.APP)
         self.assertRaises(Error, worker.call, "run", True)
