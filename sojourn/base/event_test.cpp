@@ -310,59 +310,56 @@ TEST_F(CompletionTest, MayBeDestroyedOnceItIsSet) {
 
 class AsyncMutexTest : public EventTest {
  public:
-  Async<void> take_and_note(AsyncMutex& mutex, std::string name, Event& go_on) {
-    const AsyncMutex::Turn turn = co_await mutex.take();
+  AsyncMutex mutex_;
+  Event go_on_;
+
+  Async<void> take_and_note(std::string name) {
+    const AsyncMutex::Turn turn = co_await mutex_.take();
     notes_ += name;
-    co_await go_on.wait();
+    co_await go_on_.wait();
   }
 
   Async<void> in_turn() {
-    AsyncMutex mutex;
-    Event go_on;
-    for (const char* name : {"a", "b", "c"}) group_.spawn(take_and_note(mutex, name, go_on));
+    for (const char* name : {"a", "b", "c"}) group_.spawn(take_and_note(name));
     co_await settle();
     EXPECT_EQ(notes_, "a");
-    go_on.notify_all();
+    go_on_.notify_all();
     co_await settle();
     EXPECT_EQ(notes_, "ab");
-    go_on.notify_all();
+    go_on_.notify_all();
     co_await settle();
     EXPECT_EQ(notes_, "abc");
-    go_on.notify_all();
+    go_on_.notify_all();
   }
 
   Async<void> cancelled_in_the_queue() {
-    AsyncMutex mutex;
-    Event go_on;
     TaskGroup impatient(loop_.executor());
-    group_.spawn(take_and_note(mutex, "a", go_on));
+    group_.spawn(take_and_note("a"));
     co_await settle();
-    impatient.spawn(take_and_note(mutex, "x", go_on));
+    impatient.spawn(take_and_note("x"));
     co_await settle();
-    group_.spawn(take_and_note(mutex, "b", go_on));
+    group_.spawn(take_and_note("b"));
     co_await settle();
     impatient.cancel();
     co_await impatient.join();
-    go_on.notify_all();
+    go_on_.notify_all();
     co_await settle();
     EXPECT_EQ(notes_, "ab");
-    go_on.notify_all();
+    go_on_.notify_all();
   }
 
   Async<void> cancelled_as_its_turn_comes() {
-    AsyncMutex mutex;
-    Event go_on;
     TaskGroup impatient(loop_.executor());
-    std::optional<AsyncMutex::Turn> turn(co_await mutex.take());
-    impatient.spawn(take_and_note(mutex, "x", go_on));
+    std::optional<AsyncMutex::Turn> turn(co_await mutex_.take());
+    impatient.spawn(take_and_note("x"));
     co_await settle();
     turn.reset();
     impatient.cancel();
     co_await impatient.join();
-    group_.spawn(take_and_note(mutex, "b", go_on));
+    group_.spawn(take_and_note("b"));
     co_await settle();
     EXPECT_TRUE(notes_.ends_with("b")) << notes_;
-    go_on.notify_all();
+    go_on_.notify_all();
   }
 };
 
