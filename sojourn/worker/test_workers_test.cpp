@@ -112,7 +112,7 @@ class TestWorker final : public session::Worker {
       leave_daemon();
       co_return nullptr;
     }
-    if (name == "too_much_state") {
+    if (name == "too_much_output") {
       session.set("count", 1);
       co_return std::string(9 * limits::mebibyte, 'x');
     }
@@ -142,9 +142,9 @@ class TestApp final : public session::App {
  public:
   explicit TestApp(bool hangs) : hangs_(hangs) {
     info_.name = "test";
-    info_.functions = {"echo",       "opening",     "count",           "forget",         "state",   "count_and_fail",
-                       "checkpoint", "progress",    "until_cancelled", "call_other",     "acquire", "end",
-                       "print",      "environment", "daemon",          "too_much_state", "exit",    "abort",
+    info_.functions = {"echo",       "opening",     "count",           "forget",          "state",   "count_and_fail",
+                       "checkpoint", "progress",    "until_cancelled", "call_other",      "acquire", "end",
+                       "print",      "environment", "daemon",          "too_much_output", "exit",    "abort",
                        "hang",       "claim_lost"};
   }
 
