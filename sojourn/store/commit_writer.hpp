@@ -15,12 +15,11 @@
 #include "sojourn/base/async.hpp"
 #include "sojourn/store/sqlite.hpp"
 
-// Group commit: one thread writes, and takes every change that waits into one transaction, so that all share its
+// Group commit: one thread writes, and takes every change that waits into one transaction, so that all share an
 // fsync.
 //
 // There is no artificial delay: while one transaction is synced, the next changes gather. A change that is refused
-// does not harm those beside it: had it written nothing it is simply left out, else the transaction is begun again
-// without it.
+// harms none beside it: had it written nothing it is left out, else the transaction begins again without it.
 namespace sojourn::store {
 
 struct WriterStatistics {
@@ -37,10 +36,10 @@ class CommitWriter {
   CommitWriter(const CommitWriter&) = delete;
   CommitWriter& operator=(const CommitWriter&) = delete;
 
-  // Runs `change` on the writer's thread inside a transaction, and resumes on the caller's executor after its fsync,
-  // with its result or what it threw. It may run several times, of which the last one counts. Errors: what `change`
-  // throws, or why the transaction failed; nothing of it is applied. unavailable after close(). Order:  of the calls.
-  // Cancel: not supported.
+  // Runs `change` on the writer's thread inside a transaction, and resumes on the caller's executor after the fsync
+  // with its result. It may run several times, of which the last one counts.
+  // Errors: what `change` throws, or why the transaction failed; nothing of it is applied. unavailable after close().
+  // Order:  of the calls. Cancel: not supported.
   template <class F>
   auto run(F change) -> Async<std::invoke_result_t<F>> {
     using T = std::invoke_result_t<F>;

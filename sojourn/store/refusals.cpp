@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <cerrno>
+#include <system_error>
+
 namespace sojourn::store {
 
 Error session_exists(std::string_view id) {
@@ -42,6 +45,22 @@ Error store_closed() {
 Error cursor_unknown() {
   return Error(ErrorCode::invalid_request,
                "the cursor is none that a page of this list gave; leave it out to begin with the newest session");
+}
+
+Error file_refused(std::string_view verb, const std::filesystem::path& file, int error_number) {
+  const std::string what = fmt::format("cannot {} '{}'", verb, file.string());
+  switch (error_number) {
+    case EACCES:
+    case EPERM:
+    case EROFS:
+      return Error(ErrorCode::store_read_only,
+                   fmt::format("{}: {}", what, std::generic_category().message(error_number)));
+    case ENOSPC:
+    case EDQUOT:
+      return Error(ErrorCode::store_full, fmt::format("{}: {}", what, std::generic_category().message(error_number)));
+    default:
+      return io_error(what, error_number);
+  }
 }
 
 }  // namespace sojourn::store

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <filesystem>
 #include <string_view>
 
 #include "sojourn/base/error.hpp"
@@ -16,5 +17,9 @@ Error key_taken(const TaskRecord& task);                             // already_
 Error task_elsewhere(const TaskRecord& task);                        // already_exists
 Error store_closed();                                                // unavailable
 Error cursor_unknown();                                              // invalid_request
+
+// Why the system refuses a file or folder of the store: store_read_only, store_full or io_error, by its errno.
+// `verb` is what was tried: "open", "write", ...
+Error file_refused(std::string_view verb, const std::filesystem::path& file, int error_number);
 
 }  // namespace sojourn::store

@@ -19,12 +19,13 @@ struct sqlite3_stmt;
 // A thin skin over SQLite: connections, statements that are prepared once, values in and out by their C++ types.
 namespace sojourn::store {
 
-enum class OpenMode { read_write, read_only };
+// immutable is read_only without looking for a writer, of whom there must be none: it works where no file can be
+// made.
+enum class OpenMode { read_write, read_only, immutable };
 
 // One run of a prepared statement. Values go in by bind(), in order; rows come out by next() and read().
 // Lifetime: the connection's; one at a time for the same SQL text. What is bound must outlive it: nothing is copied.
-// Errors: of everything that touches the database: store_full, store_read_only, store_corrupt, store_locked,
-// io_error;
+// Errors: of all that touches the database: store_full, store_read_only, store_corrupt, store_locked, io_error;
 //         already_exists for a broken unique constraint.
 class Statement {
  public:

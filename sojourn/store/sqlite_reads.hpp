@@ -9,7 +9,7 @@
 #include "sojourn/store/sqlite.hpp"
 #include "sojourn/store/store.hpp"
 
-// What is read from the tables, on any connection. Each function reads one moment if it runs in a transaction.
+// What is read from the tables, on any connection; inside a transaction each function reads one moment.
 // Errors: those of a Statement.
 namespace sojourn::store {
 

@@ -18,12 +18,11 @@ struct Migration {
 std::span<const Migration> migrations();
 
 // Brings the database up to the last of `steps`, each in a transaction of its own.
-// Errors: store_newer for a version past the last; store_corrupt for another program's database; those of a
-// Statement. Durable: when it returns.
+// Errors: store_newer for a version past the last; store_corrupt for another program's database; a Statement's.
+// Durable: when it returns.
 void migrate(Connection& connection, std::span<const Migration> steps, const std::filesystem::path& file);
 
-// Errors: store_newer, store_corrupt, and store_read_only for an older version, which only a writer can bring up to
-// date.
+// Errors: store_newer, store_corrupt; store_read_only for an older version, since only a writer brings it up to date.
 void check_schema(Connection& connection, const std::filesystem::path& file);
 
 }  // namespace sojourn::store

@@ -7,7 +7,6 @@
 #include <optional>
 #include <system_error>
 
-#include "sojourn/base/error.hpp"
 #include "sojourn/base/loop.hpp"
 #include "sojourn/store/folder_lock.hpp"
 #include "sojourn/store/reader_connections.hpp"
@@ -31,13 +30,7 @@ constexpr const char* writer_pragmas =
 void make_folder(const std::filesystem::path& folder) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
-  if (!error) return;
-  const bool refused = error == std::errc::permission_denied || error == std::errc::read_only_file_system;
-  if (refused) {
-    throw Error(ErrorCode::store_read_only,
-                fmt::format("the data folder '{}' cannot be made: {}", folder.string(), error.message()));
-  }
-  throw io_error(fmt::format("cannot make the data folder '{}'", folder.string()), error.value());
+  if (error) throw file_refused("make", folder, error.value());
 }
 
 // What only a store that writes has. The connection is closed before the folder is another's.
@@ -66,9 +59,20 @@ struct Writer {
 };
 
 std::unique_ptr<Writer> open_writer(const SqliteOptions& options, const std::filesystem::path& file) {
-  if (options.mode == OpenMode::read_only) return nullptr;
+  if (options.mode != OpenMode::read_write) return nullptr;
   make_folder(options.folder);
   return std::make_unique<Writer>(options, file);
+}
+
+std::vector<Connection> connect_readers(const SqliteOptions& options, const std::filesystem::path& file,
+                                        OpenMode mode) {
+  std::vector<Connection> connections;
+  for (unsigned i = 0; i < std::max(1u, options.readers); ++i) {
+    connections.emplace_back(file, mode);
+    connections.back().run("PRAGMA temp_store = MEMORY");
+  }
+  check_schema(connections.front(), file);
+  return connections;
 }
 
 std::vector<Connection> open_readers(const SqliteOptions& options, const std::filesystem::path& file) {
@@ -76,13 +80,15 @@ std::vector<Connection> open_readers(const SqliteOptions& options, const std::fi
     throw Error(ErrorCode::not_found,
                 fmt::format("'{}' holds no store: there is no sojourn.db", options.folder.string()));
   }
-  std::vector<Connection> connections;
-  for (unsigned i = 0; i < std::max(1u, options.readers); ++i) {
-    connections.emplace_back(file, OpenMode::read_only);
-    connections.back().run("PRAGMA temp_store = MEMORY");
+  if (options.mode == OpenMode::immutable) return connect_readers(options, file, options.mode);
+  try {
+    return connect_readers(options, file, OpenMode::read_only);
+  } catch (const Error& error) {
+    // Readers share a small file beside the database, which cannot be made here. Without a log nobody writes either.
+    const bool unwritable = error.code() == ErrorCode::store_read_only && options.mode == OpenMode::read_only;
+    if (!unwritable || std::filesystem::exists(file.string() + "-wal")) throw;
+    return connect_readers(options, file, OpenMode::immutable);
   }
-  check_schema(connections.front(), file);
-  return connections;
 }
 
 }  // namespace
@@ -101,11 +107,14 @@ struct SqliteStore::Parts {
     if (writer) writer->close();
   }
 
+  void require_writer() const {
+    if (writer) return;
+    throw Error(ErrorCode::store_read_only, fmt::format("'{}' was opened to be read only", file.string()));
+  }
+
   template <class F>
   auto write(F change) {
-    if (!writer) {
-      throw Error(ErrorCode::store_read_only, fmt::format("'{}' was opened to be read only", file.string()));
-    }
+    require_writer();
     return writer->commits->run(std::move(change));
   }
 
@@ -180,6 +189,7 @@ Async<Leftovers> SqliteStore::leftovers() {
 }
 
 Async<std::uint64_t> SqliteStore::purge(SessionQuery query) {
+  parts_->require_writer();
   std::uint64_t count = 0;
   std::vector<std::int64_t> rows = {0};
   for (;;) {

@@ -16,20 +16,18 @@
 namespace sojourn::store {
 
 struct SqliteOptions {
-  std::filesystem::path folder;  // made by a writer where it is missing
-  // read_only works beside a server that writes, and where nobody does.
-  OpenMode mode = OpenMode::read_write;
-  unsigned readers = 2;         // threads, with a connection each
+  std::filesystem::path folder;          // made by a writer where it is missing
+  OpenMode mode = OpenMode::read_write;  // read_only works beside a server that writes, and where nobody does
+  unsigned readers = 2;                  // threads, with a connection each
   std::uint64_t max_bytes = 0;  // of the database file; commits past it are store_full. 0: until the disk is full
 };
 
 class SqliteStore final : public Store {
  public:
   // Opens the store, and brings an older schema up to date. Blocks: call it before anything is served.
-  // Errors: store_locked when another server has the folder (a writer only); store_read_only for a folder that cannot
-  // be
-  //         written, or an older schema with read_only; store_newer; store_corrupt for a file that is no store;
-  //         not_found with read_only when there is none; store_full; io_error.
+  // Errors: store_locked when another writer has the folder; store_read_only for a folder that cannot be
+  //         written, or with read_only for an older schema; store_newer; store_corrupt for a file that is no
+  //         store; not_found with read_only when there is none; store_full; io_error.
   static std::unique_ptr<SqliteStore> open(SqliteOptions options);
   ~SqliteStore() override;
 

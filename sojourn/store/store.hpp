@@ -68,8 +68,9 @@ struct SessionPage {
 };
 
 // Stores of every kind, and what they promise. Unless a function says otherwise:
-// Errors:  store_full, store_read_only, store_locked, store_corrupt, io_error; nothing is changed by a call that
-// fails. Threads: call from any executor; the call resumes on the caller's.
+// Errors:  store_full, store_read_only, store_locked, store_corrupt, io_error; a call that fails changes nothing.
+// Threads: call from any executor; the call resumes on the caller's, whose loop must outlive the store.
+// Cancel:  not supported: a call that has begun runs to its end, and must be awaited to it.
 class Store {
  public:
   virtual ~Store() = default;
@@ -79,9 +80,8 @@ class Store {
   virtual Async<void> create(NewSession session) = 0;
 
   // Returns the new version, which is `commit.version` + 1.
-  // Errors:  fenced (another epoch), conflict (another version), session_not_found; an idempotency key that the
-  // session
-  //          already has under another task is already_exists. Nothing is changed then.
+  // Errors:  fenced (another epoch), conflict (another version), session_not_found; already_exists for an idempotency
+  //          key that the session has under another task, and for a task of another session. Nothing is changed then.
   // Durable: when it returns.
   // Order:   commits of one session are applied in the order of the calls.
   virtual Async<std::uint64_t> commit(Commit commit) = 0;

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <filesystem>
+#include <string_view>
+
+#include "sojourn/store/record.hpp"
+
+// A session's folder in the data folder: sessions/2024-01-15/sess_20240115_103045_a1b2c3/.
+//
+// It is the worker's working folder and holds session_metadata.json and what the session's work leaves. The store is
+// the truth; the folder is made when it is first needed, and the metadata can be written anew at any time. Source:
+// seed 001, "Directory Structure Creation" and "Metadata Storage".
+namespace sojourn::store {
+
+// Threads: safe for different sessions. Everything but path_of blocks: call it on a BlockingPool.
+class SessionFolders {
+ public:
+  explicit SessionFolders(std::filesystem::path data) : sessions_(std::move(data) / "sessions") {}
+
+  // The folder of that session, whether it exists or not; its date is the id's.
+  // Errors: invalid_request for anything that is not shaped like a session id.
+  std::filesystem::path path_of(std::string_view session_id) const;
+
+  // Makes the folder, unless it exists, and returns its path.
+  // Errors: invalid_request, store_read_only, store_full, io_error.
+  std::filesystem::path create(std::string_view session_id) const;
+
+  // Writes session_metadata.json, and the folder where it is missing; readers see the old file or the new one.
+  // Errors: those of create(); the old file is still there then. Durable: when it returns.
+  void write_metadata(const SessionRecord& record) const;
+
+ private:
+  std::filesystem::path sessions_;
+};
+
+// What session_metadata.json holds.
+JsonText metadata_of(const SessionRecord& record);
+
+}  // namespace sojourn::store

@@ -1,0 +1,114 @@
+#include "sojourn/store/session_folder.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <iterator>
+
+#include "sojourn/base/json.hpp"
+#include "sojourn/store/store_fixture_test.hpp"
+
+namespace sojourn::store {
+namespace {
+
+namespace fs = std::filesystem;
+
+class SessionFoldersTest : public testing::Test {
+ protected:
+  SessionFoldersTest() {
+    record_ = new_session(id_).record;
+    record_.user = "developer@example.com";
+  }
+
+  JsonObject written() const {
+    std::ifstream in(folder_ / "session_metadata.json");
+    return parse_json_object(std::string(std::istreambuf_iterator<char>(in), {}));
+  }
+
+  const std::string id_ = "sess_20260115_103045_a1b2c3";
+  TemporaryFolder data_;
+  SessionFolders folders_{data_.path()};
+  fs::path folder_ = data_.path() / "sessions" / "2026-01-15" / id_;
+  SessionRecord record_;
+};
+
+TEST_F(SessionFoldersTest, PutsASessionUnderItsDay) {
+  EXPECT_EQ(folders_.path_of(id_), folder_);
+  EXPECT_FALSE(fs::exists(folder_)) << "asking for the path makes nothing";
+  EXPECT_EQ(folders_.create(id_), folder_);
+  EXPECT_TRUE(fs::is_directory(folder_));
+  EXPECT_EQ(folders_.create(id_), folder_) << "again does no harm";
+}
+
+TEST_F(SessionFoldersTest, RefusesWhatIsNoSessionId) {
+  using std::string_literals::operator""s;
+  for (const std::string& id : {""s, "sess_1"s, "../../etc/passwd"s, "sess_20260115_103045_../../"s,
+                                "sess_20260115_103045_a1b2c3/.."s, "sess_20260115_103045_a1b2c\0"s}) {
+    try {
+      folders_.create(id);
+      ADD_FAILURE() << "made a folder for " << id;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::invalid_request);
+    }
+  }
+  EXPECT_TRUE(fs::is_empty(data_.path()));
+}
+
+TEST_F(SessionFoldersTest, WritesTheFieldsThatSeed001Reads) {
+  record_.head.stage = "running";
+  folders_.write_metadata(record_);
+  const JsonObject metadata = written();
+  EXPECT_EQ(metadata.at("session_id"), Json(id_));
+  EXPECT_EQ(metadata.at("created_at"), "2026-01-15T10:30:45.000000Z");
+  EXPECT_EQ(metadata.at("status"), "running");
+  EXPECT_EQ(metadata.at("user_id"), "developer@example.com");
+  EXPECT_EQ(metadata.at("steps_completed"), JsonArray());
+  EXPECT_EQ(metadata.at("timing"), JsonObject());
+  const JsonObject& ours = metadata.at("sojourn").as_object();
+  EXPECT_EQ(ours.at("app"), "counter");
+  EXPECT_EQ(ours.at("status"), "active");
+  EXPECT_EQ(ours.at("last_hash"), Json(to_hex(record_.head.chain.hash)));
+}
+
+TEST_F(SessionFoldersTest, WritesNullForASessionWithoutUser) {
+  record_.user = "";
+  folders_.write_metadata(record_);
+  EXPECT_EQ(written().at("user_id"), nullptr);
+}
+
+TEST_F(SessionFoldersTest, ReplacesTheMetadataAndLeavesNothingElse) {
+  folders_.write_metadata(record_);
+  record_.head.stage = "completed";
+  folders_.write_metadata(record_);
+  EXPECT_EQ(written().at("status"), "completed");
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_), {}), 1);
+}
+
+TEST_F(SessionFoldersTest, KeepsTheOldMetadataWhenTheNewCannotBeWritten) {
+  folders_.write_metadata(record_);
+  record_.head.stage = "completed";
+  fs::create_directory(folder_ / "session_metadata.json.new");
+  try {
+    folders_.write_metadata(record_);
+    ADD_FAILURE() << "the metadata was written";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::io_error);
+    EXPECT_THAT(error.message(), testing::HasSubstr("session_metadata.json"));
+  }
+  EXPECT_EQ(written().at("status"), "created");
+}
+
+TEST_F(SessionFoldersTest, SaysWhyAFolderCannotBeMade) {
+  std::ofstream(data_.path() / "sessions") << "a file";
+  try {
+    folders_.create(id_);
+    ADD_FAILURE() << "the folder was made";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::io_error);
+    EXPECT_THAT(error.message(), testing::HasSubstr(id_));
+  }
+}
+
+}  // namespace
+}  // namespace sojourn::store
