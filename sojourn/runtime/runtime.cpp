@@ -87,7 +87,14 @@ struct Runtime::Parts {
   std::unordered_map<std::string, std::shared_ptr<LiveCall>> calls;
   AsyncMutex adopting;
   bool draining = false;
+  bool hurried = false;
+  Event drained;  // when draining: a call is over
 };
+
+Async<std::string> Runtime::make_folder(Parts& parts, store::SessionRecord record) {
+  if (!parts.options.make_folder) co_return "";
+  co_return co_await parts.blocking.run([&] { return parts.options.make_folder(record); });
+}
 
 Runtime::Runtime(Executor executor, store::Store& store, Clock& clock, Random& random, const Log& log,
                  Options options)
@@ -98,11 +105,7 @@ Runtime::Runtime(Executor executor, store::Store& store, Clock& clock, Random& r
                   .clock = parts.clock,
                   .cancel_grace = parts.options.cancel_grace,
                   .make_folder =
-                      [&parts](store::SessionRecord record) {
-                        return parts.blocking.run([&parts, record = std::move(record)] {
-                          return parts.options.make_folder ? parts.options.make_folder(record) : std::string();
-                        });
-                      },
+                      [&parts](store::SessionRecord record) { return make_folder(parts, std::move(record)); },
                   .clean_up =
                       [&parts](store::ResourceRecord resource, std::string folder) {
                         return parts.blocking.run([resource = std::move(resource), folder = std::move(folder)] {
@@ -117,7 +120,11 @@ Runtime::Runtime(Executor executor, store::Store& store, Clock& clock, Random& r
       .log = parts.log,
       .close_grace = parts.options.close_grace,
       .rest_after = parts.options.rest_after,
-      .on_final = [&parts](const LiveCall& call) { parts.calls.erase(call.task.id); },
+      .on_final =
+          [&parts](const LiveCall& call) {
+            parts.calls.erase(call.task.id);
+            if (parts.draining && parts.calls.empty()) parts.drained.notify_all();
+          },
       .on_leave =
           [&parts](const std::string& id) {
             const auto found = parts.actors.find(id);
@@ -393,6 +400,13 @@ Async<void> Runtime::end_session(std::string session_id, std::string actor_name)
   co_await actor->end(std::move(actor_name));
 }
 
+Async<std::map<std::string, store::JsonText>> Runtime::state(std::string session_id) {
+  std::optional<store::Snapshot> stored;
+  if (is_session_id(session_id)) stored = co_await parts_->store.load(session_id);
+  if (!stored) throw no_session(session_id);
+  co_return std::move(stored->state);
+}
+
 Async<void> Runtime::change_state(std::string session_id,
                                   std::vector<std::pair<std::string, std::optional<Json>>> changes,
                                   std::string actor_name) {
@@ -446,17 +460,20 @@ bool Runtime::is_draining() const {
 
 Async<void> Runtime::close(Instant deadline) {
   parts_->draining = true;
-  while (!parts_->calls.empty()) {
-    const std::shared_ptr<LiveCall> call = parts_->calls.begin()->second;
-    const std::uint64_t seen = call->last_update();
-    if (parts_->clock.instant() >= deadline) break;
-    co_await LiveCall::wait_update(call, seen, parts_->clock, deadline);
+  while (!parts_->calls.empty() && !parts_->hurried) {
+    if (!co_await parts_->drained.wait_until(parts_->clock, deadline)) break;
   }
-  const Error why(ErrorCode::worker_lost, "the server stopped");
   TaskGroup leaving(parts_->executor);
-  for (const auto& [id, actor] : parts_->actors) leaving.spawn(leave(actor, why));
+  for (const auto& [id, actor] : parts_->actors) {
+    leaving.spawn(leave(actor, Error(ErrorCode::worker_lost, "the server stopped")));
+  }
   co_await leaving.join();
   co_await parts_->group.join();
+}
+
+void Runtime::hurry() {
+  parts_->hurried = true;
+  parts_->drained.notify_all();
 }
 
 }  // namespace sojourn::runtime

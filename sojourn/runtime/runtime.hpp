@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -116,7 +117,11 @@ class Runtime {
   // Errors: session_not_found, session_expired, session_ended.
   Async<void> end_session(std::string session_id, std::string actor);
 
-  // Writes to the session's state in its turn among the calls.
+  // The state as it was last committed, as JSON texts by key. Errors: session_not_found.
+  Async<std::map<std::string, store::JsonText>> state(std::string session_id);
+
+  // Writes to the session's state in its turn among the calls. Durable: when it returns.
+  // Errors: those of State::set, and those of end_session().
   Async<void> change_state(std::string session_id, std::vector<std::pair<std::string, std::optional<Json>>> changes,
                            std::string actor);
 
@@ -127,9 +132,13 @@ class Runtime {
   // Idempotent.
   Async<void> close(Instant deadline);
 
+  // Makes a close() that waits go on at once.
+  void hurry();
+
  private:
   struct Parts;
 
+  static Async<std::string> make_folder(Parts& parts, store::SessionRecord record);
   std::shared_ptr<session::App> find_app(std::string_view name) const;
   Async<std::shared_ptr<Actor>> begin_session(const RunRequest& request, std::shared_ptr<session::App> app);
   Async<std::shared_ptr<Actor>> find_session(std::string session_id);

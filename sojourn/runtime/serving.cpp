@@ -64,7 +64,7 @@ Async<Outcome> Serving::call(std::shared_ptr<LiveCall> call) {
   grace_alarm_.reset();
   running_.reset();
 
-  if (outcome.error && is_gone(*outcome.error) && worker_ && !lost_cause_) lost_cause_ = outcome.error;
+  if (outcome.error && !lost_cause_ && (!worker_ || is_gone(*outcome.error))) lost_cause_ = outcome.error;
   if (stop_reason_ && (outcome.error || stop_reason_->code() != ErrorCode::cancelled)) {
     outcome = Outcome{
         .output = std::nullopt, .error = stop_reason_, .cancelled = stop_reason_->code() == ErrorCode::cancelled};
@@ -92,9 +92,9 @@ void Serving::abandon(const Error& why) {
 }
 
 Async<void> Serving::close(session::CloseReason reason, Instant deadline) {
-  if (!worker_) co_return;
   const std::unique_ptr<session::Worker> worker = std::move(worker_);
   const std::optional<Error> lost = std::exchange(lost_cause_, std::nullopt);
+  if (!worker) co_return;
   std::optional<Error> failure;
   try {
     co_await worker->close(reason, deadline);

@@ -56,7 +56,7 @@ class Serving final : private session::WorkerEvents {
   // `why`, unless it still succeeds and `why` is cancelled.
   void stop_call(Error why);
 
-  // Why the worker went, if it did and close() has not yet been called since.
+  // Why the worker went or did not start, if so and close() has not yet been called since.
   const std::optional<Error>& lost_cause() const { return lost_cause_; }
   bool has_worker() const { return worker_ != nullptr; }
   JsonObject describe() const { return worker_ ? worker_->describe() : JsonObject(); }

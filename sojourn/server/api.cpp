@@ -1,0 +1,174 @@
+#include "sojourn/server/api.hpp"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "sojourn/base/limits.hpp"
+#include "sojourn/server/ask.hpp"
+
+namespace sojourn::server {
+
+namespace {
+
+std::vector<std::string> split(std::string_view pattern) {
+  std::vector<std::string> segments;
+  while (!pattern.empty()) {
+    pattern.remove_prefix(1);  // the slash
+    const auto end = std::min(pattern.find('/'), pattern.size());
+    if (end > 0) segments.emplace_back(pattern.substr(0, end));
+    pattern.remove_prefix(end);
+  }
+  return segments;
+}
+
+// Whether `path` has the shape of `pattern`, whose segments "*" take any; those are captured.
+bool matches(const std::vector<std::string>& pattern, std::span<const std::string> path,
+             std::vector<std::string>& captures) {
+  if (pattern.size() != path.size()) return false;
+  captures.clear();
+  for (std::size_t i = 0; i < path.size(); ++i) {
+    if (pattern[i] == "*") {
+      captures.push_back(path[i]);
+    } else if (pattern[i] != path[i]) {
+      return false;
+    }
+  }
+  return true;
+}
+
+// A page in a browser may send requests here without its user's knowledge; it cannot hide where it is from.
+void refuse_foreign_pages(const http::Request& request) {
+  const auto origin = request.headers.find("Origin");
+  if (!origin) return;
+  const auto host = request.headers.find("Host");
+  const auto scheme_end = origin->find("://");
+  if (scheme_end == std::string_view::npos || !host || origin->substr(scheme_end + 3) != *host) {
+    throw Error(ErrorCode::forbidden,
+                fmt::format("pages of {} may not call this server", to_valid_utf8(origin->substr(0, 128))));
+  }
+}
+
+}  // namespace
+
+struct Api::Route {
+  http::Method method;
+  std::vector<std::string> pattern;
+  std::optional<Scope> scope;  // none: open to everyone
+  Async<void> (Api::*handler)(Ask&);
+};
+
+Api::Api(runtime::Runtime& runtime, store::Store& store, Clock& clock, ApiOptions options)
+    : runtime_(runtime), store_(store), clock_(clock), options_(std::move(options)) {
+  using http::Method;
+  const auto add = [this](Method method, std::string_view pattern, std::optional<Scope> scope,
+                          Async<void> (Api::*handler)(Ask&)) {
+    routes_.push_back({method, split(pattern), scope, handler});
+  };
+  add(Method::post, "/apps/run", Scope::apps_execute, &Api::run);
+  add(Method::post, "/run", Scope::apps_execute, &Api::run);
+  add(Method::get, "/tasks/*", Scope::apps_read, &Api::get_task);
+  add(Method::get, "/tasks/*/status", Scope::apps_read, &Api::get_task_status);
+  add(Method::get, "/tasks/*/stream", Scope::apps_read, &Api::stream);
+  add(Method::post, "/tasks/*/cancel", Scope::apps_execute, &Api::cancel_task);
+  add(Method::post, "/sessions", Scope::apps_execute, &Api::create_session);
+  add(Method::get, "/sessions", Scope::apps_read, &Api::list_sessions);
+  add(Method::get, "/sessions/*", Scope::apps_read, &Api::get_session);
+  add(Method::del, "/sessions/*", Scope::apps_execute, &Api::end_session);
+  add(Method::post, "/sessions/*/keepalive", Scope::apps_execute, &Api::keepalive);
+  add(Method::get, "/sessions/*/state", Scope::apps_read, &Api::get_state);
+  add(Method::get, "/sessions/*/state/*", Scope::apps_read, &Api::get_state_value);
+  add(Method::put, "/sessions/*/state/*", Scope::apps_execute, &Api::put_state_value);
+  add(Method::del, "/sessions/*/state/*", Scope::apps_execute, &Api::delete_state_value);
+  add(Method::get, "/sessions/*/events", Scope::apps_read, &Api::list_events);
+  add(Method::get, "/apps", Scope::apps_read, &Api::list_apps);
+  add(Method::get, "/apps/*", Scope::apps_read, &Api::get_app);
+  add(Method::get, "/apps/*/*", Scope::apps_read, &Api::get_app);
+  add(Method::get, "/healthz", std::nullopt, &Api::healthz);
+  add(Method::get, "/readyz", std::nullopt, &Api::readyz);
+  add(Method::get, "/", std::nullopt, &Api::index);
+}
+
+Api::~Api() = default;
+
+Async<void> Api::handle(http::Request request, http::Responder& responder) {
+  Ask ask{.target = http::parse_target(request.target), .request = request, .responder = responder};
+  const Route& route = find_route(ask);
+  refuse_foreign_pages(request);
+  if (route.scope) ask.caller = authenticate(request, *route.scope);
+  ask.bare = request.headers.find("X-API-Version") == "2";
+  co_await (this->*route.handler)(ask);
+}
+
+const Api::Route& Api::find_route(Ask& ask) const {
+  std::span<const std::string> path = ask.target.path;
+  if (!path.empty() && path.front() == "v1") path = path.subspan(1);
+  const http::Method method = ask.request.method == http::Method::head ? http::Method::get : ask.request.method;
+  std::string allowed;
+  for (const Route& route : routes_) {
+    if (!matches(route.pattern, path, ask.captures)) continue;
+    if (route.method == method) return route;
+    if (!allowed.empty()) allowed += ", ";
+    allowed += http::to_string(route.method);
+  }
+  const std::string target = to_valid_utf8(ask.request.target.substr(0, 256));
+  if (allowed.empty()) throw Error(ErrorCode::not_found, fmt::format("there is nothing at {}", target));
+  throw Error(ErrorCode::method_not_allowed,
+              fmt::format("{} does not take {}; it takes {}", target, http::to_string(ask.request.method), allowed),
+              {{"allow", allowed}});
+}
+
+Caller Api::authenticate(const http::Request& request, Scope needed) const {
+  if (!options_.keys) return {.name = "local", .scopes = {Scope::admin}};
+  const auto authorization = request.headers.find("Authorization");
+  if (!authorization) throw Error(ErrorCode::unauthorized, "this server takes an API key");
+  std::optional<Caller> caller = options_.keys->find(*authorization);
+  if (!caller) throw Error(ErrorCode::unauthorized, "the API key is not known here");
+  if (!caller->scopes.allow(needed)) {
+    throw Error(ErrorCode::forbidden, fmt::format("the key '{}' lacks the scope {}", caller->name, to_string(needed)),
+                {{"scope", to_string(needed)}});
+  }
+  return std::move(*caller);
+}
+
+Async<void> Api::list_apps(Ask& ask) {
+  std::string json = "[";
+  for (const session::AppInfo& app : runtime_.apps()) {
+    if (json.size() > 1) json += ',';
+    json += app_json(app);
+  }
+  json += ']';
+  co_await ask.answer(200, std::move(json));
+}
+
+Async<void> Api::get_app(Ask& ask) {
+  std::string name = ask.captures.at(0);
+  if (ask.captures.size() > 1) name += "/" + ask.captures.at(1);
+  co_await ask.answer(200, app_json(runtime_.app(name)));
+}
+
+Async<void> Api::healthz(Ask& ask) {
+  co_await ask.responder.send({.body = R"({"status":"ok"})"});
+}
+
+Async<void> Api::readyz(Ask& ask) {
+  if (runtime_.is_draining()) throw Error(ErrorCode::unavailable, "the server is stopping");
+  const runtime::Statistics statistics = runtime_.statistics();
+  co_await ask.responder.send({.body = to_text(JsonObject{{"status", "ready"},
+                                                          {"live_sessions", statistics.live_sessions},
+                                                          {"workers", statistics.workers},
+                                                          {"calls", statistics.calls}})});
+}
+
+Async<void> Api::index(Ask& ask) {
+  JsonArray paths;
+  for (const Route& route : routes_) {
+    std::string path;
+    for (const std::string& segment : route.pattern) path.append("/").append(segment == "*" ? "{id}" : segment);
+    paths.push_back(Json(fmt::format("{} {}", http::to_string(route.method), path.empty() ? "/" : path)));
+  }
+  co_await ask.responder.send(
+      {.body = to_text(JsonObject{{"sojourn", "a session runtime"}, {"paths", std::move(paths)}})});
+}
+
+}  // namespace sojourn::server

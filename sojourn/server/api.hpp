@@ -1,0 +1,65 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "sojourn/http/server.hpp"
+#include "sojourn/runtime/runtime.hpp"
+#include "sojourn/server/api_keys.hpp"
+#include "sojourn/server/task_stream.hpp"
+
+// The HTTP interface: finds the route of a request, checks who asks, and answers in the shapes of wire.hpp.
+namespace sojourn::server {
+
+struct ApiOptions {
+  std::optional<ApiKeys> keys;  // none: everyone who can connect may do everything
+  StreamTimes stream;
+};
+
+// Threads: the runtime's executor.
+class Api {
+ public:
+  Api(runtime::Runtime& runtime, store::Store& store, Clock& clock, ApiOptions options);
+  ~Api();
+
+  // Answers one request. Errors: any; the caller answers them by error_response().
+  Async<void> handle(http::Request request, http::Responder& responder);
+
+ private:
+  struct Ask;
+  struct Route;
+
+  const Route& find_route(Ask& ask) const;
+  Caller authenticate(const http::Request& request, Scope needed) const;
+
+  Async<void> run(Ask& ask);
+  Async<void> get_task(Ask& ask);
+  Async<void> get_task_status(Ask& ask);
+  Async<void> stream(Ask& ask);
+  Async<void> cancel_task(Ask& ask);
+  Async<void> create_session(Ask& ask);
+  Async<void> list_sessions(Ask& ask);
+  Async<void> get_session(Ask& ask);
+  Async<void> keepalive(Ask& ask);
+  Async<void> end_session(Ask& ask);
+  Async<void> get_state(Ask& ask);
+  Async<void> get_state_value(Ask& ask);
+  Async<void> put_state_value(Ask& ask);
+  Async<void> delete_state_value(Ask& ask);
+  Async<void> list_events(Ask& ask);
+  Async<void> list_apps(Ask& ask);
+  Async<void> get_app(Ask& ask);
+  Async<void> healthz(Ask& ask);
+  Async<void> readyz(Ask& ask);
+  Async<void> index(Ask& ask);
+
+  runtime::Runtime& runtime_;
+  store::Store& store_;
+  Clock& clock_;
+  ApiOptions options_;
+  std::vector<Route> routes_;
+};
+
+}  // namespace sojourn::server

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "sojourn/http/server.hpp"
+#include "sojourn/server/api.hpp"
+#include "sojourn/server/wire.hpp"
+
+namespace sojourn::server {
+
+// One request on its way to its answer: what a route's handler needs. Lives until the handler returns.
+struct Api::Ask {
+  http::Target target;
+  std::vector<std::string> captures;  // what stood for "*" in the route's pattern
+  const http::Request& request;
+  http::Responder& responder;
+  Caller caller;
+  bool bare = false;
+
+  Async<void> answer(int status, std::string json) {
+    return responder.send(data_response(bare, status, std::move(json)));
+  }
+};
+
+}  // namespace sojourn::server

@@ -1,0 +1,113 @@
+#include "sojourn/server/run_body.hpp"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "sojourn/base/limits.hpp"
+
+namespace sojourn::server {
+
+namespace {
+
+Error wrong(std::string_view field, std::string_view expected) {
+  return Error(ErrorCode::invalid_request, fmt::format("'{}' must be {}", field, expected), {{"field", field}});
+}
+
+// The fields of a body, each taken once and checked. A null field counts as absent.
+class Fields {
+ public:
+  explicit Fields(JsonObject body) : body_(std::move(body)) {}
+
+  std::string string(std::string_view field) {
+    Json* value = find(field);
+    if (value == nullptr) return "";
+    if (!value->is_string()) throw wrong(field, "a string");
+    return std::string(value->get_string());
+  }
+
+  bool boolean(std::string_view field) {
+    const Json* value = find(field);
+    if (value == nullptr) return false;
+    if (!value->is_bool()) throw wrong(field, "true or false");
+    return value->get_bool();
+  }
+
+  JsonObject object(std::string_view field) {
+    Json* value = find(field);
+    if (value == nullptr) return {};
+    if (!value->is_object()) throw wrong(field, "an object");
+    return std::move(value->get_object());
+  }
+
+  Json any(std::string_view field) {
+    Json* value = find(field);
+    return value == nullptr ? Json() : std::move(*value);
+  }
+
+  std::optional<Seconds> seconds(std::string_view field, Seconds most) {
+    const Json* value = find(field);
+    if (value == nullptr) return std::nullopt;
+    if (!value->is_int64() || value->get_int64() < 1 || value->get_int64() > most.count()) {
+      throw wrong(field,
+                  fmt::format("a whole number of seconds from 1 to {}, not {}", most.count(), to_text(*value)));
+    }
+    return Seconds(value->get_int64());
+  }
+
+ private:
+  Json* find(std::string_view field) {
+    Json* value = body_.if_contains(field);
+    return value == nullptr || value->is_null() ? nullptr : value;
+  }
+
+  JsonObject body_;
+};
+
+constexpr Seconds longest_lifetime{366 * 24 * 3600};
+constexpr Seconds longest_call{24 * 3600};
+
+void read_session_fields(Fields& fields, runtime::RunRequest& request) {
+  request.session_timeout = fields.seconds("session_timeout", limits::max_session_timeout);
+  request.lifetime = fields.seconds("lifetime", longest_lifetime);
+  request.setup = fields.any("setup");
+  request.context = fields.object("context");
+  request.labels = fields.object("labels");
+  request.metadata = fields.object("metadata");
+  request.user = fields.string("user_id");
+}
+
+// Takes "namespace/name@version:function" apart.
+void read_app(std::string app, runtime::RunRequest& request) {
+  if (const auto colon = app.find(':'); colon != std::string::npos) {
+    request.function = app.substr(colon + 1);
+    app.resize(colon);
+  }
+  app.resize(std::min(app.size(), app.find('@')));
+  request.app = std::move(app);
+}
+
+}  // namespace
+
+runtime::RunRequest read_run_body(std::string_view body) {
+  Fields fields(parse_json_object(body));
+  runtime::RunRequest request;
+  read_app(fields.string("app"), request);
+  if (std::string function = fields.string("function"); !function.empty()) request.function = std::move(function);
+  request.input = fields.any("input");
+  request.session = fields.string("session");
+  request.wait = fields.boolean("wait");
+  request.call_timeout = fields.seconds("call_timeout", longest_call);
+  read_session_fields(fields, request);
+  return request;
+}
+
+runtime::RunRequest read_session_body(std::string_view body) {
+  Fields fields(body.empty() ? JsonObject() : parse_json_object(body));
+  runtime::RunRequest request;
+  read_app(fields.string("app"), request);
+  read_session_fields(fields, request);
+  return request;
+}
+
+}  // namespace sojourn::server

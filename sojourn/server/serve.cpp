@@ -1,0 +1,167 @@
+#include "sojourn/server/serve.hpp"
+
+#include <fmt/format.h>
+
+#include <boost/asio/ip/address.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <csignal>
+
+#include "sojourn/base/loop.hpp"
+#include "sojourn/base/random.hpp"
+#include "sojourn/base/task_group.hpp"
+#include "sojourn/http/server.hpp"
+#include "sojourn/runtime/runtime.hpp"
+#include "sojourn/server/api.hpp"
+#include "sojourn/server/wire.hpp"
+#include "sojourn/store/session_folder.hpp"
+#include "sojourn/store/sqlite_store.hpp"
+#include "sojourn/worker/process_app.hpp"
+
+namespace sojourn::server {
+
+namespace {
+
+namespace asio = boost::asio;
+
+bool is_loopback(const std::string& host) {
+  boost::system::error_code error;
+  const auto address = asio::ip::make_address(host, error);
+  return host == "localhost" || (!error && address.is_loopback());
+}
+
+std::optional<ApiKeys> read_keys(const ServeOptions& options) {
+  if (options.keys) return ApiKeys::read(*options.keys);
+  if (!is_loopback(options.host)) {
+    throw Error(
+        ErrorCode::config_invalid,
+        fmt::format("{} can be reached by other machines, which takes API keys: name their file by --keys FILE "
+                    "(sojourn keys create makes one), or listen on 127.0.0.1",
+                    options.host));
+  }
+  return std::nullopt;
+}
+
+// Everything that serves, in the order it was opened; closed in reverse.
+class Service {
+ public:
+  Service(Executor executor, const ServeOptions& options, const Log& log)
+      : executor_(std::move(executor)),
+        options_(options),
+        log_(log),
+        keys_(read_keys(options)),
+        store_(store::SqliteStore::open({.folder = options.data})),
+        folders_(options.data),
+        supervisor_(executor_, clock_, log_, {.program = options.supervisor_program}),
+        runtime_(executor_, *store_, clock_, random_, log_, runtime_options()),
+        api_(runtime_, *store_, clock_, {.keys = std::move(keys_), .stream = {}}),
+        http_(
+            executor_, clock_, log_, {},
+            [this](http::Request request, http::Responder& responder) {
+              return api_.handle(std::move(request), responder);
+            },
+            error_response),
+        stopping_(executor_) {}
+
+  Async<void> run() {
+    std::exception_ptr failure;
+    try {
+      co_await start();
+      co_await wait_for_signal();
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    co_await stop();
+    if (failure) std::rethrow_exception(failure);
+  }
+
+ private:
+  runtime::Options runtime_options() {
+    return {.owner = fmt::format("server-{}", random_.hex(4)),
+            .make_folder = [this](const store::SessionRecord& record) {
+              folders_.write_metadata(record);
+              return std::filesystem::absolute(folders_.path_of(record.id)).string();
+            }};
+  }
+
+  Async<void> start() {
+    add_apps();
+    supervisor_.start();
+    co_await runtime_.recover();
+    const std::uint16_t port = http_.listen(options_.host, options_.port);
+    const bool v6 = options_.host.find(':') != std::string::npos;
+    const std::string address =
+        fmt::format(fmt::runtime(v6 ? "http://[{}]:{}" : "http://{}:{}"), options_.host, port);
+    log_.info("serving", {{"address", address}, {"data", options_.data.string()}, {"apps", runtime_.apps().size()}});
+    options_.on_ready(address);
+  }
+
+  void add_apps() {
+    for (const std::shared_ptr<session::App>& app : options_.own_apps) runtime_.add_app(app);
+    if (!std::filesystem::is_directory(options_.apps)) {
+      if (options_.own_apps.empty()) {
+        log_.warning("there is no folder of apps, so there is nothing to run", {{"apps", options_.apps.string()}});
+      }
+      return;
+    }
+    worker::FoundManifests found = worker::find_manifests(options_.apps);
+    for (const Error& broken : found.broken) {
+      log_.error("an app cannot be served", {{"error", to_valid_utf8(broken.message())}});
+    }
+    for (worker::Manifest& manifest : found.apps) {
+      runtime_.add_app(std::make_shared<worker::ProcessApp>(std::move(manifest), supervisor_, clock_, log_));
+    }
+  }
+
+  Async<void> wait_for_signal() {
+    asio::signal_set signals(executor_, SIGTERM, SIGINT);
+    const int signal = co_await signals.async_wait(asio::use_awaitable);
+    log_.info("stopping", {{"signal", signal}, {"grace_seconds", options_.drain_grace.count()}});
+    // A second signal cuts the waiting short.
+    stopping_.spawn(hurry_on_signal());
+  }
+
+  Async<void> hurry_on_signal() {
+    asio::signal_set signals(executor_, SIGTERM, SIGINT);
+    co_await signals.async_wait(asio::use_awaitable);
+    log_.info("stopping at once");
+    runtime_.hurry();
+  }
+
+  Async<void> stop() {
+    http_.stop_accepting();
+    co_await runtime_.close(clock_.instant() + options_.drain_grace);
+    co_await http_.close(clock_.instant() + Seconds(2));
+    co_await supervisor_.close();
+    co_await store_->close();
+    stopping_.cancel();
+    co_await stopping_.join();
+    log_.info("stopped");
+  }
+
+  Executor executor_;
+  const ServeOptions& options_;
+  const Log& log_;
+  SystemClock clock_;
+  SystemRandom random_;
+  std::optional<ApiKeys> keys_;
+  std::unique_ptr<store::SqliteStore> store_;
+  store::SessionFolders folders_;
+  worker::Supervisor supervisor_;
+  runtime::Runtime runtime_;
+  Api api_;
+  http::Server http_;
+  TaskGroup stopping_;
+};
+
+}  // namespace
+
+void serve(const ServeOptions& options, const Log& log) {
+  // A client that goes away is an error of its write, not the end of the server.
+  std::signal(SIGPIPE, SIG_IGN);
+  Loop loop;
+  Service service(loop.executor(), options, log);
+  loop.run(service.run());
+}
+
+}  // namespace sojourn::server

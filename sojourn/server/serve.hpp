@@ -1,0 +1,39 @@
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "sojourn/base/log.hpp"
+#include "sojourn/session/app.hpp"
+
+// A whole Sojourn server: store, apps, runtime and HTTP, from start to graceful stop.
+namespace sojourn::server {
+
+struct ServeOptions {
+  std::string host = "127.0.0.1";
+  std::uint16_t port = 8080;  // 0 picks a free one
+  std::filesystem::path data = "data";
+  std::filesystem::path apps = "apps";  // where it is missing there are no program apps
+  std::optional<std::filesystem::path> keys;
+  Seconds drain_grace{10};  // how long running calls may take when the server stops
+
+  // Apps in C++ that this program brings along, beside the programs in `apps`.
+  std::vector<std::shared_ptr<session::App>> own_apps;  // owned by this and by the runtime
+  // What the supervisor is started from: a program that runs worker::supervisor_main() when its one argument is
+  // "supervise". Default: this program.
+  std::string supervisor_program = "/proc/self/exe";
+  std::function<void(const std::string& address)> on_ready = [](const std::string&) {};  // "http://HOST:PORT"
+};
+
+// Serves until SIGTERM or SIGINT, then takes no more calls, lets those that run finish within the grace, and closes
+// every worker. A second signal does not wait for them. Errors: address_in_use, config_invalid (another address than
+// loopback without keys), store_locked, store_read_only,
+//         store_corrupt, store_newer, io_error: before anything is served. A broken app.toml is logged, not an error.
+// Threads: call it on the main thread; it returns when all is closed.
+void serve(const ServeOptions& options, const Log& log);
+
+}  // namespace sojourn::server

@@ -1,0 +1,159 @@
+#include <fmt/format.h>
+
+#include <charconv>
+
+#include "sojourn/base/ids.hpp"
+#include "sojourn/base/limits.hpp"
+#include "sojourn/server/api.hpp"
+#include "sojourn/server/ask.hpp"
+#include "sojourn/server/run_body.hpp"
+
+// What is asked of sessions: /sessions and their state and events.
+namespace sojourn::server {
+
+namespace {
+
+constexpr std::size_t default_page = 100;
+constexpr std::size_t largest_page = 1'000;
+
+std::uint64_t whole_number(const http::Target& target, std::string_view field, std::uint64_t fallback,
+                           std::uint64_t most) {
+  const auto text = target.find(field);
+  if (!text) return fallback;
+  std::uint64_t number = 0;
+  const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), number);
+  if (error != std::errc() || end != text->data() + text->size() || number < 1 || number > most) {
+    throw Error(ErrorCode::invalid_request, fmt::format("'{}' must be a whole number from 1 to {}", field, most),
+                {{"field", field}});
+  }
+  return number;
+}
+
+store::SessionQuery session_query(const http::Target& target) {
+  store::SessionQuery query;
+  if (const auto status = target.find("status")) {
+    for (const auto candidate : {store::SessionStatus::active, store::SessionStatus::ended,
+                                 store::SessionStatus::expired, store::SessionStatus::failed}) {
+      if (store::to_string(candidate) == *status) query.status = candidate;
+    }
+    if (!query.status) {
+      throw Error(ErrorCode::invalid_request, "'status' must be active, ended, expired or failed",
+                  {{"field", "status"}});
+    }
+  }
+  query.app = target.find("app").value_or("");
+  query.user = target.find("user_id").value_or("");
+  query.stage = target.find("stage").value_or("");
+  query.id_text = target.find("id").value_or("");
+  for (const auto& [key, value] : target.query) {
+    if (key.starts_with("label.")) query.labels.emplace(key.substr(6), value);
+  }
+  return query;
+}
+
+std::string percent_encoded(std::string_view text) {
+  std::string encoded;
+  for (const char c : text) {
+    const bool plain =
+        (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+    encoded += plain ? std::string(1, c) : fmt::format("%{:02X}", static_cast<unsigned char>(c));
+  }
+  return encoded;
+}
+
+// The same list, from `cursor` on.
+std::string next_page(const http::Target& target, std::string_view cursor) {
+  std::string link = "</sessions?cursor=" + percent_encoded(cursor);
+  for (const auto& [key, value] : target.query) {
+    if (key != "cursor") link.append("&").append(percent_encoded(key)).append("=").append(percent_encoded(value));
+  }
+  return link + ">; rel=\"next\"";
+}
+
+}  // namespace
+
+Async<void> Api::create_session(Ask& ask) {
+  runtime::RunRequest request = read_session_body(ask.request.body);
+  request.actor = ask.caller.name;
+  co_await ask.answer(201, session_json(co_await runtime_.create_session(std::move(request))));
+}
+
+Async<void> Api::list_sessions(Ask& ask) {
+  const std::uint64_t limit = whole_number(ask.target, "limit", default_page, largest_page);
+  const store::SessionPage page = co_await runtime_.sessions(
+      session_query(ask.target), std::string(ask.target.find("cursor").value_or("")), limit);
+  std::string json = "[";
+  for (const store::SessionRecord& record : page.sessions) {
+    if (json.size() > 1) json += ',';
+    json += session_json({.record = record});
+  }
+  json += ']';
+  http::Response response = data_response(ask.bare, 200, std::move(json));
+  if (!page.next_cursor.empty()) response.headers.add("Link", next_page(ask.target, page.next_cursor));
+  co_await ask.responder.send(std::move(response));
+}
+
+Async<void> Api::get_session(Ask& ask) {
+  co_await ask.answer(200, session_json(co_await runtime_.session(ask.captures.at(0))));
+}
+
+Async<void> Api::keepalive(Ask& ask) {
+  co_await ask.answer(200, session_json(co_await runtime_.keepalive(ask.captures.at(0), ask.caller.name)));
+}
+
+Async<void> Api::end_session(Ask& ask) {
+  co_await runtime_.end_session(ask.captures.at(0), ask.caller.name);
+  co_await ask.responder.send({.status = 204});
+}
+
+Async<void> Api::get_state(Ask& ask) {
+  std::string json = "{";
+  for (const auto& [key, value] : co_await runtime_.state(ask.captures.at(0))) {
+    if (json.size() > 1) json += ',';
+    append_json_string(json, key);
+    json.append(":").append(value);
+  }
+  json += '}';
+  co_await ask.answer(200, std::move(json));
+}
+
+Async<void> Api::get_state_value(Ask& ask) {
+  const auto state = co_await runtime_.state(ask.captures.at(0));
+  const auto found = state.find(ask.captures.at(1));
+  if (found == state.end()) {
+    throw Error(ErrorCode::not_found,
+                fmt::format("session {} has no state['{}']", ask.captures.at(0), ask.captures.at(1)));
+  }
+  co_await ask.answer(200, found->second);
+}
+
+Async<void> Api::put_state_value(Ask& ask) {
+  Json value = parse_json(ask.request.body);
+  std::vector<std::pair<std::string, std::optional<Json>>> changes;
+  changes.emplace_back(ask.captures.at(1), std::move(value));
+  co_await runtime_.change_state(ask.captures.at(0), std::move(changes), ask.caller.name);
+  co_await ask.responder.send({.status = 204});
+}
+
+Async<void> Api::delete_state_value(Ask& ask) {
+  std::vector<std::pair<std::string, std::optional<Json>>> changes;
+  changes.emplace_back(ask.captures.at(1), std::nullopt);
+  co_await runtime_.change_state(ask.captures.at(0), std::move(changes), ask.caller.name);
+  co_await ask.responder.send({.status = 204});
+}
+
+// Each event as its stored bytes beside its hash, so that whoever reads it can check the chain.
+Async<void> Api::list_events(Ask& ask) {
+  const std::uint64_t limit = whole_number(ask.target, "limit", default_page, largest_page);
+  const std::uint64_t from = whole_number(ask.target, "from", 1, UINT64_MAX);
+  const runtime::SessionView view = co_await runtime_.session(ask.captures.at(0));
+  std::string json = "[";
+  for (const store::Event& event : co_await store_.events(view.record.id, from, limit)) {
+    if (json.size() > 1) json += ',';
+    json.append("{\"event\":").append(event.body).append(",\"hash\":\"").append(to_hex(event.hash)).append("\"}");
+  }
+  json += ']';
+  co_await ask.answer(200, std::move(json));
+}
+
+}  // namespace sojourn::server

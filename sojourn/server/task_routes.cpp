@@ -1,0 +1,56 @@
+#include <fmt/format.h>
+
+#include "sojourn/base/limits.hpp"
+#include "sojourn/server/api.hpp"
+#include "sojourn/server/ask.hpp"
+#include "sojourn/server/run_body.hpp"
+
+// What is asked of calls: /apps/run and /tasks.
+namespace sojourn::server {
+
+namespace {
+
+std::string idempotency_key(const http::Request& request) {
+  const auto key = request.headers.find("Idempotency-Key");
+  if (!key) return "";
+  if (key->empty() || key->size() > limits::idempotency_key_bytes || !is_valid_utf8(*key)) {
+    throw Error(ErrorCode::invalid_request,
+                fmt::format("an Idempotency-Key has 1 to {} bytes of UTF-8", limits::idempotency_key_bytes),
+                {{"field", "Idempotency-Key"}});
+  }
+  return std::string(*key);
+}
+
+}  // namespace
+
+Async<void> Api::run(Ask& ask) {
+  runtime::RunRequest request = read_run_body(ask.request.body);
+  request.idempotency_key = idempotency_key(ask.request);
+  request.actor = ask.caller.name;
+  const runtime::TaskView view = co_await runtime_.run(std::move(request));
+  co_await ask.answer(200, task_json(view));
+}
+
+Async<void> Api::get_task(Ask& ask) {
+  co_await ask.answer(200, task_json(co_await runtime_.task(ask.captures.at(0))));
+}
+
+Async<void> Api::get_task_status(Ask& ask) {
+  const runtime::TaskView view = co_await runtime_.task(ask.captures.at(0));
+  co_await ask.answer(200, fmt::format(R"({{"id":"{}","status":{},"status_text":"{}","updated_at":"{}"}})",
+                                       view.task.id, static_cast<int>(view.task.status),
+                                       store::to_string(view.task.status), format_time(view.task.updated_at)));
+}
+
+Async<void> Api::stream(Ask& ask) {
+  const auto accept = ask.request.headers.find("Accept").value_or("");
+  const bool sse = accept.find("text/event-stream") != std::string_view::npos;
+  co_await stream_task(runtime_, clock_, ask.captures.at(0), sse ? StreamFormat::sse : StreamFormat::ndjson,
+                       options_.stream, ask.responder);
+}
+
+Async<void> Api::cancel_task(Ask& ask) {
+  co_await ask.answer(200, task_json(co_await runtime_.cancel(ask.captures.at(0))));
+}
+
+}  // namespace sojourn::server

@@ -1,0 +1,104 @@
+#include "sojourn/server/task_stream.hpp"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "sojourn/base/event.hpp"
+#include "sojourn/server/wire.hpp"
+
+namespace sojourn::server {
+
+namespace {
+
+void append_line(std::string& out, StreamFormat format, std::string_view json) {
+  if (format == StreamFormat::sse) {
+    out.append("data: ").append(json).append("\n\n");
+  } else {
+    out.append(json).append("\n");
+  }
+}
+
+runtime::TaskView view_of(const runtime::LiveCall& call) {
+  return {call.task, call.app};
+}
+
+// What the followers of `call` are told of what came after `seen`, as lines. A burst of status changes is told once.
+// Of a final call only the deltas are told: the whole task follows.
+std::string lines_after(const runtime::LiveCall& call, std::uint64_t& seen, StreamFormat format) {
+  std::string lines;
+  bool status_changed = false;
+  const auto tell_status = [&] {
+    if (std::exchange(status_changed, false) && !call.is_final()) {
+      append_line(
+          lines, format,
+          fmt::format("{{\"data\":{},\"fields\":[\"status\"]}}", task_change_json(view_of(call), std::nullopt)));
+    }
+  };
+  for (const runtime::Update& update : call.updates_after(seen)) {
+    seen = update.seq;
+    switch (update.kind) {
+      case runtime::Update::Kind::status:
+        status_changed = true;
+        break;
+      case runtime::Update::Kind::partial:
+        status_changed = false;
+        if (call.is_final()) break;
+        append_line(lines, format,
+                    fmt::format("{{\"data\":{},\"fields\":[\"status\",\"output\"]}}",
+                                task_change_json(view_of(call), update.text)));
+        break;
+      case runtime::Update::Kind::delta:
+        tell_status();
+        append_line(
+            lines, format,
+            fmt::format("{{\"event\":\"delta\",\"data\":{{\"delta\":{},\"seq\":{}}}}}", update.text, update.seq));
+        break;
+    }
+  }
+  tell_status();
+  return lines;
+}
+
+std::string newest_partial(const runtime::LiveCall& call) {
+  std::string newest = "null";
+  for (const runtime::Update& update : call.updates_after(0)) {
+    if (update.kind == runtime::Update::Kind::partial) newest = update.text;
+  }
+  return newest;
+}
+
+}  // namespace
+
+Async<void> stream_task(runtime::Runtime& runtime, Clock& clock, std::string task_id, StreamFormat format,
+                        StreamTimes times, http::Responder& responder) {
+  const std::shared_ptr<runtime::LiveCall> call = runtime.live_call(task_id);
+  runtime::TaskView view = co_await runtime.task(std::move(task_id));
+  http::Response head;
+  head.content_type = format == StreamFormat::sse ? "text/event-stream" : "application/x-ndjson";
+  head.headers.add("Cache-Control", "no-store");
+  co_await responder.start(std::move(head));
+
+  std::string lines;
+  if (call) {
+    std::uint64_t seen = call->last_update();
+    append_line(lines, format, task_json(view_of(*call), newest_partial(*call)));
+    co_await responder.write(std::exchange(lines, {}));
+    while (!call->is_final()) {
+      const std::uint64_t before = seen;
+      co_await runtime::LiveCall::wait_update(call, seen, clock, clock.instant() + times.heartbeat);
+      if (call->is_final()) break;
+      lines = lines_after(*call, seen, format);
+      if (seen == before) append_line(lines, format, R"({"type":"heartbeat"})");
+      co_await responder.write(std::exchange(lines, {}));
+    }
+    // Deltas that came with the end are told before it.
+    lines = lines_after(*call, seen, format);
+    view = view_of(*call);
+  }
+  append_line(lines, format, task_json(view));
+  co_await responder.write(std::move(lines));
+  co_await sleep_until(clock, clock.instant() + times.linger);
+}
+
+}  // namespace sojourn::server
