@@ -10,9 +10,9 @@ _MESSAGE_LENGTH = 8 * 1024
 
 
 class Log:
-    def __init__(self, send: Callable[[str], None], request_id: Callable[[], "str | None"]) -> None:
+    def __init__(self, send: Callable[[str], None]) -> None:
+        """`send` gets a frame that lacks its last brace."""
         self._send = send
-        self._request_id = request_id
 
     def debug(self, message: object, **fields: Any) -> None:
         self._line("debug", message, fields)
@@ -29,10 +29,7 @@ class Log:
     def _line(self, level: str, message: object, fields: dict[str, Any]) -> None:
         shown = {_readable(name): _loggable(value) for name, value in fields.items()}
         frame = {"type": "log", "level": level, "message": _cut(_readable(message)), "fields": shown}
-        request_id = self._request_id()
-        if request_id is not None:
-            frame["request_id"] = request_id
-        self._send(dumps(frame))
+        self._send(dumps(frame)[:-1])
 
 
 def _loggable(value: Any) -> Any:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import re
+import threading
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Optional
 
@@ -16,16 +19,19 @@ from .values import VALUE_BYTES, Refused, dumps, quote, size
 
 _EVENTS = 1_000
 _EVENT_BYTES = 256 * 1024
+_EVENT_TYPE = re.compile(r"[a-z0-9._-]{1,64}")
+_OWN_EVENTS = ("session.", "worker.", "call.", "state.", "resource.", "log")  # Sojourn's own
 
 
 class Call:
     """The call that runs now."""
 
-    __slots__ = ("request_id", "events", "ends", "cancelled")
+    __slots__ = ("request_id", "events", "event_bytes", "ends", "cancelled")
 
     def __init__(self, request_id: str) -> None:
         self.request_id = request_id
         self.events: list[str] = []
+        self.event_bytes = 0
         self.ends = False
         self.cancelled = False
 
@@ -40,12 +46,13 @@ class Session:
         self,
         opening: dict[str, Any],
         connection: Connection,
-        ask: Callable[[str, str], dict[str, Any]],
+        ask: Callable[[str, Callable[[], None]], dict[str, Any]],
     ) -> None:
-        """`ask(key, text)` sends a frame and waits for the one that answers it: "saved", or an app call's id."""
+        """`ask(key, send)` sends a frame and waits for the one that answers it: "saved", or an app call's id."""
         self._connection = connection
         self._ask = ask
         self._call: Optional[Call] = None
+        self._call_changes = threading.Lock()  # a frame of a call that is over would break the protocol
         self._call_ids = itertools.count(1)
         self._id: str = opening["session"]
         self._context: FrozenDict = freeze(opening.get("context", {}))
@@ -54,7 +61,7 @@ class Session:
         self._folder = Path(opening.get("folder") or ".").absolute()
         self._restored = bool(opening.get("restored", False))
         self._app_version = str(opening.get("app_version", ""))
-        self._log = Log(connection.send, lambda: self._call.request_id if self._call else None)
+        self._log = Log(self._send_log)
         self._resources = Resources(connection.send)
 
     @property
@@ -115,16 +122,24 @@ class Session:
     def record(self, type: str, data: Optional[dict[str, Any]] = None) -> None:
         """Appends an event of the app's own to the journal, with the next commit of this call."""
         call = self._running("record")
-        if not isinstance(type, str) or not type:
-            raise TypeError(f"an event's type is text such as 'parcel.weighed', not {type!r}")
+        if not isinstance(type, str) or not _EVENT_TYPE.fullmatch(type) or type.startswith(_OWN_EVENTS):
+            raise Error(
+                "invalid_request",
+                f"{type!r} is no event type of an app: 1 to 64 of a-z, 0-9, '.', '_' and '-', such as "
+                f"'parcel.weighed', and not starting with one of {', '.join(_OWN_EVENTS)}",
+                False,
+            )
         if data is not None and not isinstance(data, dict):
             raise TypeError(f"an event's data is a dict, not {data!r}")
-        text = checked_text(f"the event {type!r}", {"type": type, "data": data or {}})
-        if len(text.encode()) > _EVENT_BYTES:
+        text = checked_text(f"the event {type!r}", data or {})
+        if size(text) > _EVENT_BYTES:
             raise Error("too_large", f"the event {type!r} has more than {_EVENT_BYTES} bytes", False)
-        if len(call.events) >= _EVENTS:
-            raise Error("too_large", f"a commit holds at most {_EVENTS} events", False)
-        call.events.append(text)
+        if len(call.events) >= _EVENTS or call.event_bytes + size(text) > VALUE_BYTES:
+            raise Error(
+                "too_large", f"a commit holds at most {_EVENTS} events and {VALUE_BYTES} bytes of them", False
+            )
+        call.events.append(f'{{"type":{quote(type)},"data":{text}}}')
+        call.event_bytes += size(text)
 
     def checkpoint(self) -> None:
         """Commits the state and events so far and returns when they are durable; what comes after may still fail."""
@@ -135,11 +150,12 @@ class Session:
             raise Error(
                 "too_large", f"the changes since the last commit have more than {TO_SERVER_BYTES} bytes", False
             )
-        answer = self._ask("saved", frame)
+        answer = self._ask("saved", partial(self._send, call, frame))
         if "error" in answer:
             raise from_fields(answer["error"])
         self._state.accept()
         call.events.clear()
+        call.event_bytes = 0
 
     def end(self) -> None:
         """The session ends when this call is over and answered; not if it raises."""
@@ -150,11 +166,9 @@ class Session:
         call = self._running("call_app")
         call_id = f"call-{next(self._call_ids)}"
         text = checked_text(f"the input of {app}", input)
-        answer = self._ask(
-            call_id,
-            f'{{"type":"app_call","request_id":{quote(call.request_id)},"call_id":"{call_id}",'
-            f'"app":{checked_text("app", app)},"function":{checked_text("function", function)},"input":{text}}}',
-        )
+        frame = f'{{"type":"app_call","request_id":{quote(call.request_id)},"call_id":"{call_id}","app":'
+        frame += f'{checked_text("app", app)},"function":{checked_text("function", function)},"input":{text}}}'
+        answer = self._ask(call_id, partial(self._send, call, frame))
         if "error" in answer:
             raise from_fields(answer["error"])
         return answer.get("output")
@@ -162,7 +176,24 @@ class Session:
     def _progress(self, field: str, value: Any) -> None:
         call = self._running("emit")
         text = checked_text("what was emitted", value)
-        self._connection.send(f'{{"type":"progress","request_id":{quote(call.request_id)},"{field}":{text}}}')
+        self._send(call, f'{{"type":"progress","request_id":{quote(call.request_id)},"{field}":{text}}}')
+
+    def _set_call(self, call: Optional[Call]) -> None:
+        with self._call_changes:
+            self._call = call
+
+    def _send(self, call: Call, text: str) -> None:
+        """Sends a frame of a call; a thread that the call left behind is refused."""
+        with self._call_changes:
+            if self._call is not call:
+                raise Error("invalid_request", "the call that this belongs to is over", False)
+            self._connection.send(text)
+
+    def _send_log(self, text: str) -> None:
+        """Sends a log line, given without its last brace, as one of the running call, if any."""
+        with self._call_changes:
+            request_id = f',"request_id":{quote(self._call.request_id)}' if self._call else ""
+            self._connection.send(f"{text}{request_id}}}")
 
     def _running(self, what: str) -> Call:
         if self._call is None:

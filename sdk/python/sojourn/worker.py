@@ -8,7 +8,7 @@ import socket
 import sys
 from collections import deque
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from .app import App, Function, functions_of
 from .connection import TO_SERVER_BYTES, Connection, Violation
@@ -204,7 +204,7 @@ class _Worker:
         state = session.state
         if frame.get("state_set") or frame.get("state_deleted"):
             state.adopt(frame.get("state_set") or {}, frame.get("state_deleted") or [])
-        session._call = call
+        session._set_call(call)
         self._watcher.begin()
         try:
             answer = self._result(session, call, frame)
@@ -215,7 +215,7 @@ class _Worker:
             state.discard()
             answer = _error_frame(error, f',"request_id":{quote(call.request_id)}')
         finally:
-            session._call = None
+            session._set_call(None)
         self._watcher.end()
         self._connection.send(answer)
 
@@ -264,15 +264,15 @@ class _Worker:
     def _pong(self, frame: Frame) -> None:
         self._connection.send(dumps({"type": "pong", "n": frame.get("n")}))
 
-    def _ask(self, key: str, text: str) -> Frame:
+    def _ask(self, key: str, send: Callable[[], None]) -> Frame:
         """Sends a frame and waits for the server's answer to it, in the middle of a call."""
         queue: SimpleQueue[Frame] = SimpleQueue()
         self._answers[key] = queue
         if self._gone:
             queue.put(_GONE)
-        self._connection.send(text)
-        self._watcher.hurry()
         try:
+            send()
+            self._watcher.hurry()
             return queue.get()
         finally:
             del self._answers[key]

@@ -62,6 +62,31 @@ class Log(WorkerTest):
         self.assertEqual(line["fields"], {"long": '["' + "x" * 8190 + " ... (cut)"})
 
 
+class Record(WorkerTest):
+    def test_refuses_what_the_journal_would(self):
+        worker = self.start(
+            """
+            def run(self, session, input):
+                session.record(*input)
+            def many(self, session):
+                for n in range(1001): session.record("a.b")
+            def heavy(self, session):
+                for n in range(40): session.record("a.b", {"a": "x" * 250_000})
+            def look(self): return "well"
+            """
+        )
+        for type in ("", "A", "a b", "x" * 65, "call.completed", "session.x", "log", "logged", None, 1):
+            with self.subTest(type=type), self.assertRaises(Error) as caught:
+                worker.call("run", [type])
+            self.assertEqual(caught.exception.code, "invalid_request")
+        for function, input in (("run", ["a.b", {"a": "x" * 262_144}]), ("many", None), ("heavy", None)):
+            with self.subTest(function=function), self.assertRaises(Error) as caught:
+                worker.call(function, input)
+            self.assertEqual(caught.exception.code, "too_large")
+        self.assertRaises(Error, worker.call, "run", ["a.b", [1]])
+        self.assertEqual(worker.call("look").events, [])
+
+
 class Checkpoint(WorkerTest):
     APP = """
     def run(self, session, input):
@@ -178,6 +203,28 @@ class CallApp(WorkerTest):
 
 
 class OutsideACall(WorkerTest):
+    def test_a_thread_that_a_call_left_behind_sends_nothing_of_it(self):
+        worker = self.start(
+            """
+            def run(self, session):
+                def late():
+                    emit = session.emit
+                    while True:
+                        try:
+                            emit(1)
+                        except Error:
+                            session.log.info("refused")
+                            return
+                threading.Thread(target=late, daemon=True).start()
+                time.sleep(0.01)
+            """
+        )
+        for _ in range(5):
+            before = worker.call().before
+            self.assertEqual({frame["type"] for frame in before}, {"progress"})
+            self.assertEqual(len({frame["request_id"] for frame in before}), 1)
+            self.assertEqual(worker.expect("log").get("request_id"), None)
+
     def test_what_belongs_to_a_call_is_refused(self):
         for text in ("emit(1)", "emit_delta(1)", "record('a.b')", "checkpoint()", "end()", "call_app('x')"):
             with self.subTest(text=text):
