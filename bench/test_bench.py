@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import unittest
 
-PROGRAMS = pathlib.Path(os.environ["SOJOURN_BINARY"]).parent / "bench"
+PROGRAMS = pathlib.Path(os.environ["SOJOURN_BUILD"]) / "bench"
 WORKER = pathlib.Path(os.environ["SOJOURN_SOURCE"]) / "bench" / "bare_worker.py"
 OPEN = '{"input": {"key": "n", "amount": 1}, "session": "new"}'
 CALL = '{"input": {"key": "n", "amount": 1}, "session": "{session}"}'
