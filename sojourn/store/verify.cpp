@@ -15,9 +15,11 @@ namespace sojourn::store {
 
 namespace {
 
-// Bounds what is in memory at once by the largest events (256 KiB) and outputs (8 MiB).
+// Bounds what is in memory at once, as an event has up to 256 KiB and a task's output up to 8 MiB.
 constexpr std::size_t events_at_once = 256;
-constexpr std::size_t tasks_at_once = 8;
+constexpr std::size_t large_tasks_at_once = 8;
+constexpr std::size_t small_tasks_at_once = 64;
+constexpr std::size_t small_task_bytes = 64 * limits::kibibyte;
 
 // A hash in hex digits as the newest event that names it recorded it; empty where the key was deleted.
 struct Recorded {
@@ -199,12 +201,16 @@ class Verifier {
 // Id and output hash of each completed task.
 Async<std::vector<std::pair<std::string, std::string>>> read_outputs(Store& store, std::string session_id) {
   std::vector<std::pair<std::string, std::string>> outputs;
+  std::size_t at_once = large_tasks_at_once;
   for (std::uint64_t from = 0;;) {
-    const std::vector<TaskRecord> tasks = co_await store.tasks(session_id, from, tasks_at_once);
+    const std::vector<TaskRecord> tasks = co_await store.tasks(session_id, from, at_once);
+    const std::size_t asked = at_once;
+    at_once = small_tasks_at_once;
     for (const TaskRecord& task : tasks) {
+      if (task.input.size() + task.output.size() > small_task_bytes) at_once = large_tasks_at_once;
       if (task.status == TaskStatus::completed) outputs.emplace_back(task.id, to_hex(sha256(task.output)));
     }
-    if (tasks.size() < tasks_at_once) co_return outputs;
+    if (tasks.size() < asked) co_return outputs;
     from = tasks.back().seq + 1;
   }
 }
