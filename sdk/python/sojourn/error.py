@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import TracebackType
 from typing import Any, Optional
 
 from .values import Refused, check
@@ -59,7 +60,9 @@ def to_fields(error: BaseException) -> dict[str, Any]:
             fields["retryable"] = bool(error.retryable)
         fields["details"] = _details(error.details)
         if isinstance(error, NotSerializable):
-            fields["details"].setdefault("traceback", app_traceback(error))
+            frames = _app_frames(error)
+            if frames:  # none where it was the output, which nothing but the pointer tells more of
+                fields["details"].setdefault("traceback", _traceback(error, frames))
         return fields
     name = type(error).__qualname__
     text = _words(error)
@@ -67,17 +70,21 @@ def to_fields(error: BaseException) -> dict[str, Any]:
         "code": "app_error",
         "message": _text(f"{name}: {text}" if text else name),
         "retryable": False,
-        "details": {"type": name, "traceback": app_traceback(error)},
+        "details": {"type": name, "traceback": _traceback(error, _app_frames(error))},
     }
 
 
-def app_traceback(error: BaseException) -> str:
+def _app_frames(error: BaseException) -> Optional[TracebackType]:
     """The traceback from the app's first line on; this SDK's own frames above it say nothing to anybody."""
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_globals.get("__package__") == __package__:
+        frames = frames.tb_next
+    return frames
+
+
+def _traceback(error: BaseException, frames: Optional[TracebackType]) -> str:
     import traceback  # only here, to start sooner
 
-    frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_globals.get("__package__") == __package__ and frames.tb_next:
-        frames = frames.tb_next
     text = "".join(traceback.format_exception(type(error), error, frames)).encode("utf-8", "replace").decode()
     if len(text) > _TRACEBACK_LENGTH:
         half = _TRACEBACK_LENGTH // 2

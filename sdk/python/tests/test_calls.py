@@ -190,6 +190,7 @@ class Calls(WorkerTest):
                 worker.call(function)
             self.assertEqual(caught.exception.code, code)
             self.assertEqual(caught.exception.details["pointer"], pointer)
+            self.assertEqual("traceback" in caught.exception.details, function == "state")
         with self.assertRaises(Error) as caught:
             worker.call("large")
         self.assertEqual(caught.exception.code, "too_large")
