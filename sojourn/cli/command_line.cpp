@@ -20,7 +20,6 @@ struct Words {
   SettingSources sources;
   bool json = false;
   std::function<ExitCode(const Settings&, Console&)> command;
-  bool supervises = false;
 
   RunOptions run;
   ListOptions list;
@@ -76,7 +75,9 @@ void add_run(CLI::App& root, Words& words) {
       "  sojourn run counter --session sess_20260115_103045_a1b2c3 --function increment --input @input.json");
   RunOptions& options = words.run;
   command->add_option("APP", options.app, "Name of the app; sojourn apps lists them")->required()->type_name("");
-  command->add_option("--session", options.session, "'new', or the id of a session to go on with")->type_name("ID");
+  command
+      ->add_option("--session", options.session, "'new', or the id of one to go on with; else one for this call only")
+      ->type_name("ID");
   command->add_option("--function", options.function, "Function to call; else the app's default")->type_name("NAME");
   command->add_option("--input", options.input, "Input as JSON, @FILE, or @- for standard input [{}]")
       ->type_name("JSON");
@@ -110,8 +111,12 @@ void add_sessions(CLI::App& root, Words& words) {
   command->footer("Examples:\n  sojourn sessions\n  sojourn sessions show sess_20260115_103045_a1b2c3");
   command->require_subcommand(0, 1);
   CLI::App* list = command->add_subcommand("list", "List sessions, newest first (also without the word list)");
-  list->footer("Example:\n  sojourn sessions list --limit 10");
+  list->footer("Example:\n  sojourn sessions list --status active --limit 10");
   for (CLI::App* lister : {command, list}) {
+    lister->add_option("--status", words.list.status, "Only those that are active, ended, expired or failed")
+        ->type_name("STATUS")
+        ->check(CLI::IsMember({"active", "ended", "expired", "failed"}));
+    lister->add_option("--app", words.list.app, "Only those of this app")->type_name("NAME");
     lister->add_option("--limit", words.list.limit, "At most so many [100]")
         ->type_name("COUNT")
         ->check(CLI::Range(1, 1'000'000));
@@ -203,9 +208,6 @@ void add_all(CLI::App& root, Words& words) {
   add_audit(root, words);
   add_config(root, words);
   add_keys(root, words);
-  root.add_subcommand("supervise", "What all workers descend from; the server starts it")
-      ->group("")
-      ->callback([&words] { words.supervises = true; });
 }
 
 // "sojourn sessions show" for what was understood of the words.
@@ -253,7 +255,6 @@ int run_command_line(std::vector<std::string> arguments, const Surroundings& sur
                 << "         See " << understood(root) << " --help.\n";
     return static_cast<int>(ExitCode::usage);
   }
-  if (words.supervises) return supervise();
   return static_cast<int>(run_words(words, surroundings, console));
 }
 

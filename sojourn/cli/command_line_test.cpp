@@ -93,6 +93,7 @@ TEST_F(CommandLineTest, BadUsageExitsWith2AndPointsToTheHelp) {
   expect_usage({"run", "counter", "--session-timeout", "abc"}, "sojourn run");
   expect_usage({"run", "counter", "--session-timeout", "1.5"}, "sojourn run");
   expect_usage({"sessions", "show"}, "sojourn sessions show");
+  expect_usage({"sessions", "list", "--status", "lost"}, "sojourn sessions list");
   expect_usage({"sessions", "list", "--limit", "0"}, "sojourn sessions list");
   expect_usage({"audit"}, "sojourn audit");
   expect_usage({"audit", "verify", "x", "--all"}, "sojourn audit verify");
@@ -204,7 +205,8 @@ TEST_F(CommandLineTest, RunRefusesInputThatIsNoJsonOrNotThere) {
 
 TEST_F(CommandLineTest, RunExitsWith1WhereTheCallFailed) {
   FakeServer server({{.body = R"({"id":"task_1","status":11,"error":"ValueError: no"})"},
-                     {.body = R"({"status":11,"error":{"code":"WORKER_LOST","message":"the worker exited"}})"},
+                     {.body = R"({"status":11,"error":"the worker exited","error_info":{"code":"WORKER_LOST",)"
+                              R"("message":"the worker exited","details":{"traceback":"line 1\nline 2\n"}}})"},
                      {.body = R"({"status":"cancelled"})"},
                      {.body = R"({"status":11})"}});
   serve(server);
@@ -212,7 +214,8 @@ TEST_F(CommandLineTest, RunExitsWith1WhereTheCallFailed) {
   EXPECT_THAT(err(), HasSubstr("sojourn: ValueError: no\n"));
   EXPECT_EQ(out(), "");
   EXPECT_EQ(sojourn({"run", "counter"}), 1);
-  EXPECT_THAT(err(), AllOf(HasSubstr("the worker exited"), HasSubstr("gone with its worker")));
+  EXPECT_THAT(err(),
+              AllOf(HasSubstr("line 1\nline 2\nsojourn: the worker exited\n"), HasSubstr("gone with its worker")));
   EXPECT_EQ(sojourn({"run", "counter"}), 1);
   EXPECT_THAT(err(), HasSubstr("cancelled"));
   EXPECT_EQ(sojourn({"run", "counter", "--json"}), 1);
@@ -256,11 +259,11 @@ TEST_F(CommandLineTest, SessionsFollowsThePagesUpToTheLimit) {
             "s1       counter  active  2\n"
             "\n"
             "s3                               2026-11-21T09:30:00Z\n");
-  EXPECT_EQ(sojourn({"sessions", "list", "--limit", "1", "--json"}), 0);
+  EXPECT_EQ(sojourn({"sessions", "list", "--limit", "1", "--status", "ended", "--app", "a/b", "--json"}), 0);
   EXPECT_EQ(parse_json(out()).as_array().size(), 1u);
   EXPECT_THAT(server.requests(),
-              ElementsAre(StartsWith("GET /sessions HTTP"), StartsWith("GET /sessions?cursor=a%20b HTTP"),
-                          StartsWith("GET /sessions HTTP")));
+              ElementsAre(StartsWith("GET /sessions?limit=100 HTTP"), StartsWith("GET /sessions?cursor=a%20b HTTP"),
+                          StartsWith("GET /sessions?limit=1&status=ended&app=a%2Fb HTTP")));
 }
 
 TEST_F(CommandLineTest, SessionsAreShownEndedAndKept) {

@@ -30,6 +30,8 @@ struct RunOptions {
 ExitCode run_app(const RunOptions& options, const Settings& settings, Console& console);
 
 struct ListOptions {
+  std::string status;  // "" for all
+  std::string app;     // "" for all
   std::size_t limit = 100;
 };
 
@@ -57,8 +59,5 @@ struct NewKeyOptions {
 
 // Prints a new key, once, and stores its hash.
 ExitCode create_key(const NewKeyOptions& options, const Settings& settings, Console& console);
-
-// The small process that all workers descend from; the server starts it.
-int supervise();
 
 }  // namespace sojourn::cli

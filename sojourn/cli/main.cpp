@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "sojourn/cli/command_line.hpp"
+#include "sojourn/worker/supervisor_process.hpp"
 
 namespace {
 
@@ -32,6 +33,8 @@ bool has_colours() {
 
 int main(int count, char** words) {
   using namespace sojourn::cli;
+  // What the server starts, so no word of a person's: before all else, since it is to stay small and has no threads.
+  if (count == 2 && std::string_view(words[1]) == "supervise") return sojourn::worker::supervisor_main();
   Console console{.in = std::cin, .out = std::cout, .err = std::cerr, .colour = has_colours()};
   return run_command_line({words + 1, words + count}, {.environment = read_environment()}, console);
 }

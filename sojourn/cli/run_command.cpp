@@ -67,12 +67,15 @@ TaskStatus status_of(const Json& task) {
   return TaskStatus::unknown;
 }
 
+// What made the call fail: "error_info" holds all of it, "error" the message for callers of seed 004.
 Error failure_of(const Json& task, TaskStatus status) {
-  if (status == TaskStatus::cancelled) return Error(ErrorCode::cancelled, "the call was cancelled");
   const JsonObject* fields = task.if_object();
-  const Json* error = fields != nullptr ? fields->if_contains("error") : nullptr;
-  if (error != nullptr && error->is_object()) return Error::from_json(error->get_object());
+  for (const std::string_view name : {"error_info", "error"}) {
+    const Json* error = fields != nullptr ? fields->if_contains(name) : nullptr;
+    if (error != nullptr && error->is_object()) return Error::from_json(error->get_object());
+  }
   const std::string message = field(task, "error");
+  if (status == TaskStatus::cancelled) return Error(ErrorCode::cancelled, "the call was cancelled");
   return Error(ErrorCode::app_error, message.empty() ? "the call failed" : message);
 }
 
@@ -96,7 +99,11 @@ ExitCode run_app(const RunOptions& options, const Settings& settings, Console& c
     return failed ? ExitCode::failed : ExitCode::ok;
   }
   note(task, console);
-  if (failed) return report(console, failure_of(task, status));
+  if (failed) {
+    const Error error = failure_of(task, status);
+    console.err << printable(field(Json(error.details()), "traceback"), true);
+    return report(console, error);
+  }
   if (status == TaskStatus::completed) {
     const JsonObject* fields = task.if_object();
     const Json* output = fields != nullptr ? fields->if_contains("output") : nullptr;

@@ -1,29 +1,24 @@
 #include <fmt/format.h>
 
-#include <boost/asio/ip/address.hpp>
-
-#include "sojourn/base/error.hpp"
 #include "sojourn/cli/commands.hpp"
+#include "sojourn/server/serve.hpp"
 
 namespace sojourn::cli {
 
-namespace {
-
-bool is_loopback(const std::string& host) {
-  return host == "localhost" || boost::asio::ip::make_address(host).is_loopback();
-}
-
-}  // namespace
-
-ExitCode serve(const Settings& settings, Console&) {
-  if (!settings.keys && !is_loopback(settings.listen_host)) {
-    throw Error(
-        ErrorCode::config_invalid,
-        fmt::format("{}: {} can be reached by other machines, which takes API keys: name their file by --keys "
-                    "FILE (sojourn keys create makes one), or listen on 127.0.0.1",
-                    settings.value("listen").source, settings.listen_host));
-  }
-  throw Error(ErrorCode::unavailable, "the server room is not joined up yet");
+ExitCode serve(const Settings& settings, Console& console) {
+  const Log log(settings.log_level, settings.log_format);
+  server::serve({.host = settings.listen_host,
+                 .port = settings.listen_port,
+                 .data = settings.data,
+                 .apps = settings.apps,
+                 .keys = settings.keys,
+                 .drain_grace = settings.drain_grace,
+                 .on_ready =
+                     [&](const std::string& address) {
+                       console.out << fmt::format("listening on {}\n", address) << std::flush;
+                     }},
+                log);
+  return ExitCode::ok;
 }
 
 }  // namespace sojourn::cli

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <ostream>
 
 #include "sojourn/base/error.hpp"
@@ -31,6 +32,14 @@ Cell status_cell(const Json& session) {
   return {status, colour};
 }
 
+std::string list_target(const ListOptions& options) {
+  constexpr std::size_t largest_page = 1'000;
+  std::string target = fmt::format("/sessions?limit={}", std::min(options.limit, largest_page));
+  if (!options.status.empty()) target += "&status=" + path_segment(options.status);
+  if (!options.app.empty()) target += "&app=" + path_segment(options.app);
+  return target;
+}
+
 void print_session(const Json& session, Console& console) {
   if (console.json || !session.is_object()) {
     print_json(console, session);
@@ -50,7 +59,7 @@ void print_session(const Json& session, Console& console) {
 ExitCode list_sessions(const ListOptions& options, const Settings& settings, Console& console) {
   Remote remote(settings);
   JsonArray sessions;
-  std::string target = "/sessions";
+  std::string target = list_target(options);
   while (!target.empty() && sessions.size() < options.limit) {
     Remote::Answer answer = remote.get(target);
     if (!answer.body.is_array()) break;
@@ -64,7 +73,7 @@ ExitCode list_sessions(const ListOptions& options, const Settings& settings, Con
     return ExitCode::ok;
   }
   if (sessions.empty()) {
-    console.err << "There are no sessions; sojourn run APP --session new starts one.\n";
+    console.err << "There are no such sessions; sojourn run APP --session new starts one.\n";
     return ExitCode::ok;
   }
   Table table({"SESSION", "APP", "STATUS", "CALLS", "CREATED", "LAST CALL"});

@@ -6,6 +6,7 @@
 
 #include <cstdlib>
 #include <fstream>
+#include <iterator>
 
 #include "sojourn/base/error.hpp"
 
@@ -195,6 +196,17 @@ TEST_F(SettingsTest, FlagsAndVariablesFollowTheNames) {
     }
     if (!setting.is_secret) EXPECT_EQ(setting.flag, flag);
     EXPECT_EQ(setting.variable, variable);
+  }
+}
+
+TEST_F(SettingsTest, ThePageListsEachAsTheTableHasIt) {
+  std::ifstream in(SOJOURN_DOCS "/reference/settings.md");
+  const std::string page(std::istreambuf_iterator<char>(in), {});
+  const auto code = [](std::string_view text) { return text.empty() ? "none" : fmt::format("`{}`", text); };
+  for (const SettingInfo& setting : all_settings()) {
+    const std::string flag = setting.flag.empty() ? "" : fmt::format("{} {}", setting.flag, setting.value);
+    EXPECT_THAT(page, HasSubstr(fmt::format("| {} | {} | {} | {} | {} |\n", code(setting.name), code(flag),
+                                            code(setting.variable), code(setting.fallback), setting.help)));
   }
 }
 
