@@ -225,6 +225,28 @@ TEST_P(EveryStore, RefusesACommitOnAnotherVersionAndChangesNothing) {
   }
 }
 
+TEST_P(EveryStore, RefusesEventsThatDoNotGoOnFromTheHeadAndChangesNothing) {
+  Writing session = write_new(store(), "sess_1");
+  const Snapshot before = run(store().load("sess_1")).value();
+  Commit again = session.next_of_everything();
+  again.events[0].seq = 1;
+  Commit gap = session.next_of_everything();
+  gap.events[0].seq = 3;
+  gap.head.chain.seq = 3;
+  Commit other_head = session.next_of_everything();
+  other_head.head.chain.hash = sha256("other");
+  Commit no_events = session.next_of_everything();
+  no_events.events.clear();
+  for (const Commit& commit : {again, gap, other_head, no_events}) {
+    EXPECT_EQ(refusal(store().commit(commit)), ErrorCode::internal_error);
+    expect_unchanged(before, 1, 0);
+  }
+  NewSession session_2 = new_session("sess_2");
+  session_2.events[0].seq = 2;
+  EXPECT_EQ(refusal(store().create(session_2)), ErrorCode::internal_error);
+  EXPECT_EQ(run(store().load("sess_2")), std::nullopt);
+}
+
 TEST_P(EveryStore, GivesThePreviousOwnersEpochUpAtAdoption) {
   Writing session = write_new(store(), "sess_1");
   session.write(store(), session.next_of_everything());

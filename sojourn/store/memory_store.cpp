@@ -63,6 +63,7 @@ Async<void> MemoryStore::create(NewSession session) {
   const auto lock = enter();
   const std::string id = session.record.id;
   if (rows_.contains(id) || tombstones_.contains(id)) throw session_exists(id);
+  check_links(id, {}, session.events, session.record.head.chain);
   check_tasks(id, session.tasks);
   const Row row = next_row_++;
   rows_.emplace(id, row);
@@ -80,6 +81,7 @@ Async<std::uint64_t> MemoryStore::commit(Commit commit) {
   Stored& stored = find(commit.session_id);
   if (commit.epoch != stored.record.epoch) throw session_fenced(commit, stored.record.epoch);
   if (commit.version != stored.record.version) throw session_changed(commit, stored.record.version);
+  check_links(commit.session_id, stored.record.head.chain, commit.events, commit.head.chain);
   check_tasks(commit.session_id, commit.tasks);
   stored.record.head = std::move(commit.head);
   for (Event& event : commit.events) stored.events.insert_or_assign(event.seq, std::move(event));

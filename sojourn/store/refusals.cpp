@@ -47,6 +47,21 @@ Error cursor_unknown() {
                "the cursor is none that a page of this list gave; leave it out to begin with the newest session");
 }
 
+void check_links(std::string_view session_id, const ChainHead& before, const std::vector<Event>& events,
+                 const ChainHead& after) {
+  std::uint64_t seq = before.seq;
+  for (const Event& event : events) {
+    if (event.seq != ++seq) {
+      throw Error(ErrorCode::internal_error,
+                  fmt::format("session '{}' cannot take event {}: the next one is {}", session_id, event.seq, seq));
+    }
+  }
+  if (after.seq != seq || (!events.empty() && after.hash != events.back().hash)) {
+    throw Error(ErrorCode::internal_error,
+                fmt::format("session '{}' cannot take a head that is not its newest event {}", session_id, seq));
+  }
+}
+
 Error file_refused(std::string_view verb, const std::filesystem::path& file, int error_number) {
   const std::string what = fmt::format("cannot {} '{}'", verb, file.string());
   switch (error_number) {

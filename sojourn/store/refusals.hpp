@@ -18,6 +18,10 @@ Error task_elsewhere(const TaskRecord& task);                        // already_
 Error store_closed();                                                // unavailable
 Error cursor_unknown();                                              // invalid_request
 
+// That `events` go on from `before` without a gap, up to `after`. Errors: internal_error.
+void check_links(std::string_view session_id, const ChainHead& before, const std::vector<Event>& events,
+                 const ChainHead& after);
+
 // Why the system refuses a file or folder of the store: store_read_only, store_full or io_error, by its errno.
 // `verb` is what was tried: "open", "write", ...
 Error file_refused(std::string_view verb, const std::filesystem::path& file, int error_number);

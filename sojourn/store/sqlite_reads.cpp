@@ -4,6 +4,7 @@
 #include <limits>
 #include <variant>
 
+#include "sojourn/base/json.hpp"
 #include "sojourn/store/refusals.hpp"
 
 namespace sojourn::store {
@@ -83,9 +84,13 @@ class Conditions {
     // Said twice, so that SQLite sees that the partial index holds all that fits.
     if (!query.app.empty()) add("s.app <> '' AND s.app = ?", query.app);
     if (!query.user.empty()) add("s.user <> '' AND s.user = ?", query.user);
-    for (const auto& [key, value] : query.labels) {
-      add("EXISTS (SELECT 1 FROM json_each(s.labels) WHERE key = ? AND type = 'text' AND atom = ?)", key);
-      values_.push_back(value);
+    if (!query.labels.empty()) {
+      // One value for all of them, so that the number of statements that are kept prepared is bounded.
+      JsonObject labels;
+      for (const auto& [key, value] : query.labels) labels.emplace(key, value);
+      add("NOT EXISTS (SELECT 1 FROM json_each(?) wanted WHERE NOT EXISTS (SELECT 1 FROM json_each(s.labels) own "
+          "WHERE own.key = wanted.key AND own.type = 'text' AND own.atom = wanted.atom))",
+          to_text(labels));
     }
     if (query.created_from) add("s.created_at >= ?", query.created_from->time_since_epoch().count());
     if (query.created_before) add("s.created_at < ?", query.created_before->time_since_epoch().count());

@@ -35,6 +35,7 @@ void SqliteWrites::create(const NewSession& session) {
       exists(connection_, "SELECT 1 FROM tombstones WHERE id = ?", record.id)) {
     throw session_exists(record.id);
   }
+  check_links(record.id, {}, session.events, head.chain);
   const std::int64_t row = next_row_++;
   connection_.execute(
       "INSERT INTO sessions (row, id, app, app_version, user, lifecycle, labels, created_at, idle_timeout, lifetime, "
@@ -57,6 +58,7 @@ std::uint64_t SqliteWrites::commit(const Commit& commit) {
   Known& known = find(commit.session_id);
   if (commit.epoch != known.epoch) throw session_fenced(commit, known.epoch);
   if (commit.version != known.version) throw session_changed(commit, known.version);
+  check_links(commit.session_id, known.head.chain, commit.events, commit.head.chain);
   write_head(known, commit.head);
   write_events(known.row, commit.events);
   write_state(known.row, commit.state);

@@ -22,7 +22,8 @@ struct NewSession {
   std::vector<TaskRecord> tasks;
 };
 
-// One step of one session.
+// One step of one session. Its events go on from the head without a gap, and head.chain is the last of them; anything
+// else is an internal_error.
 struct Commit {
   std::string session_id;
   std::uint64_t epoch = 0;    // the owner's
