@@ -90,7 +90,8 @@ struct Client::State {
   tcp::socket socket;
   std::string input;  // what came and is not used yet
   bool busy = false;
-  bool late = false;
+  bool late = false;    // the deadline of the request has passed
+  bool closed = false;  // by the client's owner, in the middle of a request
 };
 
 void Client::State::close() {
@@ -120,7 +121,7 @@ Async<void> Client::State::connect() {
   for (const tcp::endpoint& endpoint : endpoints) {
     error_code ignored;
     socket.close(ignored);
-    if (late) break;
+    if (late || closed) break;
     socket.open(endpoint.protocol(), error);
     if (error) continue;
     ::fcntl(socket.native_handle(), F_SETFD, FD_CLOEXEC);
@@ -187,7 +188,7 @@ bool Client::State::is_usable() {
 Async<Response> Client::State::exchange(Request request, Instant deadline, OnData on_data) {
   assert(!busy && "one request at a time");
   busy = true;
-  late = false;
+  late = closed = false;
   const auto alarm = clock.set_alarm(deadline, executor, [this] {
     late = true;
     close();
@@ -201,7 +202,8 @@ Async<Response> Client::State::exchange(Request request, Instant deadline, OnDat
         co_await connect();
       }
       response = co_await attempt(request, on_data);
-      if (!response && !(kept && is_repeatable(request))) fail("the connection was closed without an answer");
+      if (!response && (closed || !kept || !is_repeatable(request)))
+        fail("the connection was closed without an answer");
       kept = false;
     }
   } catch (...) {
@@ -221,6 +223,7 @@ Client::~Client() {
 }
 
 void Client::close() {
+  state_->closed = true;
   state_->close();
 }
 

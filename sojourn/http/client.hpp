@@ -34,6 +34,7 @@ class Client {
   // Returns the answer with an empty body where its status is 200, else as send().
   Async<Response> stream(Request request, Instant deadline, std::function<bool(std::string_view)> on_data);
 
+  // Closes the connection; a request that runs fails with connection_failed.
   void close();
 
  private:

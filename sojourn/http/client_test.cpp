@@ -117,6 +117,19 @@ class ClientTest : public ServerFixture {
     clock_.advance(seconds);
   }
 
+  Async<void> closed_meanwhile() {
+    Client one = client();
+    co_await one.send(request_of(Method::get, "/echo"), soon());
+    group_.spawn(close_later(one));
+    EXPECT_EQ(co_await refusal_of(one.send(request_of(Method::get, "/wait"), soon())), "connection_failed");
+    EXPECT_EQ((co_await one.send(request_of(Method::get, "/echo"), soon())).body, "GET ");
+  }
+
+  Async<void> close_later(Client& one) {
+    co_await settle();
+    one.close();
+  }
+
   Async<void> reconnects() {
     Client one = client();
     co_await one.send(request_of(Method::get, "/echo"), soon());
@@ -162,6 +175,9 @@ TEST_F(ClientTest, RefusesATooLargeAnswer) {
 }
 TEST_F(ClientTest, EndsAtItsDeadline) {
   run(deadline());
+}
+TEST_F(ClientTest, EndsItsRequestWhenClosed) {
+  run(closed_meanwhile());
 }
 TEST_F(ClientTest, ReopensAConnectionThatTheServerClosed) {
   run(reconnects());

@@ -194,7 +194,8 @@ Async<void> Connection::answer() {
     failure = to_error(std::current_exception());
   }
   handling_ = false;
-  if (watchers_ > 0) co_await stop_watchers();
+  release_watchers();
+  while (watchers_ > 0) co_await watcher_ended_.wait();
   co_await end_answer(std::move(failure));
   if (gone_) keep_alive_ = false;
 }
@@ -225,12 +226,12 @@ Async<void> Connection::end_answer(std::optional<Error> failure) {
   }
 }
 
-// Whoever still waits in client_gone() returns before the next request is read.
-Async<void> Connection::stop_watchers() {
+// Whoever still waits in client_gone() returns, and must have done so before the next request is read.
+void Connection::release_watchers() {
+  if (watchers_ == 0) return;
   error_code ignored;
   socket_.cancel(ignored);
   handler_ended_.notify_all();
-  while (watchers_ > 0) co_await watcher_ended_.wait();
 }
 
 Async<void> Connection::refuse(Error error) {

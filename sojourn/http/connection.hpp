@@ -90,7 +90,7 @@ class Connection final : public Responder, public std::enable_shared_from_this<C
   Async<void> serve_requests();
   Async<void> end_answer(std::optional<Error> failure);
   Async<void> refuse(Error error);
-  Async<void> stop_watchers();
+  void release_watchers();
   Async<void> linger();
   Async<std::size_t> read_some();
   Async<void> write_all(std::string_view first, std::string_view second = {}, std::string_view third = {});

@@ -178,6 +178,21 @@ class ClosingTest : public ServerFixture {
     co_await server_->close(clock_.instant());
   }
 
+  // Who watches for the client is released too: both the one that waits for it and the one whose buffer is full.
+  Async<void> releases_watchers() {
+    RawClient* one = co_await connect();
+    RawClient* other = co_await connect();
+    co_await one->send(get("/watch"));
+    co_await settle();
+    group_.spawn(other->send(get("/watch") + post(std::string(2 << 20, 'p'))));
+    co_await settle();
+    EXPECT_EQ(notes_, "");
+    co_await server_->close(clock_.instant());
+    clients_.clear();
+    co_await group_.join();
+    EXPECT_EQ(notes_, "gone gone ");
+  }
+
   Async<void> returns_as_soon_as_all_finished() {
     RawClient* client = co_await connect();
     co_await client->send(get("/wait"));
@@ -199,6 +214,9 @@ TEST_F(ClosingTest, TakesNoFurtherConnections) {
 }
 TEST_F(ClosingTest, BreaksOffWhatRunsAtTheDeadline) {
   run(breaks_off_at_the_deadline());
+}
+TEST_F(ClosingTest, ReleasesThoseWhoWatchForTheirClient) {
+  run(releases_watchers());
 }
 TEST_F(ClosingTest, ReturnsOnceAllRequestsFinished) {
   run(returns_as_soon_as_all_finished());
