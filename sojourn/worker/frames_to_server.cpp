@@ -133,14 +133,15 @@ session::ResourceNote read_resource(Frame& frame) {
   return resource;
 }
 
-CallChanges read_changes(Frame& frame) {
-  CallChanges changes;
-  for (const auto& [key, value] : frame.take_object("state_set")) changes.state.push_back({key, to_text(value)});
+ReadChanges read_changes(Frame& frame) {
+  ReadChanges changes;
+  JsonObject set = frame.take_object("state_set");
+  for (auto& [key, value] : set) changes.state.emplace_back(key, std::move(value));
   for (const Json& key : frame.take_array("state_deleted")) {
     if (!key.is_string()) refuse("\"state_deleted\" holds more than keys");
-    changes.state.push_back({std::string(key.get_string()), std::nullopt});
+    changes.state.emplace_back(key.get_string(), std::nullopt);
   }
-  for (Json& event : frame.take_array("events")) {
+  for (const Json& event : frame.take_array("events")) {
     const JsonObject* object = event.if_object();
     const Json* type = object == nullptr ? nullptr : object->if_contains("type");
     const Json* data = object == nullptr ? nullptr : object->if_contains("data");

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -12,10 +13,18 @@
 // What a worker says to the server: each frame as it is written, and as the server reads it.
 namespace sojourn::worker {
 
-// What a call changed and is to be committed.
+using AppEvents = std::vector<std::pair<std::string, JsonObject>>;  // type and data
+
+// What a call changed and is to be committed, as it is sent.
 struct CallChanges {
   std::vector<store::StateChange> state;
-  std::vector<std::pair<std::string, JsonObject>> events;  // type and data
+  AppEvents events;
+};
+
+// And as it is read; a deleted key has no value.
+struct ReadChanges {
+  std::vector<std::pair<std::string, std::optional<Json>>> state;
+  AppEvents events;
 };
 
 std::string worker_hello_frame(const session::AppInfo& app);
@@ -38,7 +47,7 @@ std::string closed_frame();
 // Errors of all that read: protocol_error for what is missing or of another kind.
 LogLevel read_level(const Frame& frame);
 session::ResourceNote read_resource(Frame& frame);
-CallChanges read_changes(Frame& frame);
+ReadChanges read_changes(Frame& frame);
 
 // The error by which an app failed. The codes that say that a worker is gone are not its to use: it then is an
 // app_error, with the code in its details.

@@ -102,7 +102,8 @@ session::Opening read_opening(Frame& frame) {
   opening.session_id = frame.text("session");
   opening.context = frame.take_object("context");
   opening.setup = frame.find("setup") == nullptr ? Json() : frame.take("setup");
-  for (auto& [key, value] : frame.take_object("state")) opening.state.emplace_back(key, std::move(value));
+  JsonObject state = frame.take_object("state");
+  for (auto& [key, value] : state) opening.state.emplace_back(key, std::move(value));
   opening.restored = frame.flag("restored");
   opening.folder = frame.text_or("folder", "");
   return opening;

@@ -319,12 +319,12 @@ Async<Json> ProcessWorker::converse(session::CallScope& scope, TaskGroup& helper
 
 // Hands over the state changes and events that a frame brought.
 void ProcessWorker::apply(session::CallScope& scope, Frame& frame) {
-  CallChanges changes = read_changes(frame);
+  ReadChanges changes = read_changes(frame);
   session::State& state = scope.session().state();
   try {
     for (const auto& [key, value] : changes.state) {
       if (value) {
-        state.set(key, parse_json(*value));
+        state.set(key, *value);
       } else {
         state.remove(key);
       }
