@@ -1,34 +1,19 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <atomic>
-#include <functional>
-#include <set>
+#include <limits>
 
-#include "sojourn/base/error.hpp"
-#include "sojourn/base/loop.hpp"
-#include "sojourn/base/task_group.hpp"
+#include "sojourn/store/every_store_test.hpp"
 #include "sojourn/store/memory_store.hpp"
 #include "sojourn/store/sqlite_store.hpp"
-#include "sojourn/store/store_fixture_test.hpp"
 
-// What every store promises (store.hpp), held against each of them.
+// What every store promises (store.hpp) of one session; of many it is in conformance_sessions_test.cpp.
 namespace sojourn::store {
 namespace {
 
 using testing::ElementsAre;
 using testing::IsEmpty;
 using testing::SizeIs;
-
-struct MadeStore {
-  std::unique_ptr<TemporaryFolder> folder;  // null where none is needed
-  std::unique_ptr<Store> store;
-};
-
-struct Kind {
-  std::string name;
-  std::function<MadeStore()> make;
-};
 
 MadeStore make_memory() {
   return {nullptr, std::make_unique<MemoryStore>()};
@@ -39,37 +24,6 @@ MadeStore make_sqlite() {
   auto store = SqliteStore::open({.folder = folder->path()});
   return {std::move(folder), std::move(store)};
 }
-
-class EveryStore : public testing::TestWithParam<Kind> {
- protected:
-  EveryStore() : made_(GetParam().make()) {}
-  ~EveryStore() override { run(store().close()); }
-
-  Store& store() { return *made_.store; }
-
-  // The ids that a walk through all pages of `limit` finds.
-  std::vector<std::string> ids(const SessionQuery& query, std::size_t limit = 100) {
-    std::vector<std::string> found;
-    std::string cursor;
-    do {
-      const SessionPage page = run(store().list(query, cursor, limit));
-      EXPECT_LE(page.sessions.size(), limit);
-      for (const SessionRecord& record : page.sessions) found.push_back(record.id);
-      cursor = page.next_cursor;
-    } while (!cursor.empty());
-    return found;
-  }
-
-  // That everything of the session reads as `expected`, so that nothing was changed.
-  void expect_unchanged(const Snapshot& expected, std::size_t events, std::size_t tasks) {
-    const std::string& id = expected.record.id;
-    expect_same(run(store().load(id)).value(), expected);
-    EXPECT_THAT(run(store().events(id, 1, 1'000)), SizeIs(events));
-    EXPECT_THAT(run(store().tasks(id, 0, 1'000)), SizeIs(tasks));
-  }
-
-  MadeStore made_;
-};
 
 INSTANTIATE_TEST_SUITE_P(Stores, EveryStore,
                          testing::Values(Kind{"Memory", make_memory}, Kind{"Sqlite", make_sqlite}),
@@ -412,241 +366,6 @@ TEST_P(EveryStore, KeepsResourcesUntilTheyAreReleased) {
   released.resources_released = {"file", "brief", "unknown"};
   session.write(store(), released);
   EXPECT_THAT(run(store().load("sess_1"))->resources, ElementsAre(board));
-}
-
-TEST_P(EveryStore, ListsNewestFirstInPagesThatNewSessionsDoNotShift) {
-  for (int i = 1; i <= 5; ++i) write_new(store(), "sess_" + std::to_string(i));
-  const SessionPage first = run(store().list({}, "", 2));
-  ASSERT_THAT(first.sessions, SizeIs(2));
-  EXPECT_EQ(first.sessions[0].id, "sess_5");
-  EXPECT_EQ(first.sessions[1].id, "sess_4");
-  write_new(store(), "sess_6");
-  const SessionPage second = run(store().list({}, first.next_cursor, 2));
-  ASSERT_THAT(second.sessions, SizeIs(2));
-  EXPECT_EQ(second.sessions[0].id, "sess_3");
-  EXPECT_EQ(second.sessions[1].id, "sess_2");
-  const SessionPage third = run(store().list({}, second.next_cursor, 2));
-  ASSERT_THAT(third.sessions, SizeIs(1));
-  EXPECT_EQ(third.sessions[0].id, "sess_1");
-  EXPECT_EQ(third.next_cursor, "");
-  EXPECT_EQ(run(store().list({}, "", 6)).next_cursor, "") << "a full last page needs no next one";
-}
-
-TEST_P(EveryStore, ListsWholeRecords) {
-  NewSession session = new_session("sess_1");
-  session.record.context = R"({"a":1})";
-  session.record.setup = "[2]";
-  run(store().create(session));
-  EXPECT_THAT(run(store().list({}, "", 10)).sessions, ElementsAre(session.record));
-}
-
-TEST_P(EveryStore, RefusesACursorThatNoPageGave) {
-  write_new(store(), "sess_1");
-  for (const std::string cursor : {"x", "-1", "0", "1x", " 1", "01", "1 OR 1=1", "99999999999999999999999"}) {
-    EXPECT_EQ(refusal(store().list({}, cursor, 10)), ErrorCode::invalid_request) << cursor;
-  }
-}
-
-TEST_P(EveryStore, ListsTheSessionsThatFitEveryFilter) {
-  const auto add = [&](const std::string& id, auto change) {
-    NewSession session = new_session(id);
-    change(session.record);
-    run(store().create(session));
-  };
-  add("sess_a", [](SessionRecord& r) { r.app = "app1", r.user = "ann", r.head.stage = "running"; });
-  add("sess_b", [](SessionRecord& r) { r.app = "app1", r.user = "bob", r.labels = R"({"line":"1","a.\"b":"x"})"; });
-  add("sess_c", [](SessionRecord& r) { r.app = "app2", r.user = "ann", r.labels = R"({"line":"2"})"; });
-  add("sess_d",
-      [](SessionRecord& r) { r.head.status = SessionStatus::ended, r.created_at = start_time + Seconds(9); });
-  add("sess_e", [](SessionRecord& r) { r.app = "", r.user = "", r.labels = R"({"line":"1"})"; });
-
-  EXPECT_THAT(ids({}), ElementsAre("sess_e", "sess_d", "sess_c", "sess_b", "sess_a"));
-  EXPECT_THAT(ids({.status = SessionStatus::ended}), ElementsAre("sess_d"));
-  EXPECT_THAT(ids({.status = SessionStatus::active}, 1), ElementsAre("sess_e", "sess_c", "sess_b", "sess_a"));
-  EXPECT_THAT(ids({.stage = "running"}), ElementsAre("sess_a"));
-  EXPECT_THAT(ids({.app = "app1"}, 1), ElementsAre("sess_b", "sess_a"));
-  EXPECT_THAT(ids({.user = "ann"}), ElementsAre("sess_c", "sess_a"));
-  EXPECT_THAT(ids({.app = "app1", .user = "ann"}), ElementsAre("sess_a"));
-  EXPECT_THAT(ids({.labels = {{"line", "1"}}}), ElementsAre("sess_e", "sess_b"));
-  EXPECT_THAT(ids({.labels = {{"line", "1"}, {"a.\"b", "x"}}}), ElementsAre("sess_b"));
-  EXPECT_THAT(ids({.labels = {{"line", "3"}}}), IsEmpty());
-  EXPECT_THAT(ids({.created_from = start_time + Seconds(9)}), ElementsAre("sess_d"));
-  EXPECT_THAT(ids({.created_before = start_time + Seconds(9)}), SizeIs(4));
-  EXPECT_THAT(ids({.created_from = start_time, .created_before = start_time}), IsEmpty());
-  EXPECT_THAT(ids({.id_text = "ss_c"}), ElementsAre("sess_c"));
-  EXPECT_THAT(ids({.id_text = "%"}), IsEmpty());
-}
-
-TEST_P(EveryStore, ListsByWhatCommitsChanged) {
-  Writing session = write_new(store(), "sess_1");
-  Commit commit = session.next({});
-  commit.head.status = SessionStatus::expired;
-  commit.head.stage = "error";
-  session.write(store(), commit);
-  EXPECT_THAT(ids({.status = SessionStatus::active}), IsEmpty());
-  EXPECT_THAT(ids({.stage = "created"}), IsEmpty());
-  EXPECT_THAT(ids({.status = SessionStatus::expired, .stage = "error"}), ElementsAre("sess_1"));
-}
-
-TEST_P(EveryStore, TellsWhatWasLeftOpen) {
-  Writing busy = write_new(store(), "sess_busy");
-  busy.write(store(), busy.next_of_everything());
-  write_new(store(), "sess_idle");
-  Writing ended = write_new(store(), "sess_ended");
-  Commit last = ended.next({});
-  last.head.status = SessionStatus::ended;
-  last.tasks = {new_task("task_done", "sess_ended", 1, "")};
-  last.tasks[0].status = TaskStatus::cancelled;
-  ended.write(store(), last);
-
-  const Leftovers leftovers = run(store().leftovers());
-  std::vector<std::string> active;
-  for (const SessionRecord& record : leftovers.active_sessions) active.push_back(record.id);
-  EXPECT_THAT(active, ElementsAre("sess_busy", "sess_idle"));
-  const Snapshot snapshot = run(store().load("sess_busy")).value();
-  EXPECT_EQ(leftovers.open_tasks, snapshot.open_tasks);
-  EXPECT_EQ(leftovers.resources, snapshot.resources);
-  EXPECT_THAT(leftovers.resources, SizeIs(1));
-}
-
-TEST_P(EveryStore, PurgesWholeSessionsThatFitAndAreOver) {
-  for (const std::string id : {"sess_1", "sess_2", "sess_3"}) {
-    Writing session = write_new(store(), id);
-    Commit commit = session.next_of_everything();
-    if (id != "sess_2") commit.head.status = SessionStatus::ended;
-    session.write(store(), commit);
-  }
-  EXPECT_EQ(run(store().purge({.id_text = "sess_1"})), 1u);
-  EXPECT_EQ(run(store().load("sess_1")), std::nullopt);
-  EXPECT_THAT(run(store().events("sess_1", 1, 10)), IsEmpty());
-  EXPECT_THAT(run(store().tasks("sess_1", 0, 10)), IsEmpty());
-  EXPECT_EQ(run(store().task("task_of_sess_1")), std::nullopt);
-  EXPECT_THAT(ids({}), ElementsAre("sess_3", "sess_2"));
-
-  EXPECT_EQ(run(store().purge({})), 1u);
-  EXPECT_THAT(ids({}), ElementsAre("sess_2"));
-  EXPECT_EQ(run(store().purge({})), 0u);
-  EXPECT_THAT(run(store().leftovers()).resources, SizeIs(1));
-  EXPECT_EQ(refusal(store().commit({.session_id = "sess_1", .epoch = 1, .version = 2})),
-            ErrorCode::session_not_found);
-}
-
-TEST_P(EveryStore, PurgesMoreThanItTakesAtOnce) {
-  for (int i = 0; i < 50; ++i) {
-    NewSession session = new_session("sess_" + std::to_string(i));
-    session.record.head.status = SessionStatus::ended;
-    run(store().create(session));
-  }
-  EXPECT_EQ(run(store().purge({})), 50u);
-  EXPECT_THAT(ids({}), IsEmpty());
-}
-
-TEST_P(EveryStore, NeverGivesThePurgedIdAgain) {
-  NewSession session = new_session("sess_1");
-  session.record.head.status = SessionStatus::ended;
-  run(store().create(session));
-  run(store().purge({}));
-  EXPECT_EQ(refusal(store().create(new_session("sess_1"))), ErrorCode::already_exists);
-}
-
-TEST_P(EveryStore, RefusesEveryCallOnceItIsClosed) {
-  write_new(store(), "sess_1");
-  run(store().close());
-  run(store().close());
-  EXPECT_EQ(refusal(store().create(new_session("sess_2"))), ErrorCode::unavailable);
-  EXPECT_EQ(refusal(store().commit({.session_id = "sess_1", .epoch = 1, .version = 1})), ErrorCode::unavailable);
-  EXPECT_EQ(refusal(store().adopt("sess_1", "me")), ErrorCode::unavailable);
-  EXPECT_EQ(refusal(store().load("sess_1")), ErrorCode::unavailable);
-  EXPECT_EQ(refusal(store().task("task_1")), ErrorCode::unavailable);
-  EXPECT_EQ(refusal(store().task_by_key("sess_1", "k")), ErrorCode::unavailable);
-  EXPECT_EQ(refusal(store().tasks("sess_1", 1, 1)), ErrorCode::unavailable);
-  EXPECT_EQ(refusal(store().events("sess_1", 1, 1)), ErrorCode::unavailable);
-  EXPECT_EQ(refusal(store().list({}, "", 1)), ErrorCode::unavailable);
-  EXPECT_EQ(refusal(store().leftovers()), ErrorCode::unavailable);
-  EXPECT_EQ(refusal(store().purge({})), ErrorCode::unavailable);
-}
-
-// Commits `count` times to a session of its own.
-Async<void> write_many(Store& store, std::string id, int count) {
-  Writing session(id);
-  co_await store.create(new_session(id));
-  for (int i = 0; i < count; ++i) {
-    Commit commit = session.next({"step"});
-    commit.state = {{"i", std::to_string(i)}};
-    session.version = co_await store.commit(commit);
-    session.head = commit.head;
-  }
-}
-
-Async<void> write_many_sessions(Store& store, int sessions, int count) {
-  TaskGroup group(co_await boost::asio::this_coro::executor);
-  for (int i = 0; i < sessions; ++i) group.spawn(write_many(store, "sess_" + std::to_string(i), count));
-  co_await group.join();
-}
-
-TEST_P(EveryStore, TakesCommitsOfManySessionsAtOnce) {
-  run(write_many_sessions(store(), 32, 20));
-  EXPECT_THAT(ids({}), SizeIs(32));
-  for (int i = 0; i < 32; ++i) {
-    const std::string id = "sess_" + std::to_string(i);
-    const Snapshot snapshot = run(store().load(id)).value();
-    EXPECT_EQ(snapshot.record.version, 21u);
-    EXPECT_EQ(snapshot.state.at("i"), "19");
-    EXPECT_THAT(run(store().events(id, 1, 100)), SizeIs(21));
-  }
-}
-
-Async<void> count_outcome(Store& store, Commit commit, int& applied, int& refused) {
-  try {
-    co_await store.commit(std::move(commit));
-    ++applied;
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ErrorCode::conflict);
-    ++refused;
-  }
-}
-
-Async<void> race(Store& store, const Writing& session, int& applied, int& refused) {
-  TaskGroup group(co_await boost::asio::this_coro::executor);
-  for (int i = 0; i < 20; ++i) {
-    Commit commit = session.next({"race"});
-    commit.state = {{"winner", std::to_string(i)}};
-    group.spawn(count_outcome(store, std::move(commit), applied, refused));
-  }
-  co_await group.join();
-}
-
-TEST_P(EveryStore, AppliesOneOfTheCommitsThatRaceForAVersion) {
-  Writing session = write_new(store(), "sess_1");
-  int applied = 0;
-  int refused = 0;
-  run(race(store(), session, applied, refused));
-  EXPECT_EQ(applied, 1);
-  EXPECT_EQ(refused, 19);
-  const Snapshot snapshot = run(store().load("sess_1")).value();
-  EXPECT_EQ(snapshot.record.version, 2u);
-  EXPECT_EQ(snapshot.state.at("winner"), "0") << "the first call counts";
-}
-
-Async<void> commit_in_order(Store& store, std::vector<Commit> commits) {
-  TaskGroup group(co_await boost::asio::this_coro::executor);
-  const auto discard = [](Store& to, Commit commit) -> Async<void> { co_await to.commit(std::move(commit)); };
-  for (Commit& commit : commits) group.spawn(discard(store, std::move(commit)));
-  co_await group.join();
-}
-
-TEST_P(EveryStore, AppliesCommitsOfOneSessionInTheOrderOfTheCalls) {
-  Writing session = write_new(store(), "sess_1");
-  std::vector<Commit> commits;
-  for (int i = 0; i < 20; ++i) {
-    commits.push_back(session.next({"step"}));
-    commits.back().state = {{"i", std::to_string(i)}};
-    session.head = commits.back().head;
-    ++session.version;
-  }
-  run(commit_in_order(store(), std::move(commits)));
-  EXPECT_EQ(run(store().load("sess_1"))->record.version, 21u);
-  EXPECT_EQ(run(store().load("sess_1"))->state.at("i"), "19");
 }
 
 }  // namespace
