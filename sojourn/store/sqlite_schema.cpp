@@ -104,8 +104,10 @@ CREATE TABLE tombstones (
   session INTEGER PRIMARY KEY,
   id TEXT NOT NULL UNIQUE,
   chain_seq INTEGER NOT NULL,
-  chain_hash BLOB NOT NULL
+  chain_hash BLOB NOT NULL,
+  swept INTEGER NOT NULL
 ) STRICT;
+CREATE INDEX tombstones_unswept ON tombstones (session) WHERE swept = 0;
 )sql";
 
 constexpr Migration all[] = {{1, version_1}};

@@ -19,7 +19,9 @@ namespace sojourn::store {
 
 namespace {
 
-constexpr std::size_t purged_at_once = 16;  // so that commits need not wait long
+// So that commits need not wait long for a purge.
+constexpr std::size_t purged_at_once = 64;
+constexpr std::int64_t swept_at_once = 1'000;
 constexpr std::uint64_t page_bytes = 4'096;
 
 // FULL: the log is synced at each commit. A checkpoint at 8,000 pages was measured to cost commits least.
@@ -196,9 +198,12 @@ Async<std::uint64_t> SqliteStore::purge(SessionQuery query) {
     const std::int64_t after = rows.back();
     rows = co_await parts_->read(
         [&](Connection& connection) { return read_purgeable(connection, query, after, purged_at_once); });
-    if (rows.empty()) co_return count;
+    if (rows.empty()) break;
     count += co_await parts_->write([&] { return parts_->writer->writes->purge(rows); });
   }
+  while (co_await parts_->write([this] { return parts_->writer->writes->sweep(swept_at_once); })) {
+  }
+  co_return count;
 }
 
 Async<void> SqliteStore::close() {

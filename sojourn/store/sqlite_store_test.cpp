@@ -402,6 +402,39 @@ TEST_F(SqliteStoreTest, KeepsATombstoneOfAPurgedSession) {
   }
 }
 
+TEST_F(SqliteStoreTest, PurgesALargeSessionInSeveralTransactions) {
+  Writing session = write_new(open(), "sess_1");
+  Commit commit = session.next(std::vector<std::string>(3'000, "log"));
+  commit.head.status = SessionStatus::ended;
+  session.write(*store_, commit);
+  const std::uint64_t before = store_->statistics().transactions;
+  EXPECT_EQ(run(store_->purge({})), 1u);
+  EXPECT_GE(store_->statistics().transactions, before + 4);
+  close();
+  EXPECT_EQ(Connection(file(), OpenMode::read_only).query("SELECT count(*) FROM events").one<int>(), 0);
+}
+
+TEST_F(SqliteStoreTest, GoesOnWithAPurgeThatACrashCutShort) {
+  NewSession session = new_session("sess_1");
+  session.record.head.status = SessionStatus::ended;
+  session.tasks = {new_task("task_1", "sess_1", 1, "key")};
+  run(open().create(session));
+  close();
+  run_sql(
+      "INSERT INTO tombstones SELECT row, id, chain_seq, chain_hash, 0 FROM sessions; "
+      "DELETE FROM sessions; DELETE FROM givens");
+  open();
+  EXPECT_EQ(run(store_->load("sess_1")), std::nullopt);
+  EXPECT_EQ(run(store_->task("task_1")), std::nullopt);
+  EXPECT_THAT(run(store_->events("sess_1", 1, 10)), IsEmpty());
+  EXPECT_THAT(run(store_->leftovers()).open_tasks, IsEmpty());
+  EXPECT_EQ(run(store_->purge({})), 0u);
+  close();
+  Connection connection(file(), OpenMode::read_only);
+  EXPECT_EQ(connection.query("SELECT count(*) FROM events").one<int>(), 0);
+  EXPECT_EQ(connection.query("SELECT count(*) FROM tasks").one<int>(), 0);
+}
+
 TEST_F(SqliteStoreTest, FindsWhatWasLeftOpenWithoutReadingEverySession) {
   open();
   close();

@@ -83,20 +83,38 @@ std::uint64_t SqliteWrites::purge(std::span<const std::int64_t> rows) {
   std::uint64_t count = 0;
   for (const std::int64_t row : rows) {
     connection_.execute(
-        "INSERT INTO tombstones (session, id, chain_seq, chain_hash) "
-        "SELECT row, id, chain_seq, chain_hash FROM sessions WHERE row = ? AND status <> 0",
+        "INSERT INTO tombstones (session, id, chain_seq, chain_hash, swept) "
+        "SELECT row, id, chain_seq, chain_hash, 0 FROM sessions WHERE row = ? AND status <> 0",
         row);
     if (connection_.changes() == 0) continue;
     known_.erase(connection_.query("SELECT id FROM tombstones WHERE session = ?", row).one<std::string>());
     connection_.execute("DELETE FROM sessions WHERE row = ?", row);
     connection_.execute("DELETE FROM givens WHERE session = ?", row);
-    connection_.execute("DELETE FROM events WHERE session = ?", row);
-    connection_.execute("DELETE FROM state WHERE session = ?", row);
-    connection_.execute("DELETE FROM tasks WHERE session = ?", row);
-    connection_.execute("DELETE FROM resources WHERE session = ?", row);
     ++count;
   }
   return count;
+}
+
+bool SqliteWrites::sweep(std::int64_t limit) {
+  std::int64_t session = 0;
+  {
+    Statement unswept = connection_.query("SELECT session FROM tombstones WHERE swept = 0 LIMIT 1");
+    if (!unswept.next()) return false;
+    unswept.read(session);
+  }
+  constexpr std::string_view deletions[] = {
+      "DELETE FROM events WHERE row IN (SELECT row FROM events WHERE session = ? LIMIT ?)",
+      "DELETE FROM tasks WHERE row IN (SELECT row FROM tasks WHERE session = ? LIMIT ?)",
+      "DELETE FROM resources WHERE row IN (SELECT row FROM resources WHERE session = ? LIMIT ?)",
+      "DELETE FROM state WHERE session = ?1 AND key IN (SELECT key FROM state WHERE session = ?1 LIMIT ?2)",
+  };
+  bool more = false;
+  for (const std::string_view deletion : deletions) {
+    connection_.execute(deletion, session, limit);
+    more = more || connection_.changes() == limit;
+  }
+  if (!more) connection_.execute("UPDATE tombstones SET swept = 1 WHERE session = ?", session);
+  return true;
 }
 
 SqliteWrites::Known& SqliteWrites::find(const std::string& session_id) {

@@ -24,8 +24,12 @@ class SqliteWrites {
   std::uint64_t commit(const Commit& commit);
   Snapshot adopt(const std::string& session_id, const std::string& owner);
 
-  // Removes these of the sessions that are not active, and returns how many.
+  // Removes these of the sessions that are not active, and returns how many. What belonged to them is out of sight
+  // then, and is removed by sweep().
   std::uint64_t purge(std::span<const std::int64_t> rows);
+
+  // Removes at most about `limit` rows of each kind that belonged to a purged session. Whether more may be left.
+  bool sweep(std::int64_t limit);
 
   // Forgets what it remembers; to be called whenever a transaction did not become durable.
   void rolled_back() { known_.clear(); }
