@@ -27,7 +27,7 @@ constexpr std::size_t kept_buffer = limits::mebibyte;
 
 }  // namespace
 
-Frame::Frame(JsonObject fields) : fields_(std::move(fields)) {
+Frame::Frame(JsonObject fields, std::size_t bytes) : fields_(std::move(fields)), bytes_(bytes) {
   const Json* type = fields_.if_contains("type");
   if (type == nullptr || !type->is_string()) refuse("a frame has no \"type\"");
   type_ = type->get_string();
@@ -101,7 +101,7 @@ std::optional<Frame> FrameDecoder::next() {
   if (end_ - begin_ < frame_header_bytes + length) return std::nullopt;
   const auto text = std::string_view(buffer_).substr(begin_ + frame_header_bytes, length);
   try {
-    Frame frame(parse_json_object(text, {.bytes = max_bytes_, .depth = frame_depth}));
+    Frame frame(parse_json_object(text, {.bytes = max_bytes_, .depth = frame_depth}), length);
     begin_ += frame_header_bytes + length;
     return frame;
   } catch (const Error& error) {

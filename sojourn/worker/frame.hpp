@@ -23,8 +23,8 @@ inline constexpr std::size_t frame_bytes_to_worker = 80 * limits::mebibyte;
 // A frame that was read.
 class Frame {
  public:
-  // Errors: protocol_error when `fields` has no "type".
-  explicit Frame(JsonObject fields);
+  // `bytes` is the length of its text. Errors: protocol_error when `fields` has no "type".
+  explicit Frame(JsonObject fields, std::size_t bytes = 0);
 
   const std::string& type() const { return type_; }
   const Json* find(std::string_view key) const { return fields_.if_contains(key); }
@@ -41,10 +41,12 @@ class Frame {
   JsonArray take_array(std::string_view key);
 
   const JsonObject& fields() const { return fields_; }
+  std::size_t bytes() const { return bytes_; }
 
  private:
   std::string type_;
   JsonObject fields_;
+  std::size_t bytes_;
 };
 
 // Finds the frames in a stream of bytes, wherever it was cut.

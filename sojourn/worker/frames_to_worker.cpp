@@ -1,5 +1,6 @@
 #include "sojourn/worker/frames_to_worker.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace sojourn::worker {

@@ -12,13 +12,10 @@ namespace sojourn::worker {
 namespace {
 
 using Bench = ProcessTestBench;
-using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
-using testing::Key;
 using testing::SizeIs;
-using testing::StartsWith;
 
 class ProcessAppTest : public Bench {};
 
@@ -250,6 +247,17 @@ TEST_F(ProcessAppTest, TakesAFloodOfProgressInOrder) {
   });
 }
 
+TEST_F(ProcessAppTest, TakesALogLineThatComesAfterItsCall) {
+  run([](Bench& bench) -> Async<void> {
+    auto worker = co_await bench.open("late_log");
+    EXPECT_EQ(co_await bench.call(*worker, "any"), Json(1));
+    co_await bench.until([&bench] { return bench.events.find("late") != nullptr; });
+    EXPECT_EQ(bench.events.find("late")->level, LogLevel::warning);
+    EXPECT_THAT(bench.events.losses, IsEmpty());
+    co_await bench.close(*worker);
+  });
+}
+
 TEST_F(ProcessAppTest, RefusesAFunctionThatIsNotThereAndGoesOn) {
   run([](Bench& bench) -> Async<void> {
     auto worker = co_await bench.open("app");
@@ -380,7 +388,7 @@ TEST_F(ProcessAppTest, LeavesNoDaemonOfAWorkerAlive) {
     co_await bench.call(*daemonic, "daemon");
     co_await bench.call(*other, "daemon");
     // The supervisor, two workers, two daemons.
-    co_await bench.until([] { return descendants(::getpid()).size() == 5; });
+    EXPECT_THAT(descendants(::getpid()), SizeIs(5));
     co_await bench.close(*daemonic);
     EXPECT_THAT(descendants(::getpid()), SizeIs(3));
     EXPECT_EQ(co_await bench.call(*other, "echo", 1), Json(1));

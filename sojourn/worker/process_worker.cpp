@@ -26,6 +26,7 @@ namespace {
 
 // Frames of a call that were read and wait for it; past that the worker's socket is not read, so that it waits.
 constexpr std::size_t inbox_limit = 256;
+constexpr std::size_t inbox_bytes_limit = 16 * limits::mebibyte;
 
 // Calls of other apps that one call may have open.
 constexpr std::size_t app_calls_limit = 64;
@@ -141,7 +142,7 @@ Async<void> ProcessWorker::take(Frame frame) {
     stream_.send(pong_frame(frame));
   } else if (type == "pong") {
     // None was asked for; it does no harm.
-  } else if (type == "log" && (phase_ != Phase::calling || answered_ || frame.find("request_id") == nullptr)) {
+  } else if (type == "log" && !is_of_running_call(frame)) {
     take_log(frame);
   } else if (type == "resource") {
     take_resource(frame);
@@ -150,10 +151,19 @@ Async<void> ProcessWorker::take(Frame frame) {
     changed_.notify_all();
   } else if (phase_ != Phase::closing && phase_ != Phase::failed && !lost_) {
     check_belongs_to_call(frame);
+    inbox_bytes_ += frame.bytes();
     inbox_.push_back(std::move(frame));
     changed_.notify_all();
-    while (inbox_.size() >= inbox_limit && !lost_) co_await changed_.wait();
+    while (is_inbox_full() && !lost_) co_await changed_.wait();
   }
+}
+
+bool ProcessWorker::is_inbox_full() const {
+  return inbox_.size() >= inbox_limit || inbox_bytes_ >= inbox_bytes_limit;
+}
+
+bool ProcessWorker::is_of_running_call(const Frame& frame) const {
+  return phase_ == Phase::calling && !answered_ && frame.text_or("request_id", "") == request_id_;
 }
 
 void ProcessWorker::take_log(Frame& frame) {
@@ -188,7 +198,7 @@ void ProcessWorker::check_belongs_to_call(const Frame& frame) {
   if (phase_ != Phase::calling || !is({"error", "progress", "log", "checkpoint", "app_call", "result"})) {
     throw Error(ErrorCode::protocol_error, fmt::format("a frame of type \"{}\" that nothing asked for", type));
   }
-  if (frame.text("request_id") != request_id_ || answered_) {
+  if (!is_of_running_call(frame)) {
     throw Error(ErrorCode::protocol_error, fmt::format("a frame of type \"{}\" for a call that does not run", type));
   }
   if (is({"error", "result"})) answered_ = true;
@@ -202,6 +212,7 @@ Async<Frame> ProcessWorker::next() {
   }
   Frame frame = std::move(inbox_.front());
   inbox_.pop_front();
+  inbox_bytes_ -= frame.bytes();
   changed_.notify_all();
   co_return frame;
 }
@@ -394,6 +405,7 @@ void ProcessWorker::tell_lost() {
 void ProcessWorker::kill(const Error& cause) {
   told_ = true;
   inbox_.clear();
+  inbox_bytes_ = 0;
   lose(cause);
 }
 
@@ -413,7 +425,11 @@ Async<void> ProcessWorker::close(session::CloseReason reason, Instant deadline) 
   while (readers_ > 0 && co_await changed_.wait_until(clock_, last_lines)) {
   }
   group_.cancel();
-  co_await group_.join();
+  try {
+    co_await group_.join();
+  } catch (...) {
+    log_.error("reading from a worker failed", to_error(std::current_exception()).to_json());
+  }
   stream_.shut_down();
   co_await asio::this_coro::reset_cancellation_state(asio::enable_terminal_cancellation());
   report_failures();

@@ -58,6 +58,8 @@ class ProcessWorker final : public session::Worker {
   void take_line(std::string_view stream, std::string line, bool cut);
 
   Async<void> take(Frame frame);
+  bool is_of_running_call(const Frame& frame) const;
+  bool is_inbox_full() const;
   void take_log(Frame& frame);
   void take_resource(Frame& frame);
   void check_belongs_to_call(const Frame& frame);
@@ -88,6 +90,7 @@ class ProcessWorker final : public session::Worker {
   Phase phase_ = Phase::greeting;
   Event changed_;  // of anything below
   std::deque<Frame> inbox_;
+  std::size_t inbox_bytes_ = 0;
   std::size_t readers_ = 0;  // that have not reached their end
   std::optional<Error> lost_;
   bool told_ = false;  // the session knows the loss

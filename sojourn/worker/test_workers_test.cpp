@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -27,7 +27,10 @@ using session::CallScope;
 
 // Leaves a process that no group, session or environment ties to this one.
 void leave_daemon() {
-  if (::fork() != 0) return;
+  if (const pid_t first = ::fork(); first != 0) {
+    ::waitpid(first, nullptr, 0);
+    return;
+  }
   ::setsid();
   if (::fork() != 0) ::_exit(0);
   const char* const arguments[] = {"sleep", "1000", nullptr};
@@ -262,6 +265,12 @@ int run_test_worker(std::string_view mode) {
     const Frame pong = raw.read();
     raw.write(FrameBuilder("result").text("request_id", id).value("output", Json(pong.fields())));
     hang();
+  }
+  if (mode == "late_log") {
+    raw.result(raw.reach_call());
+    raw.write(FrameBuilder("log").text("request_id", "task_1").text("level", "warning").text("message", "late"));
+    raw.read();
+    return 0;
   }
   if (mode == "flood") {
     const std::string id = raw.reach_call();
