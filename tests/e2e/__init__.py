@@ -1,0 +1,1 @@
+"""End to end: the real program, driven over HTTP and by its command line."""
