@@ -91,7 +91,12 @@ Async<std::unique_ptr<session::Worker>> ProcessApp::open(session::Opening openin
                 .socket = std::move(their_socket),
                 .output = std::move(their_output),
                 .errors = std::move(their_errors)};
-  std::shared_ptr<Process> process = co_await supervisor_.spawn(std::move(launch), deadline);
+  std::shared_ptr<Process> process;
+  try {
+    process = co_await supervisor_.spawn(std::move(launch), deadline);
+  } catch (const Error& error) {
+    throw explain(error, info(), "");
+  }
 
   session::WorkerEvents* const events = opening.events;
   auto worker =

@@ -398,6 +398,15 @@ TEST_F(ProcessAppTest, LeavesNoDaemonOfAWorkerAlive) {
   });
 }
 
+TEST_F(ProcessAppTest, CatchesADaemonThatForksItselfAwayAllTheTime) {
+  run([](Bench& bench) -> Async<void> {
+    auto worker = co_await bench.open("app");
+    co_await bench.call(*worker, "hopper");
+    co_await bench.close(*worker);
+    EXPECT_THAT(descendants(::getpid()), SizeIs(1));
+  });
+}
+
 TEST_F(ProcessAppTest, ReportsResourcesThatCouldNotBeCleanedUp) {
   run([](Bench& bench) -> Async<void> {
     auto worker = co_await bench.open("failures");
@@ -422,7 +431,7 @@ TEST_F(ProcessAppTest, SaysWhyAProgramDidNotStart) {
     const Error missing =
         co_await error_of(bench.program({"/no/such/program"}).open(bench.opening(), bench.in(Seconds(20))));
     EXPECT_EQ(missing.code(), ErrorCode::worker_start_failed);
-    EXPECT_THAT(missing.message(), HasSubstr("/no/such/program"));
+    EXPECT_THAT(missing.message(), HasSubstr("tests/app: /no/such/program"));
     EXPECT_EQ(missing.details().at("errno"), Json(ENOENT));
 
     session::Opening nowhere = bench.opening();

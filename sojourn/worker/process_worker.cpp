@@ -280,10 +280,23 @@ Async<Json> ProcessWorker::call(session::CallScope& scope) {
   co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
   helpers.cancel();
   co_await helpers.join();
+  if (failed && is_code(failed, ErrorCode::worker_lost)) failed = co_await explain_loss(failed);
   co_await asio::this_coro::reset_cancellation_state(asio::enable_terminal_cancellation());
   if (phase_ == Phase::calling) phase_ = Phase::idle;
   end_call(failed);
   co_return output;
+}
+
+// The loss with what the worker said last, which often tells why. Its pipes close with its processes.
+Async<std::exception_ptr> ProcessWorker::explain_loss(std::exception_ptr loss) {
+  const Instant last_lines = clock_.instant() + last_lines_wait;
+  while (readers_ > 0 && co_await changed_.wait_until(clock_, last_lines)) {
+  }
+  if (last_errors_.empty()) co_return loss;
+  const Error lost = to_error(loss);
+  JsonObject details = lost.details();
+  details["stderr"] = last_errors();
+  co_return std::make_exception_ptr(Error(lost.code(), lost.message(), std::move(details)));
 }
 
 // Throws what the call failed with. Where that does not say that the worker is gone, but it is, the session is told.

@@ -39,6 +39,18 @@ void leave_daemon() {
   ::_exit(127);
 }
 
+// Leaves a process that is another one at each moment.
+void leave_hopper() {
+  if (const pid_t first = ::fork(); first != 0) {
+    ::waitpid(first, nullptr, 0);
+    return;
+  }
+  for (;;) {
+    if (::fork() != 0) ::_exit(0);
+    ::setsid();
+  }
+}
+
 class TestWorker final : public session::Worker {
  public:
   TestWorker(session::Opening opening, bool hangs) : opening_(std::move(opening)), hangs_(hangs) {}
@@ -115,6 +127,10 @@ class TestWorker final : public session::Worker {
       leave_daemon();
       co_return nullptr;
     }
+    if (name == "hopper") {
+      leave_hopper();
+      co_return nullptr;
+    }
     if (name == "too_much_output") {
       session.set("count", 1);
       co_return std::string(9 * limits::mebibyte, 'x');
@@ -145,10 +161,10 @@ class TestApp final : public session::App {
  public:
   explicit TestApp(bool hangs) : hangs_(hangs) {
     info_.name = "test";
-    info_.functions = {"echo",       "opening",     "count",           "forget",          "state",   "count_and_fail",
-                       "checkpoint", "progress",    "until_cancelled", "call_other",      "acquire", "end",
-                       "print",      "environment", "daemon",          "too_much_output", "exit",    "abort",
-                       "hang",       "claim_lost"};
+    info_.functions = {
+        "echo",     "opening",         "count",           "forget",  "state", "count_and_fail", "checkpoint",
+        "progress", "until_cancelled", "call_other",      "acquire", "end",   "print",          "environment",
+        "daemon",   "hopper",          "too_much_output", "exit",    "abort", "hang",           "claim_lost"};
   }
 
   const session::AppInfo& info() const override { return info_; }
