@@ -286,8 +286,9 @@ class Writer {
   }
 
   [[noreturn]] void refuse(const std::string& complaint) const {
-    throw Error(ErrorCode::not_serializable, "the value at \"" + to_valid_utf8(pointer()) + "\" " + complaint,
-                {{"pointer", to_valid_utf8(pointer())}});
+    const std::string where = to_valid_utf8(pointer());
+    throw Error(ErrorCode::not_serializable,
+                (where.empty() ? "the value " : "the value at \"" + where + "\" ") + complaint, {{"pointer", where}});
   }
 
   std::string pointer() const {

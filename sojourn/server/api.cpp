@@ -22,13 +22,13 @@ std::vector<std::string> split(std::string_view pattern) {
   return segments;
 }
 
-// Whether `path` has the shape of `pattern`, whose segments "*" take any; those are captured.
+// Whether `path` has the shape of `pattern`, whose segments in braces take any; those are captured.
 bool matches(const std::vector<std::string>& pattern, std::span<const std::string> path,
              std::vector<std::string>& captures) {
   if (pattern.size() != path.size()) return false;
   captures.clear();
   for (std::size_t i = 0; i < path.size(); ++i) {
-    if (pattern[i] == "*") {
+    if (pattern[i].starts_with('{')) {
       captures.push_back(path[i]);
     } else if (pattern[i] != path[i]) {
       return false;
@@ -67,23 +67,23 @@ Api::Api(runtime::Runtime& runtime, store::Store& store, Clock& clock, ApiOption
   };
   add(Method::post, "/apps/run", Scope::apps_execute, &Api::run);
   add(Method::post, "/run", Scope::apps_execute, &Api::run);
-  add(Method::get, "/tasks/*", Scope::apps_read, &Api::get_task);
-  add(Method::get, "/tasks/*/status", Scope::apps_read, &Api::get_task_status);
-  add(Method::get, "/tasks/*/stream", Scope::apps_read, &Api::stream);
-  add(Method::post, "/tasks/*/cancel", Scope::apps_execute, &Api::cancel_task);
+  add(Method::get, "/tasks/{id}", Scope::apps_read, &Api::get_task);
+  add(Method::get, "/tasks/{id}/status", Scope::apps_read, &Api::get_task_status);
+  add(Method::get, "/tasks/{id}/stream", Scope::apps_read, &Api::stream);
+  add(Method::post, "/tasks/{id}/cancel", Scope::apps_execute, &Api::cancel_task);
   add(Method::post, "/sessions", Scope::apps_execute, &Api::create_session);
   add(Method::get, "/sessions", Scope::apps_read, &Api::list_sessions);
-  add(Method::get, "/sessions/*", Scope::apps_read, &Api::get_session);
-  add(Method::del, "/sessions/*", Scope::apps_execute, &Api::end_session);
-  add(Method::post, "/sessions/*/keepalive", Scope::apps_execute, &Api::keepalive);
-  add(Method::get, "/sessions/*/state", Scope::apps_read, &Api::get_state);
-  add(Method::get, "/sessions/*/state/*", Scope::apps_read, &Api::get_state_value);
-  add(Method::put, "/sessions/*/state/*", Scope::apps_execute, &Api::put_state_value);
-  add(Method::del, "/sessions/*/state/*", Scope::apps_execute, &Api::delete_state_value);
-  add(Method::get, "/sessions/*/events", Scope::apps_read, &Api::list_events);
+  add(Method::get, "/sessions/{id}", Scope::apps_read, &Api::get_session);
+  add(Method::del, "/sessions/{id}", Scope::apps_execute, &Api::end_session);
+  add(Method::post, "/sessions/{id}/keepalive", Scope::apps_execute, &Api::keepalive);
+  add(Method::get, "/sessions/{id}/state", Scope::apps_read, &Api::get_state);
+  add(Method::get, "/sessions/{id}/state/{key}", Scope::apps_read, &Api::get_state_value);
+  add(Method::put, "/sessions/{id}/state/{key}", Scope::apps_execute, &Api::put_state_value);
+  add(Method::del, "/sessions/{id}/state/{key}", Scope::apps_execute, &Api::delete_state_value);
+  add(Method::get, "/sessions/{id}/events", Scope::apps_read, &Api::list_events);
   add(Method::get, "/apps", Scope::apps_read, &Api::list_apps);
-  add(Method::get, "/apps/*", Scope::apps_read, &Api::get_app);
-  add(Method::get, "/apps/*/*", Scope::apps_read, &Api::get_app);
+  add(Method::get, "/apps/{name}", Scope::apps_read, &Api::get_app);
+  add(Method::get, "/apps/{namespace}/{name}", Scope::apps_read, &Api::get_app);
   add(Method::get, "/healthz", std::nullopt, &Api::healthz);
   add(Method::get, "/readyz", std::nullopt, &Api::readyz);
   add(Method::get, "/", std::nullopt, &Api::index);
@@ -164,7 +164,7 @@ Async<void> Api::index(Ask& ask) {
   JsonArray paths;
   for (const Route& route : routes_) {
     std::string path;
-    for (const std::string& segment : route.pattern) path.append("/").append(segment == "*" ? "{id}" : segment);
+    for (const std::string& segment : route.pattern) path.append("/").append(segment);
     paths.push_back(Json(fmt::format("{} {}", http::to_string(route.method), path.empty() ? "/" : path)));
   }
   co_await ask.responder.send(

@@ -173,6 +173,11 @@ http::Response error_response(const Error& error) {
   response.body = to_text(body);
   if (error.retryable() && (response.status == 429 || response.status == 503))
     response.headers.add("Retry-After", "1");
+  const Json* const allow = error.details().if_contains("allow");
+  if (error.code() == ErrorCode::method_not_allowed && allow != nullptr) {
+    response.headers.add("Allow", std::string(allow->as_string()));
+  }
+  if (error.code() == ErrorCode::unauthorized) response.headers.add("WWW-Authenticate", "Bearer");
   return response;
 }
 
