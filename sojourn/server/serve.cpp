@@ -86,7 +86,7 @@ class Service {
 
   Async<void> start() {
     add_apps();
-    supervisor_.start();
+    if (has_programs_) supervisor_.start();
     co_await runtime_.recover();
     const std::uint16_t port = http_.listen(options_.host, options_.port);
     const bool v6 = options_.host.find(':') != std::string::npos;
@@ -104,6 +104,7 @@ class Service {
       }
       return;
     }
+    has_programs_ = true;
     worker::FoundManifests found = worker::find_manifests(options_.apps);
     for (const Error& broken : found.broken) {
       log_.error("an app cannot be served", {{"error", to_valid_utf8(broken.message())}});
@@ -152,6 +153,7 @@ class Service {
   Api api_;
   http::Server http_;
   TaskGroup stopping_;
+  bool has_programs_ = false;  // apps that run as processes, and need a supervisor
 };
 
 }  // namespace
