@@ -276,7 +276,9 @@ class Served(unittest.TestCase):
         """A named pipe by which an app's call is held until the test goes on."""
         folder = Path(tempfile.mkdtemp(prefix="fifo-", dir=self.folder))
         os.mkfifo(folder / "gate")
-        return Gate(folder / "gate")
+        gate = Gate(folder / "gate")
+        self.addCleanup(gate.open)
+        return gate
 
 
 class Gate:
@@ -299,7 +301,8 @@ class Gate:
         self.file.write(line + "\n")
 
     def open(self):
-        self.file.close()
+        if self.file:
+            self.file.close()
 
 
 def stop_or_kill(program):

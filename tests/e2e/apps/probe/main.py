@@ -93,15 +93,17 @@ class Probe(App):
         return {"a": [1, {2, 3}]}
 
     def fork(self):
-        """Leaves a process behind that left its group and its session."""
+        """Leaves a process behind that left its group and its session, and has another parent."""
+        reading, writing = os.pipe()
         child = os.fork()
         if child == 0:
             os.setsid()
             if os.fork() == 0:
+                os.write(writing, str(os.getpid()).encode())
                 os.execv("/bin/sleep", ["sleep", "1000"])
             os._exit(0)
         os.waitpid(child, 0)
-        return None
+        return int(os.read(reading, 20))
 
     def write_file(self, input):
         with open("file", "wb") as file:
