@@ -1,0 +1,138 @@
+"""docs/formats/http.md says what a live server answers: the same paths, the same fields in the same order, the same types."""
+
+import json
+import unittest
+
+import pages
+
+PAGE = pages.ROOT / "docs" / "formats" / "http.md"
+
+
+def shape_of(value):
+    """Field names in order, and kinds; nulls fit any kind."""
+    if isinstance(value, dict):
+        return {name: shape_of(field) for name, field in value.items()}
+    if isinstance(value, list):
+        return [shape_of(value[0])] if value else []
+    return {bool: "bool", int: "number", float: "number", str: "text", type(None): None}[type(value)]
+
+
+def fits(shown, found, where=""):
+    """What of `found` is not as `shown`."""
+    if shown is None or found is None:
+        return None if (shown is None) == (found is None) else f"{where} is {found}, shown as {shown}"
+    if isinstance(shown, dict) and isinstance(found, dict):
+        if list(shown) != list(found):
+            return f"{where or 'it'} has the fields {list(found)}, shown are {list(shown)}"
+        return next((fault for name in shown if (fault := fits(shown[name], found[name], f"{where}.{name}"))), None)
+    return None if shown == found else f"{where} is {found}, shown as {shown}"
+
+
+class Shapes(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        folder = cls.enterClassContext(pages.temporary_folder())
+        cls.server = cls.enterClassContext(pages.Server(folder))
+        cls.shown = {mark.removeprefix("shape="): json.loads(text) for _, marks, text, _ in pages.blocks(PAGE)
+                     for mark in marks if mark.startswith("shape=")}
+        cls.checked = set()
+
+    def run_counter(self, **fields):
+        return self.server.json("POST", "/apps/run", {"app": "counter", "session": "new", "wait": True,
+                                                      "input": {"key": "a"}, **fields})
+
+    def check(self, name, answer):
+        self.checked.add(name)
+        self.assertIsNone(fits(shape_of(self.shown[name]), shape_of(answer)), name)
+
+    def test_each_shape_is_what_the_server_answers(self):
+        server = self.server
+        task = self.run_counter()
+        self.check("task", task)
+        self.check("task", server.json("GET", f"/tasks/{task['id']}"))
+        self.check("task_status", server.json("GET", f"/tasks/{task['id']}/status"))
+        self.check("failed_task", self.run_counter(input=7))
+        self.check("app", server.json("GET", "/apps/counter"))
+        self.check("event", server.json("GET", f"/sessions/{task['session_id']}/events?limit=1")[0])
+
+        session = server.json("POST", "/sessions", {"app": "counter", "user_id": "ann", "session_timeout": 120,
+                                                    "lifetime": 3600, "context": {"team": "red"},
+                                                    "labels": {"env": "test"}, "metadata": {"n": 1}})
+        self.run_counter(session=session["id"])
+        self.check("session", server.json("GET", f"/sessions/{session['id']}"))
+        self.check("session", server.json("POST", f"/sessions/{session['id']}/keepalive"))
+
+        server.ask("DELETE", f"/sessions/{task['session_id']}")
+        self.check("ended_session", server.json("GET", f"/sessions/{task['session_id']}"))
+        self.check("error", self.run_counter(session=task["session_id"]))
+        self.assertEqual(self.checked, set(self.shown), "a shape on the page is not checked here")
+
+    def test_the_paths_are_those_of_the_server(self):
+        shown = [cells[0].strip("`") for cells in pages.table_rows(PAGE, "path")]
+        self.assertEqual(shown, self.server.json("GET", "/")["paths"])
+
+    def test_each_path_answers_with_the_status_shown(self):
+        session = self.run_counter()["session_id"]
+        task = self.run_counter(session=session)["id"]
+        bodies = {"POST /apps/run": {"app": "counter"}, "POST /run": {"app": "counter"}, "POST /sessions": {},
+                  "PUT /sessions/{id}/state/{key}": 7}
+        rows = [cells for cells in pages.table_rows(PAGE, "path") if "{namespace}" not in cells[0]]
+        rows.sort(key=lambda cells: cells[0] == "`DELETE /sessions/{id}`")  # last, since it ends what the others use
+        for cells in rows:
+            method, path = cells[0].strip("`").split()
+            if path.endswith("/state/{key}") and method == "GET":
+                self.server.ask("PUT", f"/sessions/{session}/state/k", 1)
+            url = path.replace("{key}", "k").replace("{name}", "counter")
+            url = url.replace("{id}", task if path.startswith("/tasks") else session)
+            status, _, _ = self.server.ask(method, url, bodies.get(f"{method} {path}"))
+            with self.subTest(path=cells[0]):
+                self.assertEqual(str(status), cells[2][:3])
+                with_prefix, _, _ = self.server.ask("GET", f"/v1{url}".rstrip("/")) if method == "GET" else (status, 0, 0)
+                self.assertEqual(with_prefix, status)
+
+    def test_the_envelope_is_there_unless_version_2_is_asked_for(self):
+        for version, fields in (("1", ["success", "status", "data", "messages"]), ("2", None)):
+            status, _, text = self.server.ask("GET", "/apps/counter", X_API_Version=version)
+            answer = json.loads(text)
+            self.assertEqual(status, 200)
+            self.assertEqual(list(answer) if fields else answer["id"], fields or "counter")
+
+    def test_a_key_answers_with_the_first_task_and_refuses_another_input(self):
+        session = self.run_counter()["session_id"]
+        body = {"session": session, "input": {"key": "a"}, "wait": True}
+        first = self.server.json("POST", "/apps/run", body, Idempotency_Key="k")
+        self.assertEqual(self.server.json("POST", "/apps/run", body, Idempotency_Key="k"), first)
+        status, _, text = self.server.ask("POST", "/apps/run", {**body, "input": {"key": "b"}}, Idempotency_Key="k")
+        self.assertEqual((status, json.loads(text)["code"]), (422, "idempotency_mismatch"))
+
+    def test_streams_end_with_the_final_task(self):
+        task = self.run_counter()
+        _, headers, text = self.server.ask("GET", f"/tasks/{task['id']}/stream")
+        self.assertEqual((headers["Content-Type"], json.loads(text)), ("application/x-ndjson", task))
+        _, headers, text = self.server.ask("GET", f"/tasks/{task['id']}/stream", Accept="text/event-stream")
+        self.assertEqual(headers["Content-Type"], "text/event-stream")
+        self.assertEqual(text, f"data: {json.dumps(task, separators=(',', ':'))}\n\n")
+
+    def test_refusals_say_what_the_page_says(self):
+        status, headers, _ = self.server.ask("PUT", "/apps", {})
+        self.assertEqual((status, headers["Allow"]), (405, "GET"))
+        self.assertEqual(self.server.ask("GET", "/apps", Origin="http://elsewhere.example")[0], 403)
+        self.assertEqual(self.server.ask("GET", "/sessions/sess_20260115_103045_a1b2c3")[0], 404)
+        for timeout in (0, 3601, "abc", 1.5):
+            answer = self.run_counter(session_timeout=timeout)
+            self.assertEqual((answer["code"], answer["error"]["details"]), ("invalid_request", {"field": "session_timeout"}))
+
+    def test_lists_come_in_pages(self):
+        for _ in range(3):
+            self.server.json("POST", "/sessions", {"labels": {"set": "pages"}})
+        seen, path = [], "/sessions?limit=2&label.set=pages"
+        while path:
+            _, headers, text = self.server.ask("GET", path)
+            seen += [session["id"] for session in json.loads(text)]
+            path = headers["Link"] and headers["Link"].split(">")[0].removeprefix("<")
+        self.assertEqual(len(set(seen)), 3)
+        self.assertEqual(len(seen), 3)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,57 @@
+"""The reference tables say what the sources say."""
+
+import re
+import unittest
+
+import pages
+
+REFERENCE = pages.ROOT / "docs" / "reference"
+SECONDS = {"s": 1, "h": 3600}
+BYTES = {"KiB": 1024, "MiB": 1024 * 1024}
+
+
+def error_rows():
+    text = (pages.ROOT / "sojourn/base/error_codes.def").read_text(encoding="utf-8")
+    pattern = r'^SOJOURN_ERROR\((\w+), "(\w+)", (\d+), (true|false), "((?:[^"\\]|\\.)*)"\)'
+    for name, wire, status, retryable, advice in re.findall(pattern, text, flags=re.MULTILINE):
+        advice = advice.replace('\\"', '"').replace("|", "\\|")
+        yield f"| `{wire}` | {status} | {'yes' if retryable == 'true' else 'no'} | {advice} |"
+
+
+def value_of(text):
+    """The number that "8 MiB", "10,000" or "600 s" stands for."""
+    number, _, unit = text.replace(",", "").partition(" ")
+    return int(number) * {**SECONDS, **BYTES}.get(unit, 1)
+
+
+def limits_of_base():
+    values = {}
+    text = (pages.ROOT / "sojourn/base/limits.hpp").read_text(encoding="utf-8")
+    for name, expression in re.findall(r"inline constexpr (?:auto|std::size_t) (\w+) = ([^;]+);", text):
+        expression = expression.replace("'", "").removesuffix("s")
+        values[name] = eval(expression, {}, values)  # arithmetic over the names before
+    return {name: value for name, value in values.items() if name not in ("kibibyte", "mebibyte")}
+
+
+class Tables(unittest.TestCase):
+    maxDiff = None
+
+    def test_errors_are_those_of_the_registry(self):
+        shown = [line for line in (REFERENCE / "errors.md").read_text(encoding="utf-8").splitlines()
+                 if line.startswith("| `")]
+        self.assertEqual(shown, list(error_rows()))
+
+    def test_limits_are_those_of_the_sources(self):
+        shown = {cells[0].strip("`"): value_of(cells[1]) for cells in pages.table_rows(REFERENCE / "limits.md", "name")}
+        self.assertEqual(shown, limits_of_base())
+
+    def test_other_limits_are_written_where_the_page_says(self):
+        for cells in pages.table_rows(REFERENCE / "limits.md", "bound"):
+            path, _, text = cells[3].partition(": ")
+            source = (pages.ROOT / path.strip("`")).read_text(encoding="utf-8")
+            with self.subTest(bound=cells[0]):
+                self.assertIn(text.strip("`"), source)
+
+
+if __name__ == "__main__":
+    unittest.main()
