@@ -40,6 +40,17 @@ void check_timeout(std::string_view name, std::optional<Seconds> timeout) {
   }
 }
 
+// What a session is given once and keeps, as text.
+store::JsonText given_text(std::string_view name, const Json& value) {
+  try {
+    return to_text(value, {.bytes = limits::context_bytes, .depth = limits::json_depth});
+  } catch (const Error& error) {
+    JsonObject details = error.details();
+    details["field"] = name;
+    throw Error(error.code(), fmt::format("'{}': {}", name, error.message()), std::move(details));
+  }
+}
+
 void check_labels(const JsonObject& labels) {
   for (const auto& [key, value] : labels) {
     if (!value.is_string()) {
@@ -292,10 +303,10 @@ Async<std::shared_ptr<Actor>> Runtime::begin_session(const RunRequest& request, 
   check_labels(request.labels);
   session::Beginning beginning;
   store::SessionRecord& record = beginning.record;
-  record.context = to_text(request.context, {.bytes = limits::context_bytes, .depth = limits::json_depth});
-  record.labels = to_text(request.labels, {.bytes = limits::context_bytes, .depth = limits::json_depth});
-  record.metadata = to_text(request.metadata, {.bytes = limits::context_bytes, .depth = limits::json_depth});
-  record.setup = to_text(request.setup, {.bytes = limits::context_bytes, .depth = limits::json_depth});
+  record.context = given_text("context", request.context);
+  record.labels = given_text("labels", request.labels);
+  record.metadata = given_text("metadata", request.metadata);
+  record.setup = given_text("setup", request.setup);
   record.user = request.user;
   record.owner = parts_->options.owner;
   record.lifetime = request.lifetime;

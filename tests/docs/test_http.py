@@ -1,6 +1,7 @@
 """docs/formats/http.md says what a live server answers: the same paths, the same fields in the same order, the same types."""
 
 import json
+import re
 import unittest
 
 import pages
@@ -121,6 +122,30 @@ class Shapes(unittest.TestCase):
         for timeout in (0, 3601, "abc", 1.5):
             answer = self.run_counter(session_timeout=timeout)
             self.assertEqual((answer["code"], answer["error"]["details"]), ("invalid_request", {"field": "session_timeout"}))
+
+    def test_a_part_that_is_too_large_is_named(self):
+        for field in ("context", "labels", "metadata"):
+            status, _, text = self.server.ask("POST", "/sessions", {field: {"a": "x" * 300_000}})
+            self.assertEqual((status, json.loads(text)["error"]["details"]["field"]), (413, field))
+
+    def test_events_are_of_the_types_and_fields_of_the_journal_page(self):
+        shown = {}
+        for types, data, _ in pages.table_rows(pages.ROOT / "docs" / "formats" / "journal.md", "type"):
+            for kind in re.findall(r"`([a-z._]+)`", types):
+                shown[kind] = set(re.findall(r"`(\w+)`", data))
+        session = self.run_counter()["session_id"]
+        self.run_counter(session=session, input=7)
+        self.server.ask("POST", f"/sessions/{session}/keepalive")
+        self.server.ask("PUT", f"/sessions/{session}/state/b", 1)
+        self.server.ask("POST", "/apps/run", {"session": session, "input": {"key": "a"}, "wait": True},
+                        Idempotency_Key="journal")
+        self.server.ask("DELETE", f"/sessions/{session}")
+        events = [entry["event"] for entry in self.server.json("GET", f"/sessions/{session}/events")]
+        self.assertEqual({event["type"] for event in events},
+                         {"session.created", "worker.started", "call.completed", "call.failed", "session.keepalive",
+                          "state.changed", "call.accepted", "worker.closed", "session.ended"})
+        for event in events:
+            self.assertLessEqual(set(event["data"]), shown[event["type"]], event["type"])
 
     def test_lists_come_in_pages(self):
         for _ in range(3):
