@@ -24,6 +24,7 @@ ExitCode exit_code_of(ErrorCode code) {
     case ErrorCode::connection_failed:
     case ErrorCode::store_read_only:
     case ErrorCode::store_locked:
+    case ErrorCode::store_corrupt:
     case ErrorCode::store_newer:
       return ExitCode::unreachable;
     default:

@@ -115,16 +115,15 @@ class Service {
   }
 
   Async<void> wait_for_signal() {
-    asio::signal_set signals(executor_, SIGTERM, SIGINT);
-    const int signal = co_await signals.async_wait(asio::use_awaitable);
+    signals_.emplace(executor_, SIGTERM, SIGINT);
+    const int signal = co_await signals_->async_wait(asio::use_awaitable);
     log_.info("stopping", {{"signal", signal}, {"grace_seconds", options_.drain_grace.count()}});
     // A second signal cuts the waiting short.
     stopping_.spawn(hurry_on_signal());
   }
 
   Async<void> hurry_on_signal() {
-    asio::signal_set signals(executor_, SIGTERM, SIGINT);
-    co_await signals.async_wait(asio::use_awaitable);
+    co_await signals_->async_wait(asio::use_awaitable);
     log_.info("stopping at once");
     runtime_.hurry();
   }
@@ -152,6 +151,7 @@ class Service {
   runtime::Runtime runtime_;
   Api api_;
   http::Server http_;
+  std::optional<asio::signal_set> signals_;  // kept to the end: a signal between two sets would kill the server
   TaskGroup stopping_;
   bool has_programs_ = false;  // apps that run as processes, and need a supervisor
 };

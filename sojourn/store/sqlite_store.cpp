@@ -32,7 +32,11 @@ constexpr const char* writer_pragmas =
 void make_folder(const std::filesystem::path& folder) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
-  if (error) throw file_refused("make", folder, error.value());
+  if (!error) return;
+  const Error refused = file_refused("make", folder, error.value());
+  // Whatever is in its way: a data folder that cannot be made cannot be written.
+  if (refused.code() == ErrorCode::io_error) throw Error(ErrorCode::store_read_only, refused.message());
+  throw refused;
 }
 
 // What only a store that writes has. The connection is closed before the folder is another's.
@@ -86,8 +90,10 @@ std::vector<Connection> open_readers(const SqliteOptions& options, const std::fi
   try {
     return connect_readers(options, file, OpenMode::read_only);
   } catch (const Error& error) {
-    // Readers share a small file beside the database, which cannot be made here. Without a log nobody writes either.
-    const bool unwritable = error.code() == ErrorCode::store_read_only && options.mode == OpenMode::read_only;
+    // Readers share a small file beside the database, which cannot be made here; on a read-only file system SQLite
+    // only says that it is not there. Without a log nobody writes either.
+    const bool unwritable = (error.code() == ErrorCode::store_read_only || error.code() == ErrorCode::io_error) &&
+                            options.mode == OpenMode::read_only;
     if (!unwritable || std::filesystem::exists(file.string() + "-wal")) throw;
     return connect_readers(options, file, OpenMode::immutable);
   }
