@@ -9,6 +9,29 @@ import pages
 PAGE = pages.ROOT / "docs" / "formats" / "http.md"
 
 
+SLOW_APP = """
+import time
+from sojourn import App, serve
+
+class Slow(App):
+    def run(self, session, input):
+        while not session.cancel_requested and input["seconds"] > 0:
+            session.emit({"left": input["seconds"]})
+            session.emit_delta("tick")
+            time.sleep(0.1)
+            input["seconds"] -= 0.1
+        return "done"
+
+serve(Slow)
+"""
+SLOW_MANIFEST = """
+name = "slow"
+command = ["/usr/bin/python3", "{app}/main.py"]
+[env]
+PYTHONPATH = "%s"
+""" % (pages.ROOT / "sdk" / "python")
+
+
 def shape_of(value):
     """Field names in order, and kinds; nulls fit any kind."""
     if isinstance(value, dict):
@@ -33,7 +56,12 @@ class Shapes(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         folder = cls.enterClassContext(pages.temporary_folder())
-        cls.server = cls.enterClassContext(pages.Server(folder))
+        apps = folder / "apps"
+        (apps / "slow").mkdir(parents=True)
+        (apps / "slow" / "main.py").write_text(SLOW_APP, encoding="utf-8")
+        (apps / "slow" / "app.toml").write_text(SLOW_MANIFEST, encoding="utf-8")
+        (apps / "counter").symlink_to(pages.ROOT / "apps" / "counter")
+        cls.server = cls.enterClassContext(pages.Server(folder, apps=apps))
         cls.shown = {mark.removeprefix("shape="): json.loads(text) for _, marks, text, _ in pages.blocks(PAGE)
                      for mark in marks if mark.startswith("shape=")}
         cls.checked = set()
@@ -113,6 +141,26 @@ class Shapes(unittest.TestCase):
         _, headers, text = self.server.ask("GET", f"/tasks/{task['id']}/stream", Accept="text/event-stream")
         self.assertEqual(headers["Content-Type"], "text/event-stream")
         self.assertEqual(text, f"data: {json.dumps(task, separators=(',', ':'))}\n\n")
+
+    def test_streams_tell_of_partial_outputs_and_deltas(self):
+        task = self.server.json("POST", "/apps/run", {"app": "slow", "session": "new", "input": {"seconds": 0.5}})
+        _, _, text = self.server.ask("GET", f"/tasks/{task['id']}/stream")
+        first, *between, last = map(json.loads, text.splitlines())
+        self.assertEqual((list(first), list(last)), (list(self.shown["task"]),) * 2)
+        self.assertEqual((last["status_text"], last["output"]), ("completed", "done"))
+        deltas = [line["data"] for line in between if line.get("event") == "delta"]
+        self.assertTrue(deltas)
+        self.assertEqual({tuple(data) for data in deltas}, {("delta", "seq")})
+        outputs = [line for line in between if line.get("fields") == ["status", "output"]]
+        self.assertTrue(outputs)
+        self.assertEqual(list(outputs[0]["data"]),
+                         ["id", "session_id", "status", "status_text", "output", "updated_at"])
+
+    def test_a_call_that_runs_when_the_lifetime_is_over_is_finished_first(self):
+        session = self.server.json("POST", "/sessions", {"app": "slow", "lifetime": 1})["id"]
+        task = self.server.json("POST", "/apps/run", {"session": session, "input": {"seconds": 1.5}, "wait": True})
+        self.assertEqual((task["status_text"], task["output"]), ("completed", "done"))
+        self.assertEqual(self.server.ask("POST", f"/sessions/{session}/keepalive")[0], 410)
 
     def test_refusals_say_what_the_page_says(self):
         status, headers, _ = self.server.ask("PUT", "/apps", {})
