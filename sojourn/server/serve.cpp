@@ -61,6 +61,7 @@ class Service {
               return api_.handle(std::move(request), responder);
             },
             error_response),
+        signals_(executor_, SIGTERM, SIGINT),
         stopping_(executor_) {}
 
   Async<void> run() {
@@ -115,15 +116,14 @@ class Service {
   }
 
   Async<void> wait_for_signal() {
-    signals_.emplace(executor_, SIGTERM, SIGINT);
-    const int signal = co_await signals_->async_wait(asio::use_awaitable);
+    const int signal = co_await signals_.async_wait(asio::use_awaitable);
     log_.info("stopping", {{"signal", signal}, {"grace_seconds", options_.drain_grace.count()}});
     // A second signal cuts the waiting short.
     stopping_.spawn(hurry_on_signal());
   }
 
   Async<void> hurry_on_signal() {
-    co_await signals_->async_wait(asio::use_awaitable);
+    co_await signals_.async_wait(asio::use_awaitable);
     log_.info("stopping at once");
     runtime_.hurry();
   }
@@ -151,7 +151,7 @@ class Service {
   runtime::Runtime runtime_;
   Api api_;
   http::Server http_;
-  std::optional<asio::signal_set> signals_;  // kept to the end: a signal between two sets would kill the server
+  asio::signal_set signals_;  // from start to end, since a signal that nobody waits for then would kill the server
   TaskGroup stopping_;
   bool has_programs_ = false;  // apps that run as processes, and need a supervisor
 };

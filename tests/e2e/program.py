@@ -61,17 +61,16 @@ class Program:
 
     def __init__(self, apps, data, *flags, environment=None):
         self.apps, self.data, self.flags = Path(apps), Path(data), flags
-        self.environment = {**clean_environment(), **(environment or {})}
+        # By its mark the server and its supervisor are known; by their folders its workers, which do not inherit it.
+        self.mark = f"E2E_SERVER={os.getpid()}-{id(self)}-{time.monotonic_ns()}"
+        name, value = self.mark.split("=")
+        self.environment = {**clean_environment(), **(environment or {}), name: value}
         self.process = None
-        self.log_file = tempfile.TemporaryFile()
+        self.log_file = tempfile.TemporaryFile("a+b")
 
     def start(self):
         """Starts it and returns once it listens."""
-        self.log_file.seek(0, os.SEEK_END)
-        self.process = subprocess.Popen(
-            [BINARY, "serve", "--listen", "127.0.0.1:0", "--data", self.data, "--apps", self.apps, *self.flags],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log_file, env=self.environment,
-        )
+        self.spawn()
         line = b""
         if select.select([self.process.stdout], [], [], PATIENCE)[0]:
             line = self.process.stdout.readline()
@@ -83,9 +82,16 @@ class Program:
         self.port = int(port)
         return self
 
+    def spawn(self):
+        """Starts it and does not wait."""
+        self.process = subprocess.Popen(
+            [BINARY, "serve", "--listen", "127.0.0.1:0", "--data", self.data, "--apps", self.apps, *self.flags],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log_file, env=self.environment,
+        )
+
     def log(self):
-        self.log_file.seek(0)
-        return self.log_file.read().decode(errors="replace")
+        size = os.fstat(self.log_file.fileno()).st_size
+        return os.pread(self.log_file.fileno(), size, 0).decode(errors="replace")
 
     # Its end, and what is left of it.
 
@@ -93,32 +99,39 @@ class Program:
         """The processes that descend from it, as (pid, start time): a pid alone may come again."""
         return family_of(self.process.pid)
 
+    def left(self):
+        """What stays of it once it is gone: its supervisor, workers, and what those started."""
+        folder = str(self.data.resolve()) + "/"
+        left = []
+        for pid in processes():
+            if _environment(pid).find(self.mark.encode()) >= 0 or _folder(pid).startswith(folder):
+                left.append(f"{pid} {_command(pid)}")
+        return left
+
     def stop(self):
         """Asks it to stop and waits; fails if it does not end well or leaves a process behind."""
-        family = self.family()
         self.process.send_signal(signal.SIGTERM)
+        self.ended_well()
+
+    def ended_well(self):
+        """Waits for its end; fails if it does not end well or leaves a process behind."""
         try:
             code = self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self.kill()
             raise AssertionError(f"the server did not stop:\n{self.log()}") from None
         self.process.stdout.close()
-        self.process.stdout = None
         if code != 0:
             raise AssertionError(f"the server ended with {code}:\n{self.log()}")
-        left = [process for process in family if is_alive(process)]
-        if left:
-            raise AssertionError(f"the server left processes behind: {describe(left)}")
+        if left := self.left():
+            raise AssertionError(f"the server left processes behind: {left}")
 
     def kill(self):
-        """Ends it the hard way, and returns what descended from it."""
-        family = self.family()
+        """Ends it the hard way; fails if what it had started does not end by itself."""
         self.process.kill()
         self.process.wait()
-        if self.process.stdout:
-            self.process.stdout.close()
-            self.process.stdout = None
-        return family
+        self.process.stdout.close()
+        wait_for(lambda: not self.left(), "the end of what the dead server had started")
 
     # HTTP.
 
@@ -252,7 +265,7 @@ class Served(unittest.TestCase):
         cls.server = Program(apps, cls.folder / "data", *cls.flags)
         cls.addClassCleanup(cls.server.log_file.close)
         cls.server.start()
-        cls.addClassCleanup(stop_or_kill, cls.server)
+        cls.addClassCleanup(stop_if_running, cls.server)
 
     @classmethod
     def make_apps(cls, folder):
@@ -305,12 +318,10 @@ class Gate:
             self.file.close()
 
 
-def stop_or_kill(program):
+def stop_if_running(program):
     """Stops it, unless a test did."""
     if program.process.poll() is None:
         program.stop()
-    elif program.process.stdout:
-        program.process.stdout.close()
 
 
 def link_apps(folder):
@@ -374,12 +385,24 @@ def is_alive(process):
     return status is not None and status[1] == start
 
 
-def describe(left):
-    names = []
-    for pid, _ in left:
-        try:
-            with open(f"/proc/{pid}/cmdline", "rb") as file:
-                names.append(f"{pid} {file.read().replace(bytes(1), b' ').decode(errors='replace')}")
-        except OSError:
-            names.append(f"{pid} (gone meanwhile)")
-    return ", ".join(names)
+def _environment(pid):
+    return _read(f"/proc/{pid}/environ")
+
+
+def _command(pid):
+    return _read(f"/proc/{pid}/cmdline").replace(bytes(1), b" ").decode(errors="replace")
+
+
+def _read(file):
+    try:
+        with open(file, "rb") as opened:
+            return opened.read()
+    except OSError:  # gone meanwhile, or another user's
+        return b""
+
+
+def _folder(pid):
+    try:
+        return os.readlink(f"/proc/{pid}/cwd")
+    except OSError:
+        return ""
