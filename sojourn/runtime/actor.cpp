@@ -305,7 +305,7 @@ Async<void> Actor::finish() {
   const bool pause = !ending.leaves_memory;
   if (pause) {
     ending_.reset();  // from here on it may be asked to end for good
-  } else if (ending.close_reason == session::CloseReason::server_stopping) {
+  } else if (ending.error) {
     co_await empty_queue(*ending.error);
   } else {
     co_await empty_queue(Error(ErrorCode::cancelled, fmt::format("session {}: {}", record().id, ending.reason)));

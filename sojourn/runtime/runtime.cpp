@@ -31,6 +31,12 @@ Hash request_hash(std::string_view function, std::string_view input) {
   return sha256(text);
 }
 
+void check_same_request(const store::TaskRecord& first, const Hash& request_hash) {
+  if (first.request_hash == request_hash) return;
+  throw Error(ErrorCode::idempotency_mismatch, "this Idempotency-Key was used for another request",
+              {{"task", first.id}});
+}
+
 void check_timeout(std::string_view name, std::optional<Seconds> timeout) {
   if (timeout && (*timeout < limits::min_session_timeout || *timeout > limits::max_session_timeout)) {
     throw Error(ErrorCode::invalid_request,
@@ -187,6 +193,7 @@ Async<TaskView> Runtime::run(RunRequest request) {
 
   std::shared_ptr<Actor> actor;
   if (has_session) {
+    if (auto past = co_await past_call(request)) co_return std::move(*past);
     actor = co_await find_session(request.session);
     if (actor->app() == nullptr) {
       throw Error(ErrorCode::app_mismatch, fmt::format("session {} has no app to call", request.session));
@@ -248,12 +255,25 @@ Async<std::optional<TaskView>> Runtime::known_call(std::shared_ptr<Actor> actor,
     live = actor->call_with_key(task.idempotency_key);  // it may have come while the store was asked
   }
   if (!live && !stored) co_return std::nullopt;
-  if ((live ? live->task.request_hash : stored->request_hash) != task.request_hash) {
-    throw Error(ErrorCode::idempotency_mismatch, "this Idempotency-Key was used for another request",
-                {{"task", live ? live->task.id : stored->id}});
-  }
+  check_same_request(live ? live->task : *stored, task.request_hash);
   if (live) co_return co_await answer(live, wait);
   co_return TaskView{std::move(*stored), call->app};
+}
+
+// The call that came under the same key to a session that is not in memory: who missed the answer of the call that
+// ended it must still get it.
+Async<std::optional<TaskView>> Runtime::past_call(const RunRequest& request) {
+  const std::string& id = request.session;
+  if (request.idempotency_key.empty() || !is_session_id(id) || parts_->actors.contains(id)) co_return std::nullopt;
+  std::optional<store::TaskRecord> first = co_await parts_->store.task_by_key(id, request.idempotency_key);
+  if (!first) co_return std::nullopt;
+  const SessionView of = co_await session(id);
+  const auto app = parts_->apps.find(of.record.app);
+  if (app == parts_->apps.end() || (!request.app.empty() && request.app != of.record.app)) co_return std::nullopt;
+  const std::string& function = request.function.empty() ? app->second->info().default_function : request.function;
+  const store::JsonText input = to_text(request.input, {.bytes = limits::json_bytes, .depth = limits::json_depth});
+  check_same_request(*first, request_hash(function, input));
+  co_return TaskView{std::move(*first), of.record.app};
 }
 
 Async<TaskView> Runtime::answer(std::shared_ptr<LiveCall> call, bool wait) const {

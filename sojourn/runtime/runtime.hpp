@@ -148,6 +148,7 @@ class Runtime {
                               bool restored);
   std::shared_ptr<LiveCall> make_call(RunRequest& request, const Actor& actor) const;
   Async<std::optional<TaskView>> known_call(std::shared_ptr<Actor> actor, std::shared_ptr<LiveCall> call, bool wait);
+  Async<std::optional<TaskView>> past_call(const RunRequest& request);
   Async<TaskView> answer(std::shared_ptr<LiveCall> call, bool wait) const;
   Async<Json> call_app(std::string app, std::string function, Json input, std::string actor);
   void check_serving() const;

@@ -139,6 +139,7 @@ TEST_F(RuntimeTest, RefusesACallPastTheQueueLimit) {
   with_runtime([](RuntimeTest& test) -> Async<void> {
     const std::string id = co_await test.new_session();
     std::vector<std::shared_ptr<LiveCall>> calls;
+    calls.reserve(6);
     for (int i = 0; i < 6; ++i) calls.push_back(co_await test.start(id, "wait"));  // one runs, five wait
     EXPECT_EQ(co_await RuntimeTest::code_of(test.call(id, "run")), ErrorCode::queue_full);
     for (const auto& call : calls) {

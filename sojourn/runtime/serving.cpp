@@ -44,8 +44,7 @@ Async<Outcome> Serving::call(std::shared_ptr<LiveCall> call) {
     const Instant deadline = surroundings_.clock.instant() + call->timeout;
     deadline_alarm_ =
         surroundings_.clock.set_alarm(deadline, surroundings_.executor, [this, timeout = call->timeout] {
-          stop_call(
-              Error(ErrorCode::call_timeout, fmt::format("the call took longer than {} s", timeout.count() / 1e3)));
+          stop_call(Error(ErrorCode::call_timeout, fmt::format("the call took longer than {} ms", timeout.count())));
         });
     Scope scope(*this, call,
                 {.task_id = call->task.id,

@@ -234,6 +234,7 @@ TEST_F(ApiTest, ShowsAFailedSessionAsEndedWithItsError) {
 TEST_F(ApiTest, ListsSessionsNewestFirstInPages) {
   with_runtime([](RuntimeTest& test) -> Async<void> {
     std::vector<std::string> ids;
+    ids.reserve(3);
     for (int i = 0; i < 3; ++i) ids.push_back(co_await ApiTest::new_session_id(test));
     const http::Response first = co_await ApiTest::ask(test, Method::get, "/sessions?limit=2&app=app");
     const JsonArray page = parse_json_object(first.body).at("data").as_array();

@@ -1,6 +1,7 @@
 #include "sojourn/server/serve.hpp"
 
 #include <fmt/format.h>
+#include <sys/resource.h>
 
 #include <boost/asio/ip/address.hpp>
 #include <boost/asio/signal_set.hpp>
@@ -156,9 +157,19 @@ class Service {
   bool has_programs_ = false;  // apps that run as processes, and need a supervisor
 };
 
+// A connection takes one descriptor and a worker three; the usual soft limit of 1,024 is for programs that use
+// select().
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 }  // namespace
 
 void serve(const ServeOptions& options, const Log& log) {
+  raise_descriptor_limit();
   // A client that goes away is an error of its write, not the end of the server.
   std::signal(SIGPIPE, SIG_IGN);
   Loop loop;

@@ -15,7 +15,7 @@ namespace sojourn::store {
 // Threads: safe for different sessions. Everything but path_of blocks: call it on a BlockingPool.
 class SessionFolders {
  public:
-  explicit SessionFolders(std::filesystem::path data) : sessions_(std::move(data) / "sessions") {}
+  explicit SessionFolders(const std::filesystem::path& data) : sessions_(data / "sessions") {}
 
   // The folder of that session, whether it exists or not; its date is the id's.
   // Errors: invalid_request for anything that is not shaped like a session id.
