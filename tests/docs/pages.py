@@ -91,7 +91,7 @@ class Server:
         return self
 
     def __exit__(self, *_):
-        self.stop()
+        assert self.stop() == 0, "the server failed"
 
     def ask(self, method, path, body=None, **headers):
         """Status, header fields and text of an answer. Version 2, so without the envelope, unless told otherwise."""

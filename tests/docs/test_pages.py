@@ -85,8 +85,8 @@ class Page:
 
     def stop(self):
         if self.server:
-            self.server.stop()
-            self.server = None
+            server, self.server = self.server, None
+            assert server.stop() == 0, f"the server failed:\n{(self.folder / 'server.log').read_text()}"
 
     def serve(self, text):
         self.stop()
