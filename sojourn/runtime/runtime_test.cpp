@@ -120,6 +120,23 @@ TEST_F(RuntimeTest, TheSameKeyGivesTheFirstTask) {
   });
 }
 
+TEST_F(RuntimeTest, TheSameKeyGivesTheFirstTaskAlsoWhenItsSessionIsOver) {
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const std::string id = co_await test.new_session();
+    const RunRequest request{.app = "app", .function = "end", .session = id, .idempotency_key = "k"};
+    const TaskView first = co_await test.runtime->run(request);
+    co_await test.settle();
+    const TaskView again = co_await test.runtime->run(request);
+    EXPECT_EQ(first.task.id, again.task.id);
+    EXPECT_EQ(again.task.status, TaskStatus::completed);
+    RunRequest other = request;
+    other.function = "run";
+    EXPECT_EQ(co_await RuntimeTest::code_of(test.runtime->run(other)), ErrorCode::idempotency_mismatch);
+    other.idempotency_key = "other";
+    EXPECT_EQ(co_await RuntimeTest::code_of(test.runtime->run(other)), ErrorCode::session_ended);
+  });
+}
+
 TEST_F(RuntimeTest, TheSameKeyJoinsACallThatStillRuns) {
   with_runtime([](RuntimeTest& test) -> Async<void> {
     const std::string id = co_await test.new_session();
@@ -336,6 +353,20 @@ TEST_F(RuntimeTest, ALostWorkerFailsTheCallAndTheSessionHonestly) {
     EXPECT_EQ(view.record.head.status, store::SessionStatus::failed);
     EXPECT_THAT(view.record.head.end_reason, HasSubstr("SIGKILL"));
     EXPECT_EQ(test.script.log.back(), "close lost");
+  });
+}
+
+TEST_F(RuntimeTest, ALostWorkerFailsTheCallsThatWaitToo) {
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const std::string id = co_await test.new_session();
+    const RunRequest request{.app = "app", .function = "die", .session = id, .wait = false};
+    co_await test.runtime->run(request);
+    const TaskView waiting = co_await test.runtime->run(request);
+    co_await test.settle();
+    const TaskView lost = co_await test.runtime->task(waiting.task.id);
+    EXPECT_EQ(lost.task.status, TaskStatus::failed);
+    EXPECT_THAT(lost.task.error, HasSubstr("WORKER_LOST"));
+    EXPECT_EQ(std::ranges::count(test.script.log, "call die"), 1);
   });
 }
 

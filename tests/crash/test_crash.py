@@ -204,6 +204,11 @@ class Crash(unittest.TestCase):
         self.assertEqual(self.server.event_types(ledger.session)[-1], "session.failed")
         done = sorted(sent.task["output"]["current"] for sent in served if sent.task["status"] == COMPLETED)
         self.assertEqual(len(set(done)), len(done))
+        for sent in served:
+            if sent.key is not None:
+                retried = self.server.run("session-test", "increment", {"key": "n"}, session=ledger.session,
+                                          headers={"Idempotency-Key": sent.key})
+                self.assertEqual(retried, sent.task)
         ledger.failed = True
 
     def check_every_session(self):

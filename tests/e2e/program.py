@@ -197,6 +197,15 @@ class Program:
     def session(self, id):
         return self.get(f"/sessions/{id}").data
 
+    def worker(self, session):
+        """The process that serves a session."""
+        return int(self.session(session)["worker_id"].removeprefix("pid-"))
+
+    def kill_worker(self, session):
+        """Ends it the hard way, and waits until the server knows: a call that comes before that fails with it."""
+        os.kill(self.worker(session), signal.SIGKILL)
+        wait_for(lambda: "worker_id" not in self.session(session), "the server to see that its worker is gone")
+
     def events(self, id):
         """The journal of a session."""
         found = []

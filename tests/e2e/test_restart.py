@@ -114,6 +114,18 @@ class AfterACrash(Restart):
         self.assertIn(daemon, [pid for pid, _ in self.server.family()])
         self.crash()
 
+    def test_resources_of_a_dead_server_are_released_at_the_next_start(self):
+        session = self.server.new_session("tests/probe")
+        self.server.output("tests/probe", "acquire", {"names": ["one"]}, session=session)
+        (path,) = self.server.data.glob(f"sessions/*/{session}/one")
+        os.kill(self.server.worker(session), signal.SIGSTOP)  # or it would clean up itself when the server goes
+        self.crash()
+        self.assertTrue(path.is_dir())
+        self.server.start()
+        self.assertFalse(path.exists())
+        told = [(event["type"], event["data"]["id"]) for event in self.server.events(session)[-2:]]
+        self.assertEqual(told, [("resource.leaked", "closure"), ("resource.released", "one")])
+
     def test_idle_session_expires_though_no_server_ran(self):
         session = self.server.new_session("counter", session_timeout=1)
         self.crash()
@@ -123,10 +135,10 @@ class AfterACrash(Restart):
     def test_crash_of_the_supervisor_does_not_end_the_server(self):
         session = self.server.new_session("counter")
         self.server.output("counter", "increment", {"key": "a"}, session=session)
-        supervisor = self.server.family()[0]
-        workers = self.server.family()[1:]
+        supervisor, *workers = self.server.family()
         os.kill(supervisor[0], signal.SIGKILL)
         wait_for(lambda: not any(map(is_alive, workers)), "the end of its workers")
+        wait_for(lambda: "worker_id" not in self.server.session(session), "the server to see it")
         self.assertEqual(self.server.get("/healthz").status, 200)
         self.assertEqual(self.server.output("counter", "increment", {"key": "a"}, session=session)["current"], 2)
 

@@ -1,8 +1,9 @@
 """Sessions over HTTP: how they begin, live, end and expire, and what the same Idempotency-Key gives."""
 
 import unittest
+from datetime import datetime
 
-from e2e.program import COMPLETED, FAILED, Served, family_of, is_alive, wait_for
+from e2e.program import COMPLETED, FAILED, Served, process_status, wait_for
 
 
 class Sessions(Served):
@@ -56,12 +57,11 @@ class Sessions(Served):
     def test_delete_ends_it_and_its_worker(self):
         id = self.server.new_session("session-test")
         self.server.output("session-test", "get_all", session=id)
-        pid = int(self.server.session(id)["worker_id"].removeprefix("pid-"))
-        worker = [process for process in family_of(self.server.process.pid) if process[0] == pid]
-        self.assertEqual(len(worker), 1)
+        pid = self.server.worker(id)
+        self.assertIsNotNone(process_status(pid))
         answer = self.server.delete(f"/sessions/{id}")
         self.assertEqual((answer.status, answer.text), (204, b""))
-        self.assertFalse(is_alive(worker[0]))
+        self.assertIsNone(process_status(pid))
         session = self.server.session(id)
         self.assertEqual((session["status"], session["end_reason"]), ("ended", "ended by request"))
         self.assertIsNone(session["expires_at"])
@@ -171,14 +171,24 @@ class Idempotency(Served):
         self.assertEqual(first["status"], FAILED)
         self.assertEqual(ask(), first)
 
+    def test_key_of_a_session_that_is_over(self):
+        # Who missed the answer of the call that ended it must not take it for lost.
+        session = self.server.new_session("tests/probe")
+        ask = lambda function: self.server.ask_run("tests/probe", function, session=session,
+                                                   headers={"Idempotency-Key": "k"})
+        first = ask("end").data
+        wait_for(lambda: self.server.session(session)["status"] == "ended", "the session's end")
+        self.assertEqual(ask("end").data, first)
+        self.refused(ask("echo"), 422, "idempotency_mismatch")
+        other = self.server.ask_run("tests/probe", session=session, headers={"Idempotency-Key": "other"})
+        self.refused(other, 410, "SESSION_ENDED")
+
     def test_key_that_is_too_long_is_refused(self):
         answer = self.call(self.server.new_session("counter"), "k" * 257, {"key": "a"})
         self.refused(answer, 400, "invalid_request", "256")
 
 
 def seconds(time):
-    from datetime import datetime
-
     return datetime.fromisoformat(time).timestamp()
 
 

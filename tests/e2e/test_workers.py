@@ -4,7 +4,7 @@ import os
 import signal
 import unittest
 
-from e2e.program import COMPLETED, FAILED, Served, family_of, is_alive, wait_for
+from e2e.program import COMPLETED, FAILED, Served, family_of, wait_for
 
 
 class Workers(Served):
@@ -14,15 +14,6 @@ class Workers(Served):
         os.environ["SECRET_OF_THE_SERVER"] = "x"
         cls.addClassCleanup(os.environ.pop, "SECRET_OF_THE_SERVER")
         super().setUpClass()
-
-    def worker_of(self, session):
-        pid = int(self.server.session(session)["worker_id"].removeprefix("pid-"))
-        return next(process for process in family_of(self.server.process.pid) if process[0] == pid)
-
-    def kill_worker(self, session):
-        worker = self.worker_of(session)
-        os.kill(worker[0], signal.SIGKILL)
-        wait_for(lambda: not is_alive(worker), "the worker's end")
 
     def test_worker_is_surrounded_by_its_own_things_only(self):
         session = self.server.new_session("tests/probe")
@@ -74,7 +65,7 @@ class Workers(Served):
         task = self.server.run("tests/probe", "hold", {"gate": gate.path}, session=session, wait=False)
         next_task = self.server.run("tests/probe", "state", session=session, wait=False)
         gate.wait_until_read()
-        self.kill_worker(session)
+        self.server.kill_worker(session)
         failed = self.server.final_task(task["id"])
         self.assertEqual((failed["status"], failed["error_info"]["code"]), (FAILED, "WORKER_LOST"))
         self.assertIn("killed by SIGKILL", failed["error"])
@@ -86,14 +77,14 @@ class Workers(Served):
     def test_worker_killed_while_idle_is_replaced_where_the_state_is_kept(self):
         session = self.server.new_session("counter")
         self.server.output("counter", "increment", {"key": "a", "amount": 5}, session=session)
-        self.kill_worker(session)
+        self.server.kill_worker(session)
         self.assertEqual(self.server.output("counter", "increment", {"key": "a"}, session=session)["current"], 6)
         wait_for(lambda: "worker.lost" in self.server.event_types(session), "the event of the loss")
 
     def test_worker_killed_while_idle_fails_a_session_that_lived_in_its_memory(self):
         session = self.server.new_session("session-test")
         task = self.server.run("session-test", "set_value", {"key": "k", "value": "v"}, session=session)
-        self.kill_worker(session)
+        self.server.kill_worker(session)
         answer = wait_for(lambda: (a := self.server.ask_run("session-test", session=session)).status != 200 and a,
                           "the session's failure")
         self.refused(answer, 500, "WORKER_LOST", f"session failed: {session}")
@@ -106,14 +97,13 @@ class Workers(Served):
     def test_worker_killed_in_a_call_fails_a_session_that_lived_in_its_memory_and_what_waited(self):
         session = self.server.new_session("session-test")
         self.server.output("session-test", "get_all", session=session)
-        worker = self.worker_of(session)
-        os.kill(worker[0], signal.SIGSTOP)
+        os.kill(self.server.worker(session), signal.SIGSTOP)
         tasks = [self.server.run("session-test", "get_all", session=session, wait=False) for _ in range(2)]
         wait_for(lambda: self.server.task(tasks[0]["id"])["status"] == 7, "a running call")
-        self.kill_worker(session)
-        first, second = [self.server.final_task(task["id"]) for task in tasks]
-        self.assertEqual((first["status"], first["error_info"]["code"]), (FAILED, "WORKER_LOST"))
-        self.assertNotEqual(second["status"], COMPLETED)
+        self.server.kill_worker(session)
+        for task in tasks:  # nobody cancelled the one that waited
+            failed = self.server.final_task(task["id"])
+            self.assertEqual((failed["status"], failed["error_info"]["code"]), (FAILED, "WORKER_LOST"))
         self.refused(self.server.ask_run("session-test", session=session), 500, "WORKER_LOST")
 
     def test_processes_that_left_their_group_are_still_the_servers(self):
@@ -121,6 +111,44 @@ class Workers(Served):
         daemon = self.server.output("tests/probe", "fork", session=session)
         # It descends from the supervisor, so it goes with the server at the latest: the end of this class checks that.
         self.assertIn(daemon, [pid for pid, _ in family_of(self.server.process.pid)])
+
+    # Resources: acquired in a call, released whatever happens.
+
+    def acquire(self, **fields):
+        """A session that holds the resources "one", "two" and "closure", and its folder."""
+        session = self.server.new_session("tests/probe")
+        self.server.output("tests/probe", "acquire", {"names": ["one", "two"], **fields}, session=session)
+        folder = self.folder / "data" / "sessions" / f"{session[5:9]}-{session[9:11]}-{session[11:13]}" / session
+        self.assertTrue((folder / "one").is_dir() and (folder / "two").is_dir())
+        return session, folder
+
+    def of_resources(self, session):
+        return [(event["type"], event["data"].get("id")) for event in self.server.events(session)
+                if event["type"].startswith("resource.")]
+
+    def test_resources_are_released_newest_first_at_the_end(self):
+        session, folder = self.acquire()
+        self.server.delete(f"/sessions/{session}")
+        self.assertEqual((folder / "released").read_text(), "two\none\n")
+        self.assertFalse((folder / "one").exists() or (folder / "two").exists())
+        self.assertEqual(self.of_resources(session)[:3],
+                         [("resource.added", "one"), ("resource.added", "two"), ("resource.added", "closure")])
+        self.assertNotIn("resource.leaked", self.server.event_types(session))
+
+    def test_resource_that_cannot_be_released_does_not_keep_the_others(self):
+        session, folder = self.acquire(fails=True)
+        self.assertEqual(self.server.delete(f"/sessions/{session}").status, 204)
+        self.assertEqual((folder / "released").read_text(), "two\none\n")
+        self.assertIn("it does not let go", str(self.server.events(session)))
+
+    def test_resources_of_a_killed_worker_are_released_as_noted_or_reported(self):
+        session, folder = self.acquire()
+        self.server.kill_worker(session)
+        wait_for(lambda: not (folder / "one").exists() and not (folder / "two").exists(), "the clean-up")
+        self.server.output("tests/probe", "echo", session=session)  # brings the events of the loss
+        wait_for(lambda: len(self.of_resources(session)) == 6, "the events of the clean-up")
+        self.assertEqual(self.of_resources(session)[3:], [("resource.leaked", "closure"), ("resource.released", "two"),
+                                                          ("resource.released", "one")])
 
 
 if __name__ == "__main__":

@@ -110,6 +110,24 @@ class Probe(App):
             file.write(bytes(input["bytes"]))
 
 
+    def acquire(self, session, input):
+        """Makes a folder for each name, which its clean-up removes and notes, and one thing that only it can release."""
+        folder = session.folder
+        for name in input["names"]:
+            note = {"path": str(folder / name)}
+            session.resources.add(name, "folder", lambda name=name: self._release(folder, name), cleanup_note=note)
+            (folder / name).mkdir()
+        session.resources.add("closure", "connection", lambda: self._fail() if input.get("fails") else None)
+
+    def _release(self, folder, name):
+        (folder / name).rmdir()
+        with open(folder / "released", "a") as file:
+            file.write(name + "\n")
+
+    def _fail(self):
+        raise OSError("it does not let go")
+
+
 def _target(name):
     try:
         return os.readlink(f"/proc/self/fd/{name}")
