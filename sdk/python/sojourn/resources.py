@@ -31,7 +31,9 @@ class Resources:
         """Takes over a resource: `cleanup()`, sync or async, releases it when the session closes.
 
         `cost` is an estimate in units of your choice. `cleanup_note` says how the server can clean up when this
-        process is gone: {"path": ...} or {"pid": ...}; add the resource before you acquire it where you give one.
+        process is gone: {"path": ...} below the session's folder, /tmp or /dev/shm; {"shm": name}; or {"pid": ...,
+        "start": ...}, the start being field 22 of /proc/PID/stat, so that no other process of that number is ended.
+        Give it before you acquire the resource where you can.
         """
         for name, value in (("id", id), ("kind", kind)):
             if not isinstance(value, str) or not value:
