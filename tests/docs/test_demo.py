@@ -20,6 +20,8 @@ class Demo(unittest.TestCase):
     def start(self, **environment):
         return subprocess.Popen([ROOT / "scripts" / "demo"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                 stderr=subprocess.PIPE, text=True, start_new_session=True,
+                                # A shell that runs the tests in its background has it ignored.
+                                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
                                 env={**os.environ, "TMPDIR": str(self.tmp), **environment})
 
     def test_shows_the_main_job(self):
