@@ -247,6 +247,15 @@ class Stream:
         while (line := self.next()) is not None:
             yield line
 
+    def wait_for_output(self, output):
+        """Reads on until the task shows `output`, in the first line or as a partial one later."""
+
+        def shown():
+            line = self.next()
+            return line.get("data", line).get("output") == output
+
+        wait_for(shown, f"the output {output}")
+
     def next(self):
         """The next line's JSON, or None at the end."""
         line = self.response.readline()

@@ -157,8 +157,7 @@ class Streams(Served):
         gate.wait_until_read()
         gate.write("one")
         with self.server.stream(task["id"]) as early:
-            while (early.next().get("data") or {}).get("output") is None:
-                pass
+            early.wait_for_output({"seen": ["one"]})
         with self.server.stream(task["id"]) as stream:
             self.assertEqual(stream.next()["output"], {"seen": ["one"]})
             gate.open()
@@ -261,8 +260,7 @@ class Cancelling(Served):
         session = self.server.new_session("tests/probe")
         task = self.server.run("tests/probe", "wait_for_cancel", session=session, wait=False)
         with self.server.stream(task["id"]) as stream:
-            while (stream.next().get("data") or {}).get("output") != {"waiting": True}:
-                pass
+            stream.wait_for_output({"waiting": True})
             pid = self.server.session(session)["worker_id"]
             answer = self.server.post(f"/tasks/{task['id']}/cancel").data
             self.assertEqual(answer["id"], task["id"])
