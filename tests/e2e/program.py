@@ -197,6 +197,10 @@ class Program:
     def session(self, id):
         return self.get(f"/sessions/{id}").data
 
+    def over(self, id):
+        """A session once it is no longer active."""
+        return wait_for(lambda: (seen := self.session(id))["status"] != "active" and seen, f"the end of {id}")
+
     def worker(self, session):
         """The process that serves a session."""
         return int(self.session(session)["worker_id"].removeprefix("pid-"))
@@ -223,8 +227,8 @@ class Program:
 
     def command(self, *words, environment=None, **options):
         """Runs a command of the program that talks to this server."""
-        return command(*words, environment={**self.environment, "SOJOURN_URL": self.url, "SOJOURN_DATA": str(self.data),
-                                            **(environment or {})}, **options)
+        settings = {"SOJOURN_URL": self.url, "SOJOURN_DATA": str(self.data)}
+        return command(*words, environment={**self.environment, **settings, **(environment or {})}, **options)
 
 
 class Stream:

@@ -2,7 +2,7 @@
 
 import unittest
 
-from e2e.program import FAILED, Served, link_apps, process_status, wait_for, write_app
+from e2e.program import FAILED, Served, link_apps, process_status, write_app
 
 SPEAK = '''
 import json, os, socket, struct, sys
@@ -29,9 +29,10 @@ class BadApps(Served):
         write_app(folder, "never-says-hello", "import time; time.sleep(1000)", "call_timeout = 1")
         write_app(folder, "setup-raises", "from sojourn import App, serve\nclass A(App):\n  def setup(self):\n"
                   "    raise OSError('no model here')\n  def run(self): pass\nserve(A)")
-        write_app(folder, "setup-hangs", "from sojourn import App, serve\nimport time\nclass A(App):\n  def setup(self):\n"
-                  "    time.sleep(1000)\n  def run(self): pass\nserve(A)", "call_timeout = 1")
-        write_app(folder, "speaks-nonsense", "import os; os.write(3, b'\\x00\\x00\\x00\\x04abcd'); import time; time.sleep(1000)")
+        write_app(folder, "setup-hangs", "from sojourn import App, serve\nimport time\nclass A(App):\n"
+                  "  def setup(self):\n    time.sleep(1000)\n  def run(self): pass\nserve(A)", "call_timeout = 1")
+        write_app(folder, "speaks-nonsense",
+                  "import os; os.write(3, b'\\x00\\x00\\x00\\x04abcd'); import time; time.sleep(1000)")
         write_app(folder, "other-protocol", SPEAK.replace("protocol=1", "protocol=99"))
         write_app(folder, "breaks-protocol-in-call",
                   SPEAK + "send(type='ready')\nread()\nsend(type='saved')\nimport time; time.sleep(1000)")
@@ -39,13 +40,15 @@ class BadApps(Served):
                   SPEAK + "send(type='ready')\nread()\nsend(type='result', request_id='task_x', output=1)\nread()")
         write_app(folder, "sends-nan", SPEAK + "send(type='ready')\ncall = read()\n"
                   "send(type='result', request_id=call['request_id'], output=float('nan'))\nread()")
-        write_app(folder, "floods", SPEAK + "send(type='ready')\nread()\nserver.sendall(b'\\x7f\\xff\\xff\\xff')\nread()")
+        write_app(folder, "floods",
+                  SPEAK + "send(type='ready')\nread()\nserver.sendall(b'\\x7f\\xff\\xff\\xff')\nread()")
         write_app(folder, "no-program", "")
         (folder / "no-program" / "app.toml").write_text(
             'name = "no-program"\ncommand = ["/no/such/program"]\nfunctions = ["run"]\n')
         write_app(folder, "refuses-to-close", SPEAK + "send(type='ready')\nimport signal, time\n"
                   "signal.signal(signal.SIGTERM, signal.SIG_IGN)\ncall = read()\n"
-                  "send(type='result', request_id=call['request_id'], output=os.getpid())\nwhile True: time.sleep(1000)")
+                  "send(type='result', request_id=call['request_id'], output=os.getpid())\n"
+                  "while True: time.sleep(1000)")
         cls.broken = {
             "not-toml": "name = ",
             "no-command": 'name = "x"\nfunctions = ["run"]\n',
@@ -121,7 +124,7 @@ class BadApps(Served):
     def test_failed_session_says_so(self):
         task = self.server.run("breaks-protocol-in-call")
         id = task["session_id"]
-        session = wait_for(lambda: (s := self.server.session(id))["status"] != "active" and s, "the session's end")
+        session = self.server.over(id)
         self.assertEqual(session["status"], "ended")  # seed 004's wire has no word for failed
         self.assertEqual(session["error"]["code"], "WORKER_LOST")
         self.refused(self.server.ask_run("breaks-protocol-in-call", session=id), 500, "WORKER_LOST",
@@ -131,7 +134,8 @@ class BadApps(Served):
 
     def test_manifest_that_is_malformed_is_logged_and_others_are_served(self):
         log = self.server.log()
-        for name, words in {"not-toml": "app.toml:1", "no-command": "command: expected", "unknown-key": "sesion_timeout",
+        for name, words in {"not-toml": "app.toml:1", "no-command": "command: expected",
+                            "unknown-key": "sesion_timeout",
                             "bad-timeout": "app.toml:4: session_timeout: expected an integer from 1 to 3600",
                             "bad-name": "app.toml:1: name", "second-counter": "has \\\"counter\\\" already"}.items():
             with self.subTest(name=name):

@@ -40,7 +40,8 @@ class BadInput(Served):
         id = "sess_20200101_000000_abcdef"
         words = f"session not found: {id}"
         self.refused(self.server.ask_run("counter", session=id), 404, "SESSION_NOT_FOUND", words)
-        for method, path in (("GET", ""), ("DELETE", ""), ("POST", "/keepalive"), ("GET", "/state"), ("GET", "/events")):
+        for method, path in (("GET", ""), ("DELETE", ""), ("POST", "/keepalive"), ("GET", "/state"),
+                             ("GET", "/events")):
             with self.subTest(method=method, path=path):
                 answer = self.server.ask(method, f"/sessions/{id}{path}")
                 self.refused(answer, 404, "SESSION_NOT_FOUND", words)
@@ -66,7 +67,8 @@ class BadInput(Served):
         id = self.server.new_session("counter")
         self.server.delete(f"/sessions/{id}")
         for answer in (self.server.ask_run("counter", session=id), self.server.post(f"/sessions/{id}/keepalive"),
-                       self.server.delete(f"/sessions/{id}"), self.server.ask("PUT", f"/sessions/{id}/state/a", b"1")):
+                       self.server.delete(f"/sessions/{id}"),
+                       self.server.ask("PUT", f"/sessions/{id}/state/a", b"1")):
             self.refused(answer, 410, "SESSION_ENDED", f"session ended: {id}")
         self.assertEqual(self.server.session(id)["status"], "ended")
 
@@ -194,8 +196,8 @@ class BadInput(Served):
     def refuses_path(self, path):
         answer = self.server.raw(b"GET " + path + b" HTTP/1.1\r\nHost: a\r\n\r\n")
         self.assertIn((answer.status, answer.body["code"]),
-                      {(400, "invalid_request"), (404, "not_found"), (404, "SESSION_NOT_FOUND"), (404, "task_not_found"),
-                       (404, "app_not_found")})
+                      {(400, "invalid_request"), (404, "not_found"), (404, "SESSION_NOT_FOUND"),
+                       (404, "task_not_found"), (404, "app_not_found")})
         self.assertEqual(answer.body["success"], False)
 
     def test_ids_with_dots_and_slashes(self):
@@ -206,13 +208,15 @@ class BadInput(Served):
                     self.refuses_path(b"/" + kind + b"/" + id)
 
     def test_ids_with_nul_and_control_characters(self):
-        for id in (b"a%00b", b"%00", b"sess_20200101_000000_abcdef%00", b"%0d%0aX: y", b"%ff%fe", b"%7f", b"%zz", b"%"):
+        for id in (b"a%00b", b"%00", b"sess_20200101_000000_abcdef%00", b"%0d%0aX: y", b"%ff%fe",
+                   b"%7f", b"%zz", b"%"):
             for kind in (b"sessions", b"tasks", b"apps"):
                 with self.subTest(id=id, kind=kind):
                     self.refuses_path(b"/" + kind + b"/" + id)
 
     def test_ids_in_bodies(self):
-        for id in ("../../etc/passwd", "a\0b", "sess_20200101_000000_abcdef\0", "x" * 100_000, "NEW", " new", "\ud83d\ude00"):
+        for id in ("../../etc/passwd", "a\0b", "sess_20200101_000000_abcdef\0", "x" * 100_000, "NEW",
+                   " new", "\ud83d\ude00"):
             with self.subTest(id=id[:40]):
                 answer = self.server.ask_run("counter", session=id)
                 self.refused(answer, 404, "SESSION_NOT_FOUND", "session not found")

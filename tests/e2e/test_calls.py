@@ -68,8 +68,7 @@ class Answers(Served):
     def test_call_without_a_session_has_one_that_ends_with_it(self):
         task = self.server.run("session-test", "get_all", session=None)
         self.assertEqual(task["output"], {"state": {}, "call_count": 1})
-        session = wait_for(lambda: (s := self.server.session(task["session_id"]))["status"] != "active" and s, "the end")
-        self.assertEqual(session["status"], "ended")
+        self.assertEqual(self.server.over(task["session_id"])["status"], "ended")
 
     def test_same_session_reaches_the_same_warm_worker(self):
         session = self.server.new_session("session-test")
@@ -103,10 +102,11 @@ class Answers(Served):
 
     def test_loads_real_data_once_and_analyses_it(self):
         session = self.server.new_session("data-processor")
+        analyze = {"action": "analyze", "type": "summary"}
         loaded = self.server.output("data-processor", input={"action": "load", "dataset": "weather"}, session=session)
-        summary = self.server.output("data-processor", input={"action": "analyze", "type": "summary"}, session=session)
+        summary = self.server.output("data-processor", input=analyze, session=session)
         self.assertTrue(loaded and summary)
-        refused = self.server.run("data-processor", input={"action": "analyze", "type": "summary"})
+        refused = self.server.run("data-processor", input=analyze)
         self.assertEqual(refused["status"], FAILED)
 
 
@@ -340,7 +340,8 @@ class Failing(Served):
 
         # A line printed at the very end of a call may come after it: then the next commit brings it.
         self.server.output("tests/probe", "echo", 1, session=session)
-        said = wait_for(lambda: logged() or self.server.post(f"/sessions/{session}/keepalive") and None, "three lines")
+        keepalive = f"/sessions/{session}/keepalive"
+        said = wait_for(lambda: logged() or self.server.post(keepalive) and None, "three lines")
         self.assertEqual(said["stdout"]["message"], "to standard output")
         self.assertEqual(said["stderr"]["message"], "to standard error")
         self.assertEqual(said["app"]["message"], "to the log")

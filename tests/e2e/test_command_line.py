@@ -22,7 +22,8 @@ class Commands(Served):
         return json.loads(out or err)
 
     def test_run_prints_the_output_and_where_to_go_on(self):
-        out, err = self.people(0, "run", "counter", "--session", "new", "--function", "increment", "--input", '{"key": "a"}')
+        out, err = self.people(0, "run", "counter", "--session", "new", "--function", "increment",
+                               "--input", '{"key": "a"}')
         self.assertEqual(json.loads(out), {"key": "a", "previous": 0, "current": 1})
         session, task = re.fullmatch(r"session (sess_\S+)  task (task_\S+)\n", err).groups()
         task = self.machines(0, "run", "counter", "--session", session, "--input", '{"key": "a", "amount": 2}')
@@ -128,7 +129,8 @@ class Commands(Served):
         self.assertEqual(told["log_format"], {"value": "text", "source": "default"})
         self.assertEqual(told["api_key"]["value"], "********")
         for name, setting in told.items():
-            self.assertRegex(out, rf"(?m)^{name} +{re.escape(setting['value'] or '-')} +{re.escape(setting['source'])}$")
+            value, source = re.escape(setting["value"] or "-"), re.escape(setting["source"])
+            self.assertRegex(out, rf"(?m)^{name} +{value} +{source}$")
 
     def test_keys_create(self):
         file = self.folder / "made-keys.toml"
@@ -145,8 +147,8 @@ class Commands(Served):
         self.assertEqual(file.read_text(), before)
 
     def test_help_teaches(self):
-        for words in ([], ["serve"], ["run"], ["sessions"], ["sessions", "show"], ["apps"], ["audit", "verify"], ["config"],
-                      ["keys", "create"]):
+        for words in ([], ["serve"], ["run"], ["sessions"], ["sessions", "show"], ["apps"], ["audit", "verify"],
+                      ["config"], ["keys", "create"]):
             with self.subTest(words=words):
                 out, err = self.people(0, *words, "--help")
                 self.assertEqual(err, "")

@@ -34,7 +34,7 @@ class Sessions(Served):
         self.assertEqual(self.server.event_types(id), ["session.created", "worker.started", "call.completed"])
 
     def test_list_is_an_array_with_the_next_page_in_a_link(self):
-        ids = [self.server.post("/sessions", {"app": "counter", "labels": {"list": "here"}}).data["id"] for _ in "12345"]
+        ids = [self.server.new_session("counter", labels={"list": "here"}) for _ in range(5)]
         path, listed, pages = "/sessions?label.list=here&limit=2", [], 0
         while path:
             answer = self.server.get(path)
@@ -82,7 +82,7 @@ class Sessions(Served):
         task = self.server.run("tests/probe", "end")
         self.assertEqual((task["status"], task["output"]), (COMPLETED, "bye"))
         id = task["session_id"]
-        session = wait_for(lambda: (s := self.server.session(id))["status"] != "active" and s, "the end")
+        session = self.server.over(id)
         self.assertEqual((session["status"], session["end_reason"]), ("ended", "the app ended it"))
         self.assertEqual(self.server.get(f"/sessions/{id}/state").data, {"last": "word"})
         self.refused(self.server.ask_run("tests/probe", session=id), 410, "SESSION_ENDED", f"session ended: {id}")

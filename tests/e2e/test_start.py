@@ -124,8 +124,8 @@ class Start(Served):
     def test_other_address_with_keys(self):
         keys = self.folder / "keys.toml"
         command("keys", "create", "a", "--scope", "admin", "--file", keys)
-        process = subprocess.Popen([BINARY, "serve", "--listen", "0.0.0.0:0", "--data", self.folder / "open", "--apps",
-                                    self.server.apps, "--keys", keys], stdout=subprocess.PIPE,
+        process = subprocess.Popen([BINARY, "serve", "--listen", "0.0.0.0:0", "--data", self.folder / "open",
+                                    "--apps", self.server.apps, "--keys", keys], stdout=subprocess.PIPE,
                                    stderr=subprocess.DEVNULL, env=clean_environment())
         self.addCleanup(process.stdout.close)
         self.addCleanup(process.kill)
@@ -136,7 +136,8 @@ class Start(Served):
     def test_key_file_that_is_missing_broken_or_open_to_others(self):
         self.cannot_start(2, "no-keys.toml", flags=["--keys", self.folder / "no-keys.toml"])
         keys = self.folder / "broken-keys.toml"
-        for text in ("", "nonsense", '[[key]]\nname = "a"\n', '[[key]]\nname = "a"\nhash = "x"\nscopes = ["admin"]\n'):
+        for text in ("", "nonsense", '[[key]]\nname = "a"\n',
+                     '[[key]]\nname = "a"\nhash = "x"\nscopes = ["admin"]\n'):
             with self.subTest(text=text):
                 keys.write_text(text)
                 keys.chmod(0o600)
@@ -156,8 +157,8 @@ class Start(Served):
                 self.cannot_start(2, words, flags=["--config", file])
 
     def test_bad_flags(self):
-        for flags in (["--listen", "nonsense"], ["--listen", "127.0.0.1:99999"], ["--drain-grace", "-1"], ["--nonsense"],
-                      ["word"]):
+        for flags in (["--listen", "nonsense"], ["--listen", "127.0.0.1:99999"], ["--drain-grace", "-1"],
+                      ["--nonsense"], ["word"]):
             with self.subTest(flags=flags):
                 done = command("serve", *flags)
                 self.assertEqual((done.returncode, done.stdout), (2, ""))
@@ -194,8 +195,8 @@ class Keys(Served):
         cls.addClassCleanup(shutil.rmtree, folder)
         cls.file = folder / "keys.toml"
         cls.keys = {}
-        for name, scopes in {"reader": ["apps:read"], "runner": ["apps:execute"], "both": ["apps:read", "apps:execute"],
-                             "admin": ["admin"]}.items():
+        for name, scopes in {"reader": ["apps:read"], "runner": ["apps:execute"],
+                             "both": ["apps:read", "apps:execute"], "admin": ["admin"]}.items():
             flags = [word for scope in scopes for word in ("--scope", scope)]
             cls.keys[name] = command("keys", "create", name, *flags, "--file", cls.file).stdout.strip()
         cls.flags = ("--keys", cls.file)
@@ -221,7 +222,8 @@ class Keys(Served):
         for method, path in (("GET", "/apps"), ("POST", "/apps/run"), ("GET", "/sessions"), ("POST", "/sessions"),
                              ("GET", "/sessions/x"), ("DELETE", "/sessions/x"), ("POST", "/sessions/x/keepalive"),
                              ("GET", "/tasks/x"), ("GET", "/tasks/x/stream"), ("POST", "/tasks/x/cancel"),
-                             ("GET", "/sessions/x/state"), ("PUT", "/sessions/x/state/y"), ("GET", "/sessions/x/events")):
+                             ("GET", "/sessions/x/state"), ("PUT", "/sessions/x/state/y"),
+                             ("GET", "/sessions/x/events")):
             with self.subTest(method=method, path=path):
                 answer = self.ask(method, path)
                 self.refused(answer, 401, "unauthorized", "API key")

@@ -20,9 +20,9 @@ class Workers(Served):
         seen = self.server.output("tests/probe", "surroundings", session=session)
         environment = seen["environment"]
         self.assertNotIn("SECRET_OF_THE_SERVER", environment)
-        self.assertLessEqual(set(environment), {"PATH", "LANG", "TZ", "HOME", "TMPDIR", "SOJOURN_PROTOCOL", "LC_CTYPE",
-                                                "SOJOURN_SESSION", "SOJOURN_APP", "SOJOURN_APP_DIR", "PYTHONPATH",
-                                                "PROBE", "PWD"})
+        self.assertLessEqual(set(environment), {"PATH", "LANG", "TZ", "HOME", "TMPDIR", "SOJOURN_PROTOCOL",
+                                                "LC_CTYPE", "SOJOURN_SESSION", "SOJOURN_APP", "SOJOURN_APP_DIR",
+                                                "PYTHONPATH", "PROBE", "PWD"})
         self.assertEqual((environment["SOJOURN_SESSION"], environment["SOJOURN_APP"]), (session, "tests/probe"))
         self.assertEqual(environment["PROBE"], "from app.toml")
         self.assertTrue(os.path.exists(environment["SOJOURN_APP_DIR"] + "/app.toml"))
@@ -52,7 +52,7 @@ class Workers(Served):
                   for fd in os.listdir(f"/proc/{self.server.process.pid}/fd") if fd != "0"}
         shared = {target for target in seen.values() if target.startswith(("/", "pipe:", "socket:"))} & server
         self.assertEqual(shared, set())
-        self.assertEqual([target for target in seen.values() if "sojourn.db" in target or target.endswith("lock")], [])
+        self.assertEqual([target for target in seen.values() if "sojourn.db" in target or "/lock" in target], [])
 
     def test_limit_of_a_file_is_applied(self):
         self.assertEqual(self.server.run("tests/probe", "write_file", {"bytes": 3 << 20})["status"], COMPLETED)
@@ -88,7 +88,7 @@ class Workers(Served):
         answer = wait_for(lambda: (a := self.server.ask_run("session-test", session=session)).status != 200 and a,
                           "the session's failure")
         self.refused(answer, 500, "WORKER_LOST", f"session failed: {session}")
-        seen = wait_for(lambda: (s := self.server.session(session))["status"] != "active" and s, "the session's end")
+        seen = self.server.over(session)
         self.assertEqual((seen["status"], seen["error"]["code"]), ("ended", "WORKER_LOST"))
         self.assertEqual(self.server.task(task["id"]), task)
         # The honest way out: a new one.
@@ -109,7 +109,7 @@ class Workers(Served):
     def test_processes_that_left_their_group_are_still_the_servers(self):
         session = self.server.new_session("tests/probe")
         daemon = self.server.output("tests/probe", "fork", session=session)
-        # It descends from the supervisor, so it goes with the server at the latest: the end of this class checks that.
+        # It descends from the supervisor, so it goes with the server at the latest, as the end of this class checks.
         self.assertIn(daemon, [pid for pid, _ in family_of(self.server.process.pid)])
 
     # Resources: acquired in a call, released whatever happens.
@@ -147,8 +147,8 @@ class Workers(Served):
         wait_for(lambda: not (folder / "one").exists() and not (folder / "two").exists(), "the clean-up")
         self.server.output("tests/probe", "echo", session=session)  # brings the events of the loss
         wait_for(lambda: len(self.of_resources(session)) == 6, "the events of the clean-up")
-        self.assertEqual(self.of_resources(session)[3:], [("resource.leaked", "closure"), ("resource.released", "two"),
-                                                          ("resource.released", "one")])
+        self.assertEqual(self.of_resources(session)[3:], [
+            ("resource.leaked", "closure"), ("resource.released", "two"), ("resource.released", "one")])
 
 
 if __name__ == "__main__":

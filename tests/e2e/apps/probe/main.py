@@ -111,7 +111,7 @@ class Probe(App):
 
 
     def acquire(self, session, input):
-        """Makes a folder for each name, which its clean-up removes and notes, and one thing that only it can release."""
+        """Makes a folder for each name, whose clean-up is noted, and one thing that only this process can release."""
         folder = session.folder
         for name in input["names"]:
             note = {"path": str(folder / name)}
