@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 
+#include <boost/asio/error.hpp>
+#include <boost/system/system_error.hpp>
 #include <csignal>
 #include <string>
 
@@ -126,7 +128,7 @@ TEST_F(ProcessAppTest, TellsTheAppThatItsCheckpointFailed) {
   run([](Bench& bench) -> Async<void> {
     auto worker = co_await bench.open("app");
     TestScope scope(bench.session, bench.request("checkpoint"));
-    scope.checkpoint_error = Error(ErrorCode::store_full, "no room");
+    scope.checkpoint_error = std::make_exception_ptr(Error(ErrorCode::store_full, "no room"));
     const Error error = co_await error_of(worker->call(scope));
     bench.session.state().discard();
     EXPECT_EQ(error.code(), ErrorCode::store_full);
@@ -359,6 +361,28 @@ TEST_F(ProcessAppTest, EndsAWorkerWhoseCallWasGivenUp) {
     co_await group.join();
     EXPECT_TRUE(ended);
     EXPECT_THAT(bench.events.losses, SizeIs(1));
+    co_await bench.close(*worker);
+  });
+}
+
+TEST_F(ProcessAppTest, DoesNotTakeAResultForTheNextCallsWhoseOwnCallWasGivenUp) {
+  run([](Bench& bench) -> Async<void> {
+    auto worker = co_await bench.open("hasty_checkpoint");
+    TestScope scope(bench.session, bench.request("any"));
+    scope.checkpoint_error =
+        std::make_exception_ptr(boost::system::system_error(boost::asio::error::operation_aborted));
+    co_await error_of(worker->call(scope));
+    EXPECT_EQ((co_await error_of(bench.call(*worker, "any"))).code(), ErrorCode::worker_lost);
+    co_await bench.close(*worker);
+  });
+}
+
+TEST_F(ProcessAppTest, EndsAWorkerThatAsksAndNeverReads) {
+  run([](Bench& bench) -> Async<void> {
+    auto worker = co_await bench.open("deaf");
+    const Error error = co_await error_of(bench.call(*worker, "any"));
+    EXPECT_EQ(error.code(), ErrorCode::protocol_error);
+    EXPECT_THAT(error.message(), HasSubstr("unread"));
     co_await bench.close(*worker);
   });
 }

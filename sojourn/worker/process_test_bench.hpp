@@ -5,6 +5,7 @@
 
 #include <boost/asio/this_coro.hpp>
 #include <deque>
+#include <exception>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -71,7 +72,7 @@ class TestScope final : public session::CallScope {
   }
   void record(std::string type, JsonObject data) override { events.emplace_back(std::move(type), std::move(data)); }
   Async<void> checkpoint() override {
-    if (checkpoint_error) throw *checkpoint_error;
+    if (checkpoint_error) std::rethrow_exception(checkpoint_error);
     session_.state().accept();
     ++checkpoints;
     co_return;
@@ -95,7 +96,7 @@ class TestScope final : public session::CallScope {
   std::vector<Json> deltas;
   std::vector<LogLine> lines;
   std::vector<std::pair<std::string, JsonObject>> events;
-  std::optional<Error> checkpoint_error;
+  std::exception_ptr checkpoint_error;
   int checkpoints = 0;
   bool ended = false;
   Event changed;

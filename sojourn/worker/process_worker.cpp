@@ -31,6 +31,9 @@ constexpr std::size_t inbox_bytes_limit = 16 * limits::mebibyte;
 // Calls of other apps that one call may have open.
 constexpr std::size_t app_calls_limit = 64;
 
+// Answers that wait for the worker to read them; it may have asked for all at once, but not without end.
+constexpr std::size_t unread_limit = frame_bytes_to_worker;
+
 // Between the end of a connection and the report of how its process ended, and the other way round.
 constexpr auto exit_report_wait = 1s;
 
@@ -139,7 +142,7 @@ void ProcessWorker::take_line(std::string_view stream, std::string line, bool cu
 Async<void> ProcessWorker::take(Frame frame) {
   const std::string& type = frame.type();
   if (type == "ping") {
-    stream_.send(pong_frame(frame));
+    reply(pong_frame(frame));
   } else if (type == "pong") {
     // None was asked for; it does no harm.
   } else if (type == "log" && !is_of_running_call(frame)) {
@@ -303,7 +306,8 @@ Async<std::exception_ptr> ProcessWorker::explain_loss(std::exception_ptr loss) {
 void ProcessWorker::end_call(std::exception_ptr failed) {
   if (failed && (is_code(failed, ErrorCode::worker_lost) || is_code(failed, ErrorCode::protocol_error))) told_ = true;
   if (failed && is_code(failed, ErrorCode::protocol_error)) violate(to_error(failed));
-  if (failed && !answered_) lose(worker_lost("was ended, since its call was given up", {}));
+  // What is left in the inbox would be taken for the next call's.
+  if (failed && (!answered_ || !inbox_.empty())) lose(worker_lost("was ended, since its call was given up", {}));
   tell_lost();
   if (failed) std::rethrow_exception(failed);
 }
@@ -326,7 +330,7 @@ Async<Json> ProcessWorker::converse(session::CallScope& scope, TaskGroup& helper
       if (helpers.size() > app_calls_limit) {
         const Error full(ErrorCode::queue_full,
                          fmt::format("a call may have {} calls of other apps open", app_calls_limit));
-        stream_.send(app_result_frame(frame.text("call_id"), full));
+        reply(app_result_frame(frame.text("call_id"), full));
       } else {
         helpers.spawn(answer_app_call(scope, std::move(frame)));
       }
@@ -368,7 +372,7 @@ Async<void> ProcessWorker::checkpoint(session::CallScope& scope, Frame frame) {
   } catch (const Error& error) {
     failed = error;
   }
-  stream_.send(saved_frame(request_id_, failed));
+  reply(saved_frame(request_id_, failed));
 }
 
 Async<void> ProcessWorker::answer_app_call(session::CallScope& scope, Frame frame) {
@@ -378,12 +382,12 @@ Async<void> ProcessWorker::answer_app_call(session::CallScope& scope, Frame fram
     std::string app = frame.text("app");
     std::string function = frame.text_or("function", "");
     const Json output = co_await scope.call_app(std::move(app), std::move(function), frame.take("input"));
-    stream_.send(app_result_frame(call_id, output));
+    reply(app_result_frame(call_id, output));
   } catch (const Error& error) {
     if (error.code() == ErrorCode::protocol_error && call_id.empty()) {
       violate(error);
     } else {
-      stream_.send(app_result_frame(call_id, error));
+      reply(app_result_frame(call_id, error));
     }
   }
 }
@@ -391,6 +395,13 @@ Async<void> ProcessWorker::answer_app_call(session::CallScope& scope, Frame fram
 Async<void> ProcessWorker::forward_cancel(session::CallScope& scope) {
   co_await scope.cancel_wait();
   if (!answered_ && !lost_) stream_.send(cancel_frame(request_id_));
+}
+
+void ProcessWorker::reply(std::string frame) {
+  stream_.send(std::move(frame));
+  if (stream_.waiting() <= unread_limit) return;
+  violate(Error(ErrorCode::protocol_error,
+                fmt::format("the worker left more than {} bytes of answers unread", unread_limit)));
 }
 
 // The worker serves no more: its processes are killed, and who waits for it learns why.

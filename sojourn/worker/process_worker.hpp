@@ -72,6 +72,7 @@ class ProcessWorker final : public session::Worker {
   Async<void> answer_app_call(session::CallScope& scope, Frame frame);
   Async<void> forward_cancel(session::CallScope& scope);
 
+  void reply(std::string frame);
   Async<std::exception_ptr> explain_loss(std::exception_ptr loss);
   void end_call(std::exception_ptr failed);
   void lose(Error cause);

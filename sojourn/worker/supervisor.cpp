@@ -215,6 +215,7 @@ pid_t Supervisor::pid() const {
 
 void Supervisor::start() {
   if (link_ != nullptr) return;
+  if (closed_) throw Error(ErrorCode::unavailable, "the supervisor is closed, so nothing is started any more");
   std::array<int, 2> ends{-1, -1};
   const auto check = [this](std::string_view what, int error) {
     if (error == 0) return;
@@ -322,6 +323,7 @@ Async<std::shared_ptr<Process>> Supervisor::spawn(Launch launch, Instant deadlin
 }
 
 Async<void> Supervisor::close() {
+  closed_ = true;
   if (const auto link = std::exchange(link_, nullptr)) {
     ::shutdown(link->socket.native_handle(), SHUT_RDWR);
     const Instant deadline = clock_.instant() + farewell;

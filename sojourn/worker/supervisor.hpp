@@ -83,13 +83,12 @@ class Supervisor {
   Supervisor(const Supervisor&) = delete;
   Supervisor& operator=(const Supervisor&) = delete;
 
-  // Starts the supervisor's process unless it runs. Errors: unavailable.
+  // Starts the supervisor's process unless it runs. Errors: unavailable, also once close() was called.
   void start();
 
   // Starts a process in a session and group of its own; returns once its program runs.
   // Errors: worker_start_failed (with what was tried, and why it failed), also past `deadline`; unavailable when
-  // there
-  //         is no supervisor. Nothing is left of it then.
+  //         there is no supervisor. Nothing is left of it then.
   Async<std::shared_ptr<Process>> spawn(Launch launch, Instant deadline);
 
   // Kills every worker with all its descendants, and ends the supervisor. Idempotent.
@@ -107,6 +106,7 @@ class Supervisor {
   TaskGroup group_;
   std::shared_ptr<SupervisorLink> link_;  // shared with the coroutine that serves it; null when none runs
   std::uint64_t last_token_ = 0;
+  bool closed_ = false;
 };
 
 }  // namespace sojourn::worker

@@ -133,6 +133,16 @@ TEST_F(SupervisorTest, RefusesTooMuchTextBeforeItIsSent) {
   });
 }
 
+TEST_F(SupervisorTest, DoesNotStartAgainOnceItIsClosed) {
+  run([](Bench& bench) -> Async<void> {
+    bench.supervisor->start();
+    co_await bench.supervisor->close();
+    const Error error = co_await error_of(output_of(bench, "echo too late", {}));
+    EXPECT_EQ(error.code(), ErrorCode::unavailable);
+    EXPECT_EQ(bench.supervisor->pid(), 0);
+  });
+}
+
 TEST_F(SupervisorTest, SaysThatItsProgramIsMissing) {
   run([](Bench& bench) -> Async<void> {
     Supervisor missing(bench.loop.executor(), bench.clock, bench.log,

@@ -282,6 +282,19 @@ int run_test_worker(std::string_view mode) {
     raw.write(FrameBuilder("result").text("request_id", id).value("output", Json(pong.fields())));
     hang();
   }
+  if (mode == "hasty_checkpoint") {
+    const std::string id = raw.reach_call();
+    raw.write(FrameBuilder("checkpoint").text("request_id", id).finish(1000) +
+              FrameBuilder("result").text("request_id", id).value("output", Json(1)).finish(1000));
+    raw.result(raw.read().text("request_id"));
+    hang();
+  }
+  if (mode == "deaf") {
+    raw.reach_call();
+    const std::string number = '"' + std::string(7 * limits::mebibyte, 'x') + '"';
+    for (int i = 0; i < 20; ++i) raw.write(FrameBuilder("ping").raw("n", number));
+    hang();
+  }
   if (mode == "late_log") {
     raw.result(raw.reach_call());
     raw.write(FrameBuilder("log").text("request_id", "task_1").text("level", "warning").text("message", "late"));
