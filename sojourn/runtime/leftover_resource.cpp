@@ -26,10 +26,13 @@ bool lies_within(const fs::path& path, const fs::path& folder) {
   return end == folder.end() && path != folder;
 }
 
-std::optional<std::string> remove_path(const fs::path& path, const std::string& session_folder) {
+std::optional<std::string> remove_path(fs::path path, const std::string& session_folder) {
+  if (!path.has_filename()) path = path.parent_path();  // "folder/"
+  const fs::path last = path.filename();
+  if (last.empty() || last == "." || last == "..") return fmt::format("'{}' names no file or folder", path.string());
   std::error_code error;
   // The parent is resolved, the last part is not: a link is removed, never what it leads to.
-  const fs::path real = fs::weakly_canonical(path.parent_path(), error) / path.filename();
+  const fs::path real = fs::weakly_canonical(path.parent_path(), error) / last;
   if (error || !path.is_absolute()) return fmt::format("'{}' is no absolute path", path.string());
   const bool allowed = (!session_folder.empty() && lies_within(real, session_folder)) || lies_within(real, "/tmp") ||
                        lies_within(real, "/dev/shm");
