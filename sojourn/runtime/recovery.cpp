@@ -22,15 +22,6 @@ session::NewEvent event(std::string type, const JsonObject& data) {
   return {.type = std::move(type), .actor = "server", .data = to_text(data)};
 }
 
-// What becomes of a session that was left active.
-SessionStatus next_status(const RecoverySurroundings& around, const store::SessionRecord& session,
-                          bool has_open_tasks) {
-  const bool was_served = session.head.call_count > 0 || has_open_tasks;
-  if (!session.app.empty() && was_served && !around.outlives_worker(session.app)) return SessionStatus::failed;
-  if (session.head.expires_at && *session.head.expires_at <= around.clock.now()) return SessionStatus::expired;
-  return SessionStatus::active;
-}
-
 void fail_open_calls(std::vector<store::TaskRecord> open, Time now, session::Step& step) {
   for (store::TaskRecord& task : open) {
     task.status = store::TaskStatus::failed;
@@ -44,10 +35,23 @@ void fail_open_calls(std::vector<store::TaskRecord> open, Time now, session::Ste
   }
 }
 
-Async<void> settle(const RecoverySurroundings& around, std::string session_id) {
+}  // namespace
+
+SessionStatus status_without_worker(const RecoverySurroundings& surroundings, const store::SessionRecord& session,
+                                    bool has_open_tasks) {
+  const bool was_served = session.head.call_count > 0 || has_open_tasks;
+  if (!session.app.empty() && was_served && !surroundings.outlives_worker(session.app)) return SessionStatus::failed;
+  if (session.head.expires_at && *session.head.expires_at <= surroundings.clock.now()) return SessionStatus::expired;
+  return SessionStatus::active;
+}
+
+Async<void> settle_session(const RecoverySurroundings& around, std::string session_id) {
   store::Snapshot snapshot = co_await around.store.adopt(std::move(session_id), around.owner);
   const Time now = around.clock.now();
-  const SessionStatus status = next_status(around, snapshot.record, !snapshot.open_tasks.empty());
+  const bool was_active = snapshot.record.head.status == SessionStatus::active;
+  const SessionStatus status = was_active
+                                   ? status_without_worker(around, snapshot.record, !snapshot.open_tasks.empty())
+                                   : snapshot.record.head.status;
   session::Step step;
   const std::size_t calls = snapshot.open_tasks.size();
   fail_open_calls(std::move(snapshot.open_tasks), now, step);
@@ -60,17 +64,17 @@ Async<void> settle(const RecoverySurroundings& around, std::string session_id) {
     step.events.push_back(event(failure ? "resource.leaked" : "resource.released", data));
     step.resources_released.push_back(resource->id);
   }
-  if (status == SessionStatus::failed) {
+  if (was_active && status == SessionStatus::failed) {
     step.events.push_back(event("session.failed", {{"reason", stopped().message()}, {"error", stopped().to_json()}}));
-  } else if (status == SessionStatus::expired) {
+  } else if (was_active && status == SessionStatus::expired) {
     step.events.push_back(event("session.expired", {{"reason", "its time-out passed while no server ran"}}));
   }
   if (step.events.empty()) co_return;
 
-  step.change = [status, now, calls](store::SessionHead& head) {
+  step.change = [was_active, status, now, calls](store::SessionHead& head) {
     head.call_count += calls;
+    if (!was_active || status == SessionStatus::active) return;
     head.status = status;
-    if (status == SessionStatus::active) return;
     head.ended_at = now;
     head.expires_at.reset();
     head.end_reason =
@@ -81,8 +85,6 @@ Async<void> settle(const RecoverySurroundings& around, std::string session_id) {
   co_await kept.commit(std::move(step));
 }
 
-}  // namespace
-
 Async<std::vector<std::string>> settle_leftovers(RecoverySurroundings surroundings) {
   const store::Leftovers left = co_await surroundings.store.leftovers();
   std::set<std::string> unsettled;
@@ -90,13 +92,13 @@ Async<std::vector<std::string>> settle_leftovers(RecoverySurroundings surroundin
   for (const store::ResourceRecord& resource : left.resources) unsettled.insert(resource.session_id);
   std::vector<std::string> going_on;
   for (const store::SessionRecord& session : left.active_sessions) {
-    if (next_status(surroundings, session, unsettled.contains(session.id)) != SessionStatus::active) {
+    if (status_without_worker(surroundings, session, unsettled.contains(session.id)) != SessionStatus::active) {
       unsettled.insert(session.id);
     } else if (session.head.expires_at) {
       going_on.push_back(session.id);
     }
   }
-  for (const std::string& id : unsettled) co_await settle(surroundings, id);
+  for (const std::string& id : unsettled) co_await settle_session(surroundings, id);
   if (!unsettled.empty()) {
     surroundings.log.info("settled what the last server left open",
                           {{"sessions", unsettled.size()}, {"calls", left.open_tasks.size()}});

@@ -21,10 +21,17 @@ struct RecoverySurroundings {
   std::function<bool(const std::string& app)> outlives_worker;  // whether sessions of that app can go on
 };
 
-// For each session that was left active: its open calls fail with worker_lost, its resources are cleaned up or
-// reported as leaked, and it goes on, has expired, or has failed because it lived in its worker's memory. One commit
-// a session. Returns the ids of those that go on and will expire one day. Errors: those of the store; sessions
-// settled before stay settled.
+// What becomes of a session that no worker serves and that the store has as active: it goes on, has expired, or has
+// failed because it lived in a worker's memory.
+store::SessionStatus status_without_worker(const RecoverySurroundings& surroundings,
+                                           const store::SessionRecord& session, bool has_open_tasks);
+
+// Makes that durable in one commit: its open calls fail with worker_lost, its resources are cleaned up or reported as
+// leaked. A session that is over already stays what it is. Errors: those of the store.
+Async<void> settle_session(const RecoverySurroundings& surroundings, std::string session_id);
+
+// Settles every session for which the last server left something open. Returns the ids of those that go on and will
+// expire one day. Errors: those of the store; sessions settled before stay settled.
 Async<std::vector<std::string>> settle_leftovers(RecoverySurroundings surroundings);
 
 }  // namespace sojourn::runtime

@@ -95,6 +95,25 @@ TEST_F(RecoveryTest, ASessionWhoseTimePassedMeanwhileHasExpired) {
   });
 }
 
+TEST_F(RecoveryTest, ASessionThatIsOverIsNotBroughtBackByWhatItLeft) {
+  info.recover = true;
+  leave_session("app");
+  with_runtime(
+      [](RuntimeTest& base) -> Async<void> { co_await base.runtime->end_session(std::string(left_id), "me"); });
+  loop.run([](RuntimeTest& test) -> Async<void> {
+    session::KeptSession kept(test.store, test.clock, *co_await test.store.load(std::string(left_id)));
+    session::Step step;
+    step.resources_added.push_back({.session_id = std::string(left_id), .id = "late", .kind = "thing"});
+    co_await kept.commit(std::move(step));
+  }(*this));
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const auto stored = co_await test.store.load(std::string(left_id));
+    EXPECT_EQ(stored->record.head.status, SessionStatus::ended);
+    EXPECT_EQ(stored->record.head.end_reason, "ended by request");
+    EXPECT_TRUE(stored->resources.empty());
+  });
+}
+
 TEST_F(RecoveryTest, ASessionThatGoesOnStillExpiresInTime) {
   info.recover = true;
   leave_session("app", 60s);
@@ -147,6 +166,21 @@ TEST(LeftoverResource, RemovesOnlyWhatLiesWhereLeftoversMayLie) {
   EXPECT_NE(clean_up_leftover(noted({{"path", (root / "link" / "hostname").string()}}), ""), std::nullopt);
   EXPECT_EQ(clean_up_leftover(noted({{"path", (root / "link").string()}}), ""), std::nullopt);
   EXPECT_TRUE(std::filesystem::exists("/etc/hostname"));
+  std::filesystem::remove_all(root);
+}
+
+TEST(LeftoverResource, APathThatOnlySeemsToLieWithinAFolderDoesNotTakeThatFolderAlong) {
+  const std::filesystem::path root =
+      std::filesystem::temp_directory_path() / ("sojourn-left-" + SystemRandom().hex(8));
+  const std::string folder = (root / "session").string();
+  std::filesystem::create_directories(folder + "/inside");
+  for (const char* end : {"/.", "/..", "/inside/..", "/inside/../", "/inside/."}) {
+    EXPECT_NE(clean_up_leftover(noted({{"path", folder + end}}), folder), std::nullopt) << end;
+    EXPECT_TRUE(std::filesystem::exists(folder + "/inside")) << end;
+  }
+  EXPECT_EQ(clean_up_leftover(noted({{"path", folder + "/inside/"}}), folder), std::nullopt);
+  EXPECT_FALSE(std::filesystem::exists(folder + "/inside"));
+  EXPECT_TRUE(std::filesystem::exists(folder));
   std::filesystem::remove_all(root);
 }
 
