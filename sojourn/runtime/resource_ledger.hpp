@@ -20,6 +20,12 @@ class ResourceLedger {
   // Puts what the store does not know yet into `step`.
   void move_into(session::Step& step);
 
+  // What a step took along did not become durable, so it waits for the next.
+  void take_back(std::vector<store::ResourceRecord> added, const std::vector<std::string>& released);
+
+  // Whether the store does not know all yet.
+  bool has_news() const { return !added_.empty() || !released_.empty(); }
+
   // All that is open, newest first; to the ledger they are released now.
   std::vector<store::ResourceRecord> take_open();
   bool empty() const { return open_.empty(); }
