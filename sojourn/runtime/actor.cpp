@@ -83,8 +83,9 @@ void Actor::check_open() const {
   if (ending_ && ending_->status != SessionStatus::active) {
     throw over_error(record().id, ending_->status, ending_->reason);
   }
-  if (over_ || ending_)
+  if (over_ || (ending_ && ending_->leaves_memory)) {
     throw Error(ErrorCode::unavailable, fmt::format("session {} is just leaving memory", record().id));
+  }
 }
 
 Async<void> Actor::submit(std::shared_ptr<LiveCall> call, bool durable) {
@@ -110,12 +111,19 @@ Async<void> Actor::submit(std::shared_ptr<LiveCall> call, bool durable) {
         {.type = "call.accepted",
          .actor = call->actor,
          .data = call_event(call->task, fmt::format(",\"input\":\"{}\"", to_hex(sha256(call->task.input))))});
-    co_await kept_->commit(std::move(step));
+    co_await commit(std::move(step));
   } catch (...) {
     failure = std::current_exception();
   }
+  call->is_stored = !failure;
+  if (failure) forget_key(*call);  // the same key may try again
   call->accepted.set(!failure);
   if (failure) std::rethrow_exception(failure);
+}
+
+void Actor::forget_key(const LiveCall& call) {
+  const auto found = keyed_.find(call.task.idempotency_key);
+  if (found != keyed_.end() && found->second.get() == &call) keyed_.erase(found);
 }
 
 std::shared_ptr<LiveCall> Actor::call_with_key(const std::string& key) const {
@@ -137,7 +145,7 @@ Async<void> Actor::keepalive(std::string actor) {
   session::Step step;
   step.events.push_back({.type = "session.keepalive", .actor = std::move(actor)});
   step.change = [self = shared_from_this()](store::SessionHead& head) { head.expires_at = self->expires_at(); };
-  co_await kept_->commit(std::move(step));
+  co_await commit(std::move(step));
 }
 
 Async<void> Actor::change_state(std::vector<std::pair<std::string, std::optional<Json>>> changes, std::string actor) {
@@ -199,9 +207,9 @@ Async<void> Actor::run(std::shared_ptr<Actor> self) {
 }
 
 Async<void> Actor::serve(std::shared_ptr<LiveCall> call) {
-  if (!co_await call->accepted.wait()) {
-    keyed_.erase(call->task.idempotency_key);
-    around_.on_final(*call);
+  if (!co_await call->accepted.wait()) co_return;
+  if (ending_ && ending_->leaves_memory) {
+    queue_.push_front({call, {}});  // to be dropped with what else waits
     co_return;
   }
   if (call->cancel_requested()) {
@@ -234,30 +242,25 @@ Async<void> Actor::conclude(std::shared_ptr<LiveCall> call, Outcome outcome) {
                                               to_hex(sha256(task.input)), to_hex(sha256(task.output)),
                                               session::state_hashes(step.state), outcome.took.count()))});
   } else {
-    kept_->session().state().discard();
+    // A worker that answered all the same believes in what it changed.
+    serving_.note_outside_changes(kept_->session().state().discard());
     task.status = outcome.cancelled ? TaskStatus::cancelled : TaskStatus::failed;
     task.error = to_text(outcome.error->to_json());
     step.events.push_back(failed_event(task, *outcome.error));
   }
   step.tasks.push_back(task);
-  serving_.resources().move_into(step);
   step.change = [this, now](store::SessionHead& head) {
     ++head.call_count;
     head.last_call_at = now;
     last_active_ = around_.serving.clock.instant();
     head.expires_at = expires_at();
   };
-  if (outcome.ends_session || call->ends_session) {
-    ending_ = Ending{.reason = outcome.ends_session ? "the app ended it" : "it had one call", .actor = "app"};
-  }
-
   std::optional<Error> failure;
   try {
-    co_await kept_->commit(std::move(step));
+    co_await commit(std::move(step));
   } catch (...) {
     failure = to_error(std::current_exception());
   }
-  keyed_.erase(task.idempotency_key);
   if (failure) {
     // The worker is ahead of the store now, so it cannot go on with this session.
     kept_->session().state().discard();
@@ -266,6 +269,12 @@ Async<void> Actor::conclude(std::shared_ptr<LiveCall> call, Outcome outcome) {
     task.output = "null";
     task.error = to_text(failure->to_json());
     serving_.abandon(*failure);
+    owe(*call, task, *failure);
+  } else {
+    forget_key(*call);
+  }
+  if ((outcome.ends_session && !failure) || call->ends_session) {
+    ending_ = Ending{.reason = outcome.ends_session ? "the app ended it" : "it had one call", .actor = "app"};
   }
   around_.on_final(*call);
   call->finish(std::move(task));
@@ -280,10 +289,22 @@ Async<void> Actor::drop(std::shared_ptr<LiveCall> call, Error why) {
   task.error = to_text(why.to_json());
   session::Step step{.events = {failed_event(task, why)}, .tasks = {task}};
   step.change = [](store::SessionHead& head) { ++head.call_count; };
-  co_await commit_or_log(std::move(step), "a cancelled call could not be made durable");
-  keyed_.erase(task.idempotency_key);
+  if (co_await commit_or_log(std::move(step), "a cancelled call could not be made durable")) {
+    forget_key(*call);
+  } else {
+    owe(*call, task, why);
+  }
   around_.on_final(*call);
   call->finish(std::move(task));
+}
+
+// A call that the store still has as open is settled with the next commit, and until then found by its key.
+void Actor::owe(const LiveCall& call, const store::TaskRecord& task, const Error& why) {
+  if (!call.is_stored) return;
+  owed_.push_back(task);
+  session::NewEvent event = failed_event(task, why);
+  event.time = task.updated_at;
+  kept_->journal().append(std::move(event));
 }
 
 // The worker is gone: a session that can go on without it does, any other has failed.
@@ -316,7 +337,6 @@ Async<void> Actor::finish() {
 
 Async<void> Actor::end_durably(const Ending& ending) {
   session::Step step;
-  serving_.resources().move_into(step);
   if (ending.status != SessionStatus::active) {
     JsonObject data{{"reason", to_valid_utf8(ending.reason)}};
     if (ending.error) data["error"] = ending.error->to_json();
@@ -331,7 +351,8 @@ Async<void> Actor::end_durably(const Ending& ending) {
       if (ending.error) head.error = to_text(ending.error->to_json());
     };
   }
-  const bool nothing = step.events.empty() && kept_->journal().waiting() == 0;
+  const bool nothing =
+      step.events.empty() && kept_->journal().waiting() == 0 && owed_.empty() && !serving_.has_resource_news();
   const bool durable =
       nothing || co_await commit_or_log(std::move(step), "the end of a session could not be made durable");
   over_ = true;
@@ -381,7 +402,7 @@ Async<void> Actor::write_state(std::vector<std::pair<std::string, std::optional<
     step.events.push_back({.type = "state.changed",
                            .actor = std::move(actor),
                            .data = fmt::format("{{\"state\":{}}}", session::state_hashes(written))});
-    if (!written.empty()) co_await kept_->commit(std::move(step));
+    if (!written.empty()) co_await commit(std::move(step));
   } catch (...) {
     failure = std::current_exception();
   }
@@ -395,14 +416,24 @@ Async<void> Actor::write_state(std::vector<std::pair<std::string, std::optional<
 
 // At once, also while a call runs: after a crash only what is in the store can be cleaned up.
 Async<void> Actor::commit_resources(std::shared_ptr<Actor> self) {
-  session::Step step;
-  serving_.resources().move_into(step);
-  if (!step.resources_added.empty()) co_await commit_or_log(std::move(step), "a resource could not be written down");
+  if (serving_.has_resource_news()) co_await commit_or_log({}, "a resource could not be written down");
+}
+
+// Takes along what an earlier commit could not make durable.
+Async<void> Actor::commit(session::Step step) {
+  const std::vector<store::TaskRecord> owed = std::exchange(owed_, {});
+  step.tasks.insert(step.tasks.begin(), owed.begin(), owed.end());
+  try {
+    co_await serving_.commit(std::move(step));
+  } catch (...) {
+    owed_.insert(owed_.end(), owed.begin(), owed.end());
+    throw;
+  }
 }
 
 Async<bool> Actor::commit_or_log(session::Step step, std::string_view what) {
   try {
-    co_await kept_->commit(std::move(step));
+    co_await commit(std::move(step));
     co_return true;
   } catch (const Error& error) {
     around_.log.error(what, {{"session", record().id}, {"error", error.message()}});
@@ -418,10 +449,14 @@ Instant Actor::idle_deadline() const {
   return last_active_ + (record().idle_timeout ? Milliseconds(*record().idle_timeout) : around_.rest_after);
 }
 
+// A session that nothing will end by itself leaves memory a while after its worker.
+bool Actor::can_rest() const {
+  return !record().idle_timeout && !lifetime_end_ && !serving_.has_worker();
+}
+
 std::optional<Instant> Actor::next_deadline() const {
   std::optional<Instant> next = lifetime_end_;
-  // A session without a time-out of its own stays while it has a worker, and leaves memory a while after.
-  const bool may_rest = !running_ && (record().idle_timeout || !serving_.has_worker());
+  const bool may_rest = !running_ && (record().idle_timeout || can_rest());
   if (may_rest) next = next ? std::min(*next, idle_deadline()) : idle_deadline();
   return next;
 }
@@ -457,7 +492,7 @@ void Actor::on_alarm() {
                      .reason = lifetime_over ? "its lifetime is over" : "idle for longer than its time-out",
                      .close_reason = session::CloseReason::expired};
     push({});
-  } else if (idle && !serving_.has_worker()) {
+  } else if (idle && can_rest()) {
     over_ = true;
     around_.on_leave(record().id);  // may destroy this
   } else {

@@ -83,7 +83,7 @@ class Actor : public std::enable_shared_from_this<Actor> {
   bool outlives_worker() const { return app_ == nullptr || app_->info().recover || !serving_.has_worker(); }
 
  private:
-  // What waits for its turn.
+  // What waits for its turn; nothing: only that there is an ending to see to.
   struct Item {
     std::shared_ptr<LiveCall> call;       // or
     std::function<Async<void>()> action;  // which does not throw
@@ -101,11 +101,15 @@ class Actor : public std::enable_shared_from_this<Actor> {
                                  std::shared_ptr<Completion<bool>> done);
   Async<void> write_state(std::vector<std::pair<std::string, std::optional<Json>>> changes, std::string actor);
   Async<void> commit_resources(std::shared_ptr<Actor> self);
+  Async<void> commit(session::Step step);
   Async<bool> commit_or_log(session::Step step, std::string_view what);
+  void forget_key(const LiveCall& call);
+  void owe(const LiveCall& call, const store::TaskRecord& task, const Error& why);
   void check_open() const;
   void lose_worker();
 
   Instant idle_deadline() const;
+  bool can_rest() const;
   std::optional<Instant> next_deadline() const;
   void touch();
   void arm();
@@ -118,6 +122,7 @@ class Actor : public std::enable_shared_from_this<Actor> {
   Serving serving_;
   std::deque<Item> queue_;
   std::map<std::string, std::shared_ptr<LiveCall>, std::less<>> keyed_;
+  std::vector<store::TaskRecord> owed_;  // calls that are over, which a failed commit left open in the store
   std::shared_ptr<LiveCall> current_;
   bool running_ = false;
   bool over_ = false;

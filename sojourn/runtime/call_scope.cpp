@@ -67,8 +67,7 @@ Async<void> Serving::Scope::checkpoint() {
       {.type = "call.checkpoint",
        .actor = "app",
        .data = fmt::format("{{\"task\":\"{}\",\"state\":{}}}", call_->task.id, session::state_hashes(step.state))});
-  serving_.resources_.move_into(step);
-  co_await serving_.kept_.commit(std::move(step));
+  co_await serving_.commit(std::move(step));
 }
 
 Async<Json> Serving::Scope::call_app(std::string app, std::string function, Json input) {

@@ -40,6 +40,7 @@ class LiveCall {
   bool ends_session = false;  // a call without a session has one of its own, which ends with it
 
   Completion<bool> accepted;  // whether the call may run: its acceptance is durable, or nobody relies on it
+  bool is_stored = false;     // its acceptance is durable
   bool is_final() const { return store::is_final(task.status); }
 
   // Followers and whoever waits for the answer are woken by each of these.

@@ -216,9 +216,13 @@ Async<TaskView> Runtime::run(RunRequest request) {
 
   const bool wait = request.wait;
   const std::shared_ptr<LiveCall> call = make_call(request, *actor);
-  if (!call->task.idempotency_key.empty()) {
+  while (!call->task.idempotency_key.empty()) {
     if (auto known = co_await known_call(actor, call, wait)) co_return std::move(*known);
+    // While the store was asked, the session may have left memory for a rest.
+    if (parts_->actors.contains(call->task.session_id)) break;
+    actor = co_await find_session(call->task.session_id);
   }
+  check_serving();
   parts_->calls.emplace(call->task.id, call);
   try {
     co_await actor->submit(call, !wait || !call->task.idempotency_key.empty());
@@ -277,11 +281,10 @@ Async<std::optional<TaskView>> Runtime::past_call(const RunRequest& request) {
 }
 
 Async<TaskView> Runtime::answer(std::shared_ptr<LiveCall> call, bool wait) const {
-  if (wait) {
-    co_await LiveCall::wait_final(call);
-  } else if (!co_await call->accepted.wait()) {
+  if (!co_await call->accepted.wait()) {
     throw Error(ErrorCode::unavailable, "the first call with this key could not be accepted");
   }
+  if (wait) co_await LiveCall::wait_final(call);
   co_return TaskView{call->task, call->app};
 }
 
@@ -339,9 +342,11 @@ Async<std::shared_ptr<Actor>> Runtime::begin_session(const RunRequest& request, 
     data["app"] = record.app;
     data["version"] = record.app_version;
   }
-  if (record.idle_timeout) {
-    data["timeout"] = record.idle_timeout->count();
-    record.head.expires_at = parts_->clock.now() + *record.idle_timeout;
+  if (record.idle_timeout) data["timeout"] = record.idle_timeout->count();
+  if (record.idle_timeout || record.lifetime) {
+    const Seconds longest = Seconds::max();
+    record.head.expires_at =
+        parts_->clock.now() + std::min(record.idle_timeout.value_or(longest), record.lifetime.value_or(longest));
   }
   beginning.created = {.type = "session.created", .actor = request.actor, .data = to_text(data)};
 
@@ -362,6 +367,7 @@ Async<std::shared_ptr<Actor>> Runtime::begin_session(const RunRequest& request, 
     throw;
   }
   --parts_->sessions_of_app[app_name];
+  check_serving();
   co_return keep(std::move(kept), std::move(app), false);
 }
 
@@ -380,11 +386,23 @@ Async<std::shared_ptr<Actor>> Runtime::find_session(std::string session_id) {
   co_return co_await adopt_session(std::move(session_id));
 }
 
+// Whether something was left open that its last commit should have closed, and could not.
+bool Runtime::is_unsettled(const store::Snapshot& stored) const {
+  const bool has_open_tasks = !stored.open_tasks.empty();
+  return stored.record.head.status == store::SessionStatus::active &&
+         (has_open_tasks || !stored.resources.empty() ||
+          status_without_worker(recovery(), stored.record, has_open_tasks) != store::SessionStatus::active);
+}
+
 // Goes on with a session that is only in the store.
 Async<std::shared_ptr<Actor>> Runtime::adopt_session(std::string session_id) {
   const AsyncMutex::Turn turn = co_await parts_->adopting.take();
   if (const auto found = parts_->actors.find(session_id); found != parts_->actors.end()) co_return found->second;
-  const std::optional<store::Snapshot> stored = co_await parts_->store.load(session_id);
+  std::optional<store::Snapshot> stored = co_await parts_->store.load(session_id);
+  if (stored && is_unsettled(*stored)) {
+    co_await settle_session(recovery(), session_id);
+    stored = co_await parts_->store.load(session_id);
+  }
   if (!stored) throw no_session(session_id);
   const store::SessionHead& head = stored->record.head;
   if (head.status != store::SessionStatus::active) throw Actor::over_error(session_id, head.status, head.end_reason);
@@ -401,6 +419,7 @@ Async<std::shared_ptr<Actor>> Runtime::adopt_session(std::string session_id) {
   const bool restored = head.call_count > 0;
   auto kept = std::make_unique<session::KeptSession>(parts_->store, parts_->clock,
                                                      co_await parts_->store.adopt(session_id, parts_->options.owner));
+  check_serving();
   co_return keep(std::move(kept), std::move(app), restored);
 }
 
@@ -456,18 +475,22 @@ Async<Json> Runtime::call_app(std::string app, std::string function, Json input,
 }
 
 Async<void> Runtime::recover() {
-  const std::vector<std::string> going_on =
-      co_await settle_leftovers({.store = parts_->store,
-                                 .clock = parts_->clock,
-                                 .log = parts_->log,
-                                 .owner = parts_->options.owner,
-                                 .make_folder = parts_->around->serving.make_folder,
-                                 .clean_up = parts_->around->serving.clean_up,
-                                 .outlives_worker = [this](const std::string& name) {
-                                   const auto found = parts_->apps.find(name);
-                                   return found == parts_->apps.end() || found->second->info().recover;
-                                 }});
+  const std::vector<std::string> going_on = co_await settle_leftovers(recovery());
   for (const std::string& id : going_on) co_await watch(id);
+}
+
+RecoverySurroundings Runtime::recovery() const {
+  return {.store = parts_->store,
+          .clock = parts_->clock,
+          .log = parts_->log,
+          .owner = parts_->options.owner,
+          .make_folder = parts_->around->serving.make_folder,
+          .clean_up = parts_->around->serving.clean_up,
+          // An app that is missing may come back.
+          .outlives_worker = [this](const std::string& name) {
+            const auto found = parts_->apps.find(name);
+            return found == parts_->apps.end() || found->second->info().recover;
+          }};
 }
 
 // Takes a session into memory so that it expires in time. One that cannot be served now is left as it is.

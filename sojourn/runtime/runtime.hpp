@@ -22,6 +22,7 @@
 namespace sojourn::runtime {
 
 class Actor;
+struct RecoverySurroundings;
 
 struct Options {
   std::string owner = "server";
@@ -142,7 +143,9 @@ class Runtime {
   std::shared_ptr<session::App> find_app(std::string_view name) const;
   Async<std::shared_ptr<Actor>> begin_session(const RunRequest& request, std::shared_ptr<session::App> app);
   Async<std::shared_ptr<Actor>> find_session(std::string session_id);
+  bool is_unsettled(const store::Snapshot& stored) const;
   Async<std::shared_ptr<Actor>> adopt_session(std::string session_id);
+  RecoverySurroundings recovery() const;
   Async<void> watch(std::string session_id);
   std::shared_ptr<Actor> keep(std::unique_ptr<session::KeptSession> kept, std::shared_ptr<session::App> app,
                               bool restored);

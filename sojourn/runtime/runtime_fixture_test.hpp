@@ -6,6 +6,7 @@
 #include <boost/asio/use_awaitable.hpp>
 
 #include "sojourn/base/loop.hpp"
+#include "sojourn/runtime/guarded_store_test.hpp"
 #include "sojourn/runtime/runtime.hpp"
 #include "sojourn/store/memory_store.hpp"
 
@@ -16,11 +17,13 @@ namespace sojourn::runtime {
 struct Script {
   std::vector<std::string> log;     // "open SESSION", "call FUNCTION", "close REASON", "kill"
   std::optional<Error> open_error;  // what opening fails with
+  bool hold_open = false;           // opening takes until `release`
   Event release;                    // lets a `wait` call go on
   int running = 0;                  // calls that run now
   int most_running = 0;
-  session::WorkerEvents* events = nullptr;  // of the worker opened last
-  bool restored = false;                    // of the worker opened last
+  session::WorkerEvents* events = nullptr;          // of the worker opened last
+  bool restored = false;                            // of the worker opened last
+  std::vector<store::StateChange> outside_changes;  // of the call that came last
 };
 
 class TestWorker final : public session::Worker {
@@ -31,6 +34,7 @@ class TestWorker final : public session::Worker {
     ++script_.running;
     script_.most_running = std::max(script_.most_running, script_.running);
     script_.log.push_back("call " + scope.request().function);
+    script_.outside_changes = scope.request().outside_changes;
     std::exception_ptr failure;
     Json output;
     try {
@@ -93,6 +97,12 @@ class TestWorker final : public session::Worker {
       co_return JsonObject{{"progress", 2}};
     }
     if (function == "die") throw Error(ErrorCode::worker_lost, "the worker was killed by SIGKILL");
+    if (function == "throw_bytes") throw std::runtime_error("no UTF-8: \xff");
+    if (function == "change_and_wait") {
+      state.set("count", 99);
+      co_await script_.release.wait();
+      co_return "late";
+    }
     if (function == "end") scope.end_session();
     if (function == "read") co_return state.to_json();
     if (function == "delegate") co_return co_await scope.call_app("helper", "increment", nullptr);
@@ -115,6 +125,7 @@ class TestApp final : public session::App {
     script_.log.push_back("open");
     script_.events = opening.events;
     script_.restored = opening.restored;
+    if (script_.hold_open) co_await script_.release.wait();
     if (script_.open_error) throw Error(*script_.open_error);
     co_return std::make_unique<TestWorker>(script_);
   }
@@ -128,7 +139,7 @@ inline session::AppInfo test_app_info() {
   return {.name = "app",
           .version = "1",
           .functions = {"run", "increment", "remember", "fail", "checkpoint_then_fail", "wait", "wait_for_cancel",
-                        "emit", "die", "end", "read", "delegate"},
+                        "emit", "die", "end", "read", "delegate", "throw_bytes", "change_and_wait"},
           .default_function = "run",
           .queue_limit = 5};
 }
@@ -137,7 +148,7 @@ class RuntimeTest : public testing::Test {
  public:
   // Runs `body` with a runtime, and closes that afterwards.
   void with_runtime(Async<void> (*body)(RuntimeTest&), Options options = {}) {
-    runtime = std::make_unique<Runtime>(loop.executor(), store, clock, random, log, std::move(options));
+    runtime = std::make_unique<Runtime>(loop.executor(), guarded, clock, random, log, std::move(options));
     app = std::make_shared<TestApp>(info, script);
     runtime->add_app(app);
     loop.run(run(*this, body));
@@ -211,6 +222,7 @@ class RuntimeTest : public testing::Test {
   SeededRandom random{7};
   Log log = Log::silent();
   store::MemoryStore store;
+  GuardedStore guarded{store};
   Script script;
   session::AppInfo info = test_app_info();
   std::shared_ptr<TestApp> app;

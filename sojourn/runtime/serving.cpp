@@ -17,9 +17,26 @@ std::string_view word_of(LogLevel level) {
   return words[static_cast<std::size_t>(level)];
 }
 
+Async<void> open_into(std::unique_ptr<session::Worker>& worker, session::App& app, session::Opening opening,
+                      Instant deadline) {
+  worker = co_await app.open(std::move(opening), deadline);
+}
+
 // The output's text, or the error that the app's output is no JSON.
 store::JsonText output_text(const Json& output) {
   return to_text(output, {.bytes = limits::json_bytes, .depth = limits::json_depth});
+}
+
+// An error from outside as one that can be written down, whatever its message and details hold.
+Error writable(const Error& error) {
+  Error clean(error.code(), to_valid_utf8(error.message().substr(0, limits::event_bytes / 8)));
+  clean.set_retryable(error.retryable());
+  try {
+    to_text(error.details(), {.bytes = limits::event_bytes / 8, .depth = limits::json_depth - 2});
+  } catch (const Error&) {
+    return clean;
+  }
+  return Error(clean.code(), clean.message(), error.details()).set_retryable(error.retryable());
 }
 
 }  // namespace
@@ -57,7 +74,8 @@ Async<Outcome> Serving::call(std::shared_ptr<LiveCall> call) {
     outcome.events = scope.take_events();
     outcome.ends_session = scope.ends_session();
   } catch (...) {
-    outcome.error = to_error(std::current_exception());
+    outcome.error = writable(to_error(std::current_exception()));
+    outcome.output.reset();
   }
   deadline_alarm_.reset();
   grace_alarm_.reset();
@@ -79,6 +97,7 @@ void Serving::stop_call(Error why) {
   running_->set_status(store::TaskStatus::cancelling, surroundings_.clock.now());
   const Instant end = surroundings_.clock.instant() + surroundings_.cancel_grace;
   grace_alarm_ = surroundings_.clock.set_alarm(end, surroundings_.executor, [this, why = std::move(why)] {
+    if (starting_ != nullptr) starting_->cancel();
     if (!worker_ || !running_) return;
     if (!lost_cause_) lost_cause_ = Error(ErrorCode::worker_lost, "the worker was ended: " + why.message());
     worker_->kill(why);
@@ -98,7 +117,7 @@ Async<void> Serving::close(session::CloseReason reason, Instant deadline) {
   try {
     co_await worker->close(reason, deadline);
   } catch (...) {
-    failure = to_error(std::current_exception());
+    failure = writable(to_error(std::current_exception()));
   }
   if (lost) {
     append("worker.lost", {{"reason", lost->message()}});
@@ -110,6 +129,18 @@ Async<void> Serving::close(session::CloseReason reason, Instant deadline) {
     co_await clean_up_after_lost_worker();
   } else {
     resources_.take_open();  // the worker released them, or has said above which it could not
+  }
+}
+
+Async<void> Serving::commit(session::Step step) {
+  resources_.move_into(step);
+  const std::vector<store::ResourceRecord> added = step.resources_added;
+  const std::vector<std::string> released = step.resources_released;
+  try {
+    co_await kept_.commit(std::move(step));
+  } catch (...) {
+    resources_.take_back(added, released);
+    throw;
   }
 }
 
@@ -148,7 +179,7 @@ void Serving::resource_released(std::string_view id) {
 }
 
 void Serving::lost(Error cause) {
-  if (!lost_cause_) lost_cause_ = std::move(cause);
+  if (!lost_cause_) lost_cause_ = writable(cause);
   if (!running_) hooks_.lost();
 }
 
@@ -156,6 +187,7 @@ Async<void> Serving::open_worker(LiveCall& call) {
   const Instant start = surroundings_.clock.instant();
   call.set_status(store::TaskStatus::setting_up, surroundings_.clock.now());
   folder_ = co_await surroundings_.make_folder(kept_.record());
+  if (stop_reason_) throw Error(*stop_reason_);
   session::Opening opening{.session_id = kept_.id(),
                            .context = kept_.session().context(),
                            .setup = parse_json(kept_.record().setup),
@@ -168,12 +200,30 @@ Async<void> Serving::open_worker(LiveCall& call) {
   }
   outside_changes_.clear();
   lost_cause_.reset();
-  worker_ = co_await app_->open(std::move(opening), start + call.timeout);
+  co_await start_worker(std::move(opening), start + call.timeout);
   JsonObject data = worker_->describe();
   data["restored"] = restored_;
   data["ms"] = std::chrono::duration_cast<Milliseconds>(surroundings_.clock.instant() - start).count();
   append("worker.started", data);
   restored_ = true;
+}
+
+// Apart from the call, so that it can be asked to stop: a program may load for minutes.
+Async<void> Serving::start_worker(session::Opening opening, Instant deadline) {
+  TaskGroup starting(surroundings_.executor);
+  starting_ = &starting;
+  starting.spawn(open_into(worker_, *app_, std::move(opening), deadline));
+  std::exception_ptr failure;
+  try {
+    co_await starting.join();
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  starting_ = nullptr;
+  if (failure) std::rethrow_exception(failure);
+  if (!worker_) {
+    throw stop_reason_ ? Error(*stop_reason_) : Error(ErrorCode::worker_start_failed, "the start was broken off");
+  }
 }
 
 void Serving::append_log(LogLevel level, std::string_view stream, std::string_view message, const JsonObject& fields,

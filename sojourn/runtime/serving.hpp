@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "sojourn/base/task_group.hpp"
 #include "sojourn/runtime/live_call.hpp"
 #include "sojourn/runtime/resource_ledger.hpp"
 #include "sojourn/session/app.hpp"
@@ -52,8 +53,8 @@ class Serving final : private session::WorkerEvents {
   // Runs `call` and never throws: what goes wrong is in the outcome.
   Async<Outcome> call(std::shared_ptr<LiveCall> call);
 
-  // Asks the running call to stop, and ends the worker if it does not within the grace. The call then fails with
-  // `why`, unless it still succeeds and `why` is cancelled.
+  // Asks the running call to stop, and ends the worker, or its start, if it does not within the grace. The call then
+  // fails with `why`, unless it still succeeds and `why` is cancelled.
   void stop_call(Error why);
 
   // Why the worker went or did not start, if so and close() has not yet been called since.
@@ -70,8 +71,12 @@ class Serving final : private session::WorkerEvents {
   // The worker will be told with the next call.
   void note_outside_changes(const std::vector<store::StateChange>& changes);
 
-  // What the worker said of its resources, for the next commit.
-  ResourceLedger& resources() { return resources_; }
+  // Whether the worker said something of its resources that no commit has taken along.
+  bool has_resource_news() const { return resources_.has_news(); }
+
+  // Makes `step` durable with what the worker said of its resources. Errors: those of KeptSession::commit; what was
+  // said then goes with the next.
+  Async<void> commit(session::Step step);
 
  private:
   class Scope;
@@ -82,6 +87,7 @@ class Serving final : private session::WorkerEvents {
   void lost(Error cause) override;
 
   Async<void> open_worker(LiveCall& call);
+  Async<void> start_worker(session::Opening opening, Instant deadline);
   Async<void> clean_up_after_lost_worker();
   void append_log(LogLevel level, std::string_view stream, std::string_view message, const JsonObject& fields,
                   const std::string* task_id);
@@ -95,6 +101,7 @@ class Serving final : private session::WorkerEvents {
   Hooks hooks_;
 
   std::unique_ptr<session::Worker> worker_;
+  TaskGroup* starting_ = nullptr;  // the start of a worker, while it goes on
   std::optional<Error> lost_cause_;
   std::vector<store::StateChange> outside_changes_;
   ResourceLedger resources_;

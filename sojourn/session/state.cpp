@@ -123,8 +123,10 @@ void State::accept() {
   before_.clear();
 }
 
-void State::discard() {
+std::vector<store::StateChange> State::discard() {
+  std::vector<store::StateChange> restored;
   for (auto& [key, before] : before_) {
+    restored.push_back({key, before});
     const auto now = values_.find(key);
     if (now != values_.end()) {
       bytes_ -= now->second.size();
@@ -136,6 +138,7 @@ void State::discard() {
     }
   }
   before_.clear();
+  return restored;
 }
 
 // Keeps what `key` was before its first change, so that discard() can put it back.

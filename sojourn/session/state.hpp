@@ -47,7 +47,7 @@ class State {
   bool has_changes() const { return !before_.empty(); }
 
   void accept();
-  void discard();
+  std::vector<store::StateChange> discard();  // what each key that had changed is again
 
  private:
   void remember(std::string_view key);

@@ -1,0 +1,234 @@
+#include <gmock/gmock.h>
+
+#include "sojourn/base/task_group.hpp"
+#include "sojourn/runtime/runtime_fixture_test.hpp"
+
+// What becomes of sessions when the store refuses, and when things happen at the same moment.
+namespace sojourn::runtime {
+
+namespace {
+
+using namespace std::chrono_literals;
+using store::SessionStatus;
+using store::TaskStatus;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+RunRequest keyed(std::string session, bool wait, std::string function = "run") {
+  return {.app = "app",
+          .function = std::move(function),
+          .session = std::move(session),
+          .idempotency_key = "k",
+          .wait = wait};
+}
+
+Async<void> expect_code(Async<TaskView> action, ErrorCode expected) {
+  EXPECT_EQ(co_await RuntimeTest::code_of(std::move(action)), expected);
+}
+
+bool accepts(const store::Commit& commit) {
+  return !commit.tasks.empty() && commit.tasks.front().status == TaskStatus::received;
+}
+
+class RuntimeFaultsTest : public RuntimeTest {
+ public:
+  // Lets go on what the store held up.
+  Async<void> let_go() {
+    guarded.holds_commits = guarded.holds_creates = guarded.holds_keys = false;
+    guarded.release.notify_all();
+    co_await settle();
+  }
+};
+
+TEST_F(RuntimeFaultsTest, ARetryDoesNotWaitForACallThatWasNeverAccepted) {
+  with_runtime([](RuntimeTest& base) -> Async<void> {
+    auto& test = dynamic_cast<RuntimeFaultsTest&>(base);
+    const std::string id = co_await test.new_session();
+    test.guarded.refuses = accepts;
+    test.guarded.holds_commits = true;
+    TaskGroup group(test.loop.executor());
+    group.spawn(expect_code(test.runtime->run(keyed(id, true)), ErrorCode::store_full));
+    co_await test.settle();
+    group.spawn(expect_code(test.runtime->run(keyed(id, true)), ErrorCode::unavailable));
+    co_await test.settle();
+    co_await test.let_go();
+    EXPECT_EQ(group.size(), 0u);
+    co_await group.join();
+    test.guarded.refuses = nullptr;
+    EXPECT_EQ((co_await test.runtime->run(keyed(id, true))).task.status, TaskStatus::completed);
+  });
+}
+
+TEST_F(RuntimeFaultsTest, AKeyMayBeUsedAgainAtOnceAfterItsCallWasNotAccepted) {
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const auto running = co_await test.start("new", "wait");
+    const std::string id = running->task.session_id;
+    test.guarded.refuses = accepts;
+    EXPECT_EQ(co_await RuntimeTest::code_of(test.runtime->run(keyed(id, false))), ErrorCode::store_full);
+    test.guarded.refuses = nullptr;
+    const TaskView again = co_await test.runtime->run(keyed(id, false));
+    test.script.release.notify_all();
+    co_await test.settle();
+    EXPECT_EQ((co_await test.runtime->task(again.task.id)).task.status, TaskStatus::completed);
+  });
+}
+
+TEST_F(RuntimeFaultsTest, ACallWhoseEndCouldNotBeMadeDurableIsSettledByTheNextCommit) {
+  info.recover = true;
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const std::string id = co_await test.new_session();
+    test.guarded.refuses = [](const store::Commit& commit) { return !accepts(commit); };
+    const TaskView first = co_await test.runtime->run(keyed(id, true, "increment"));
+    EXPECT_EQ(first.task.status, TaskStatus::failed);
+    EXPECT_THAT(first.task.error, HasSubstr("the disk is full"));
+    EXPECT_EQ((co_await test.runtime->run(keyed(id, true, "increment"))).task.status, TaskStatus::failed);
+    test.guarded.refuses = nullptr;
+    EXPECT_EQ((co_await test.call(id, "increment")).task.output, "1");
+    EXPECT_EQ((co_await test.store.task(first.task.id))->status, TaskStatus::failed);
+  });
+}
+
+TEST_F(RuntimeFaultsTest, ASessionWhoseFailureCouldNotBeMadeDurableHasFailedAllTheSame) {
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const std::string id = (co_await test.call("new", "remember")).task.session_id;
+    test.guarded.refuses = [](const store::Commit&) { return true; };
+    test.script.events->lost(Error(ErrorCode::worker_lost, "killed"));
+    co_await test.settle();
+    test.guarded.refuses = nullptr;
+    EXPECT_EQ((co_await test.store.load(id))->record.head.status, SessionStatus::active);
+    EXPECT_EQ(co_await RuntimeTest::code_of(test.call(id, "remember")), ErrorCode::worker_lost);
+    EXPECT_EQ((co_await test.store.load(id))->record.head.status, SessionStatus::failed);
+  });
+}
+
+TEST_F(RuntimeFaultsTest, AReleaseThatCouldNotBeMadeDurableGoesWithTheNextCommit) {
+  info.recover = true;
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const std::string id = co_await test.new_session();
+    test.script.events->resource_added({.id = "r", .kind = "file", .cleanup = JsonObject{{"path", "/nowhere/x"}}});
+    co_await test.settle();
+    EXPECT_EQ((co_await test.store.load(id))->resources.size(), 1u);
+    test.script.events->resource_released("r");
+    test.guarded.refuses = [](const store::Commit&) { return true; };
+    co_await test.call(id, "run");
+    test.guarded.refuses = nullptr;
+    co_await test.call(id, "run");
+    EXPECT_THAT((co_await test.store.load(id))->resources, IsEmpty());
+  });
+}
+
+TEST_F(RuntimeFaultsTest, AReleaseIsNotForgottenBesideAResourceThatCameAndWent) {
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const std::string id = co_await test.new_session();
+    session::WorkerEvents& worker = *test.script.events;
+    worker.resource_added({.id = "a", .kind = "file", .cleanup = JsonObject{{"path", "/nowhere/a"}}});
+    co_await test.settle();
+    worker.resource_released("a");
+    worker.resource_added({.id = "b", .kind = "file", .cleanup = JsonObject{{"path", "/nowhere/b"}}});
+    worker.resource_released("b");
+    co_await test.settle();
+    co_await test.call(id, "run");
+    EXPECT_THAT((co_await test.store.load(id))->resources, IsEmpty());
+  });
+}
+
+TEST_F(RuntimeFaultsTest, AnErrorThatIsNoTextFailsItsCallOnly) {
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const std::string id = co_await test.new_session();
+    const TaskView failed = co_await test.call(id, "throw_bytes");
+    EXPECT_EQ(failed.task.status, TaskStatus::failed);
+    EXPECT_THAT(failed.task.error, HasSubstr("no UTF-8: \xEF\xBF\xBD"));
+    EXPECT_EQ((co_await test.call(id, "run")).task.status, TaskStatus::completed);
+  });
+}
+
+TEST_F(RuntimeFaultsTest, AWorkerWhoseLateAnswerWasDroppedIsToldWhatTheStateIs) {
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const std::string id = (co_await test.call("new", "increment")).task.session_id;
+    RunRequest late{.app = "app", .function = "change_and_wait", .session = id, .wait = false, .call_timeout = 5s};
+    const TaskView accepted = co_await test.runtime->run(late);
+    co_await test.settle();
+    co_await test.pass(5s);
+    test.script.release.notify_all();
+    co_await test.settle();
+    EXPECT_EQ((co_await test.runtime->task(accepted.task.id)).task.status, TaskStatus::failed);
+    EXPECT_EQ((co_await test.call(id, "increment")).task.output, "2");
+    EXPECT_THAT(test.script.outside_changes, ElementsAre(store::StateChange{"count", "1"}));
+  });
+}
+
+TEST_F(RuntimeFaultsTest, EndingASessionDropsACallThatIsJustBeingAccepted) {
+  with_runtime([](RuntimeTest& base) -> Async<void> {
+    auto& test = dynamic_cast<RuntimeFaultsTest&>(base);
+    const std::string id = co_await test.new_session();
+    test.guarded.holds_commits = true;
+    TaskGroup group(test.loop.executor());
+    std::shared_ptr<LiveCall> call;
+    group.spawn([](RuntimeTest& of, RunRequest request) -> Async<void> {
+      const TaskView view = co_await of.runtime->run(std::move(request));
+      EXPECT_EQ(view.task.status, TaskStatus::cancelled);
+    }(test, keyed(id, true, "wait")));
+    co_await test.settle();
+    group.spawn(test.runtime->end_session(id, "me"));
+    co_await test.settle();
+    co_await test.let_go();
+    EXPECT_EQ(group.size(), 0u);
+    test.script.release.notify_all();
+    co_await group.join();
+    EXPECT_THAT(test.script.log, ElementsAre("open", "call run", "close ended"));
+  });
+}
+
+TEST_F(RuntimeFaultsTest, EndingASessionDoesNotWaitForAWorkerThatDoesNotStart) {
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    test.script.hold_open = true;
+    const auto call = co_await test.start("new", "run");
+    TaskGroup group(test.loop.executor());
+    group.spawn(test.runtime->end_session(call->task.session_id, "me"));
+    co_await test.settle();
+    co_await test.pass(2s);
+    EXPECT_EQ(group.size(), 0u);
+    test.script.release.notify_all();
+    co_await group.join();
+    EXPECT_EQ(call->task.status, TaskStatus::cancelled);
+  });
+}
+
+TEST_F(RuntimeFaultsTest, ASessionThatIsJustBeingCreatedDoesNotComeToLifeInAClosedRuntime) {
+  with_runtime([](RuntimeTest& base) -> Async<void> {
+    auto& test = dynamic_cast<RuntimeFaultsTest&>(base);
+    test.guarded.holds_creates = true;
+    TaskGroup group(test.loop.executor());
+    group.spawn(expect_code(test.call("new", "run"), ErrorCode::unavailable));
+    co_await test.settle();
+    co_await test.runtime->close(test.clock.instant());
+    co_await test.let_go();
+    co_await group.join();
+    EXPECT_EQ(test.runtime->statistics().live_sessions, 0u);
+    EXPECT_THAT(test.script.log, IsEmpty());
+  });
+}
+
+TEST_F(RuntimeFaultsTest, ACallIsServedWhileALostWorkerIsBeingReplaced) {
+  info.recover = true;
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const std::string id = co_await test.new_session();
+    test.script.events->lost(Error(ErrorCode::worker_lost, "killed"));
+    EXPECT_EQ((co_await test.call(id, "run")).task.status, TaskStatus::completed);
+  });
+}
+
+TEST_F(RuntimeFaultsTest, ALifetimeEndsASessionWithoutAnythingElseToo) {
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const SessionView created = co_await test.runtime->create_session({.lifetime = 100s});
+    EXPECT_EQ(created.record.head.expires_at, test.clock.now() + 100s);
+    co_await test.pass(60s);
+    co_await test.pass(41s);
+    EXPECT_EQ((co_await test.store.load(created.record.id))->record.head.status, SessionStatus::expired);
+  });
+}
+
+}  // namespace
+
+}  // namespace sojourn::runtime
