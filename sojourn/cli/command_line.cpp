@@ -220,6 +220,16 @@ std::string understood(const CLI::App& root) {
   return name;
 }
 
+// What is wrong with the words. The parser misses a command before it looks at the word that should be one.
+std::string complaint(const CLI::App& root, const CLI::ParseError& error) {
+  const CLI::App* app = &root;
+  while (!app->get_subcommands().empty()) app = app->get_subcommands().back();
+  const std::vector<std::string> unknown = app->remaining();
+  if (app->get_require_subcommand_min() == 0 || unknown.empty()) return error.what();
+  const bool is_flag = unknown.front().starts_with('-');
+  return std::string("there is no ").append(is_flag ? "option" : "command").append(" '") + unknown.front() + "'";
+}
+
 ExitCode run_words(Words& words, const Surroundings& surroundings, Console& console) {
   try {
     words.sources.environment = surroundings.environment;
@@ -251,7 +261,7 @@ int run_command_line(std::vector<std::string> arguments, const Surroundings& sur
     console.out << version.what() << '\n';
     return 0;
   } catch (const CLI::ParseError& error) {
-    console.err << paint(console, Colour::red, "sojourn:") << ' ' << printable(error.what()) << '\n'
+    console.err << paint(console, Colour::red, "sojourn:") << ' ' << printable(complaint(root, error)) << '\n'
                 << "         See " << understood(root) << " --help.\n";
     return static_cast<int>(ExitCode::usage);
   }

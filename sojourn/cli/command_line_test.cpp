@@ -73,6 +73,15 @@ TEST_F(CommandLineTest, HelpOfEachCommandHasAnExampleAndHidesTheSupervisor) {
   }
 }
 
+TEST_F(CommandLineTest, NamesACommandThatIsNotThere) {
+  EXPECT_EQ(sojourn({"serv"}), 2);
+  EXPECT_THAT(err(), AllOf(HasSubstr("there is no command 'serv'"), HasSubstr("sojourn --help")));
+  EXPECT_EQ(sojourn({"audit", "check", "--all"}), 2);
+  EXPECT_THAT(err(), AllOf(HasSubstr("there is no command 'check'"), HasSubstr("sojourn audit --help")));
+  EXPECT_EQ(sojourn({"--loud"}), 2);
+  EXPECT_THAT(err(), HasSubstr("there is no option '--loud'"));
+}
+
 TEST_F(CommandLineTest, SaysItsVersion) {
   EXPECT_EQ(sojourn({"--version"}), 0);
   EXPECT_THAT(out(), MatchesRegex("sojourn [0-9]+\\.[0-9]+\\.[0-9]+\n"));

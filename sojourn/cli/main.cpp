@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -29,10 +30,21 @@ bool has_colours() {
          std::string_view(terminal) != "dumb";
 }
 
+// Where standard input, output or error is closed, the next file that is opened would take its number, and be written
+// to by whoever means the standard one.
+void open_standard_descriptors() {
+  int opened = 0;
+  do {
+    opened = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+  } while (opened >= 0 && opened <= STDERR_FILENO);
+  if (opened >= 0) ::close(opened);
+}
+
 }  // namespace
 
 int main(int count, char** words) {
   using namespace sojourn::cli;
+  open_standard_descriptors();
   // What the server starts, so no word of a person's: before all else, since it is to stay small and has no threads.
   if (count == 2 && std::string_view(words[1]) == "supervise") return sojourn::worker::supervisor_main();
   Console console{.in = std::cin, .out = std::cout, .err = std::cerr, .colour = has_colours()};
