@@ -19,7 +19,8 @@
 // The server's side of the supervisor: starts it, has it start workers, and hears how they end.
 //
 // The server itself never forks: it starts the supervisor with posix_spawn, and that starts everything else. If the
-// supervisor dies, all its workers die with it and count as lost; the next spawn starts a new one.
+// supervisor dies, all its workers die with it and count as lost; the next spawn starts a new one. What a worker
+// itself had started is not found then, and may live on.
 namespace sojourn::worker {
 
 // How a process ended.
