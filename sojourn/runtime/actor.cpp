@@ -44,7 +44,10 @@ Actor::Actor(const Surroundings& surroundings, std::unique_ptr<session::KeptSess
       app_(std::move(app)),
       serving_(around_.serving, *kept_, app_.get(), restored,
                {.lost = [this] { lose_worker(); },
-                .resource_noted = [this] { around_.group.spawn(commit_resources(shared_from_this())); }}),
+                .commit_wanted =
+                    [this] {
+                      if (!std::exchange(writing_down_, true)) around_.group.spawn(write_down(shared_from_this()));
+                    }}),
       last_seq_(record().head.call_count),
       last_active_(around_.serving.clock.instant()) {
   const store::SessionRecord& session = record();
@@ -414,9 +417,11 @@ Async<void> Actor::write_state(std::vector<std::pair<std::string, std::optional<
   serving_.note_outside_changes(written);
 }
 
-// At once, also while a call runs: after a crash only what is in the store can be cleaned up.
-Async<void> Actor::commit_resources(std::shared_ptr<Actor> self) {
-  if (serving_.has_resource_news()) co_await commit_or_log({}, "a resource could not be written down");
+// What the worker said, at once, also while a call runs.
+Async<void> Actor::write_down(std::shared_ptr<Actor> self) {
+  while (serving_.wants_commit() && co_await commit_or_log({}, "what a worker said could not be written down")) {
+  }
+  writing_down_ = false;
 }
 
 // Takes along what an earlier commit could not make durable.

@@ -100,7 +100,7 @@ class Actor : public std::enable_shared_from_this<Actor> {
   Async<void> take_turn_to_write(std::vector<std::pair<std::string, std::optional<Json>>> changes, std::string actor,
                                  std::shared_ptr<Completion<bool>> done);
   Async<void> write_state(std::vector<std::pair<std::string, std::optional<Json>>> changes, std::string actor);
-  Async<void> commit_resources(std::shared_ptr<Actor> self);
+  Async<void> write_down(std::shared_ptr<Actor> self);
   Async<void> commit(session::Step step);
   Async<bool> commit_or_log(session::Step step, std::string_view what);
   void forget_key(const LiveCall& call);
@@ -125,6 +125,7 @@ class Actor : public std::enable_shared_from_this<Actor> {
   std::vector<store::TaskRecord> owed_;  // calls that are over, which a failed commit left open in the store
   std::shared_ptr<LiveCall> current_;
   bool running_ = false;
+  bool writing_down_ = false;
   bool over_ = false;
   std::optional<Ending> ending_;
   Completion<bool> left_;  // the ending is durable and the session out of memory

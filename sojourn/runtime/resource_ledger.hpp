@@ -28,7 +28,7 @@ class ResourceLedger {
 
   // All that is open, newest first; to the ledger they are released now.
   std::vector<store::ResourceRecord> take_open();
-  bool empty() const { return open_.empty(); }
+  std::size_t open() const { return open_.size(); }
 
  private:
   std::vector<store::ResourceRecord> open_;  // oldest first

@@ -133,6 +133,31 @@ TEST_F(RuntimeFaultsTest, AReleaseIsNotForgottenBesideAResourceThatCameAndWent) 
   });
 }
 
+TEST_F(RuntimeFaultsTest, WhatAWorkerSaysOfItsResourcesDoesNotPileUpBetweenCalls) {
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const std::string id = co_await test.new_session();
+    for (std::size_t i = 0; i < limits::events_per_commit; ++i) {
+      test.script.events->resource_added({.id = "r", .kind = "thing"});
+      test.script.events->resource_released("r");
+    }
+    co_await test.settle();
+    EXPECT_GE((co_await test.store.load(id))->record.head.chain.seq, 2 * limits::events_per_commit);
+  });
+}
+
+TEST_F(RuntimeFaultsTest, RefusesAWorkerMoreResourcesThanASessionMayHave) {
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    co_await test.new_session();
+    std::size_t taken = 0;
+    try {
+      for (;; ++taken) test.script.events->resource_added({.id = std::to_string(taken), .kind = "thing"});
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::too_large);
+    }
+    EXPECT_EQ(taken, limits::resources_per_session);
+  });
+}
+
 TEST_F(RuntimeFaultsTest, AnErrorThatIsNoTextFailsItsCallOnly) {
   with_runtime([](RuntimeTest& test) -> Async<void> {
     const std::string id = co_await test.new_session();

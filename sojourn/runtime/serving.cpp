@@ -133,6 +133,7 @@ Async<void> Serving::close(session::CloseReason reason, Instant deadline) {
 }
 
 Async<void> Serving::commit(session::Step step) {
+  urgent_ = false;
   resources_.move_into(step);
   const std::vector<store::ResourceRecord> added = step.resources_added;
   const std::vector<std::string> released = step.resources_released;
@@ -163,19 +164,28 @@ void Serving::log(LogLevel level, std::string_view stream, std::string_view mess
 }
 
 void Serving::resource_added(session::ResourceNote resource) {
+  if (resources_.open() >= limits::resources_per_session) {
+    throw Error(ErrorCode::too_large,
+                fmt::format("a session has at most {} resources", limits::resources_per_session));
+  }
   append("resource.added", {{"id", resource.id}, {"kind", resource.kind}, {"cost", resource.cost}});
-  const bool can_be_cleaned_up_later = !resource.cleanup.is_null();
+  urgent_ = urgent_ || !resource.cleanup.is_null();
   resources_.add({.session_id = kept_.id(),
                   .id = std::move(resource.id),
                   .kind = std::move(resource.kind),
                   .cost = resource.cost,
                   .created_at = surroundings_.clock.now(),
                   .cleanup = to_text(resource.cleanup)});
-  if (can_be_cleaned_up_later) hooks_.resource_noted();
+  if (wants_commit()) hooks_.commit_wanted();
 }
 
 void Serving::resource_released(std::string_view id) {
   if (resources_.release(id)) append("resource.released", {{"id", id}});
+  if (wants_commit()) hooks_.commit_wanted();
+}
+
+bool Serving::wants_commit() const {
+  return urgent_ || kept_.journal().waiting() >= limits::events_per_commit;
 }
 
 void Serving::lost(Error cause) {

@@ -42,8 +42,8 @@ class Serving final : private session::WorkerEvents {
  public:
   // What an actor does when its worker tells it something outside a call's answer.
   struct Hooks {
-    std::function<void()> lost;            // the worker went while no call ran
-    std::function<void()> resource_noted;  // a resource was acquired that must be known after a crash
+    std::function<void()> lost;           // the worker went while no call ran
+    std::function<void()> commit_wanted;  // see wants_commit()
   };
 
   Serving(const Surroundings& surroundings, session::KeptSession& kept, session::App* app, bool restored,
@@ -71,6 +71,10 @@ class Serving final : private session::WorkerEvents {
   // The worker will be told with the next call.
   void note_outside_changes(const std::vector<store::StateChange>& changes);
 
+  // Whether what the worker said should not wait for the next call's commit: a resource was acquired that must be
+  // known after a crash, or as many events wait as one commit takes.
+  bool wants_commit() const;
+
   // Whether the worker said something of its resources that no commit has taken along.
   bool has_resource_news() const { return resources_.has_news(); }
 
@@ -82,7 +86,7 @@ class Serving final : private session::WorkerEvents {
   class Scope;
 
   void log(LogLevel level, std::string_view stream, std::string_view message, JsonObject fields) override;
-  void resource_added(session::ResourceNote resource) override;
+  void resource_added(session::ResourceNote resource) override;  // Errors: too_large
   void resource_released(std::string_view id) override;
   void lost(Error cause) override;
 
@@ -105,6 +109,7 @@ class Serving final : private session::WorkerEvents {
   std::optional<Error> lost_cause_;
   std::vector<store::StateChange> outside_changes_;
   ResourceLedger resources_;
+  bool urgent_ = false;  // a resource that can be cleaned up after a crash is not written down
   std::string folder_;
 
   std::shared_ptr<LiveCall> running_;  // shared with the runtime and its followers
