@@ -212,6 +212,14 @@ TEST_F(CommandLineTest, RunRefusesInputThatIsNoJsonOrNotThere) {
   EXPECT_EQ(sojourn({"run", "counter", "--input", "@" + surroundings_.folder.string()}), 2);
 }
 
+TEST_F(CommandLineTest, RunShowsWhatAProgramSaidThatDidNotStart) {
+  FakeServer server({{.body = R"({"status":11,"error":"it exited","error_info":{"code":"worker_start_failed",)"
+                              R"("message":"it exited","details":{"stderr":"no module named\nteeth"}}})"}});
+  serve(server);
+  EXPECT_EQ(sojourn({"run", "counter"}), 1);
+  EXPECT_THAT(err(), HasSubstr("no module named\nteeth\nsojourn: it exited\n"));
+}
+
 TEST_F(CommandLineTest, RunExitsWith1WhereTheCallFailed) {
   FakeServer server({{.body = R"({"id":"task_1","status":11,"error":"ValueError: no"})"},
                      {.body = R"({"status":11,"error":"the worker exited","error_info":{"code":"WORKER_LOST",)"

@@ -79,6 +79,15 @@ Error failure_of(const Json& task, TaskStatus status) {
   return Error(ErrorCode::app_error, message.empty() ? "the call failed" : message);
 }
 
+// What the app or its program said last, which tells its author where to look.
+std::string last_words(const Error& error) {
+  const Json details(error.details());
+  std::string words = field(details, "traceback");
+  if (words.empty()) words = field(details, "stderr");
+  if (!words.empty() && !words.ends_with('\n')) words += '\n';
+  return words;
+}
+
 // Where to go on: on standard error, so that standard output holds the output alone.
 void note(const Json& task, Console& console) {
   std::string line;
@@ -101,7 +110,7 @@ ExitCode run_app(const RunOptions& options, const Settings& settings, Console& c
   note(task, console);
   if (failed) {
     const Error error = failure_of(task, status);
-    console.err << printable(field(Json(error.details()), "traceback"), true);
+    console.err << printable(last_words(error), true);
     return report(console, error);
   }
   if (status == TaskStatus::completed) {
