@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <boost/asio/ip/address.hpp>
 #include <utility>
 
 #include "sojourn/base/limits.hpp"
@@ -35,6 +36,24 @@ bool matches(const std::vector<std::string>& pattern, std::span<const std::strin
     }
   }
   return true;
+}
+
+// Whether "NAME:PORT" names a machine by its address, or this machine.
+bool is_address_or_local(std::string_view host) {
+  std::string_view name = host.substr(0, host.rfind(':'));
+  if (host.starts_with('[')) name = host.substr(1, std::min(host.find(']'), host.size()) - 1);
+  boost::system::error_code error;
+  boost::asio::ip::make_address(std::string(name), error);
+  return !error || name == "localhost" || name.ends_with(".localhost");
+}
+
+// The owner of a name may let it lead here, and a page from there is then no foreign one. Who has no key is known
+// only by being on this machine, and needs no such name.
+void refuse_other_names(const http::Request& request) {
+  const auto host = request.headers.find("Host");
+  if (!host || is_address_or_local(*host)) return;
+  throw Error(ErrorCode::forbidden, fmt::format("a server without keys is not called {}: use 127.0.0.1 or localhost",
+                                                to_valid_utf8(host->substr(0, 128))));
 }
 
 // A page in a browser may send requests here without its user's knowledge; it cannot hide where it is from.
@@ -95,6 +114,7 @@ Async<void> Api::handle(http::Request request, http::Responder& responder) {
   Ask ask{.target = http::parse_target(request.target), .request = request, .responder = responder};
   const Route& route = find_route(ask);
   refuse_foreign_pages(request);
+  if (!options_.keys) refuse_other_names(request);
   if (route.scope) ask.caller = authenticate(request, *route.scope);
   ask.bare = request.headers.find("X-API-Version") == "2";
   co_await (this->*route.handler)(ask);

@@ -40,7 +40,7 @@ class ApiTest : public RuntimeTest {
   static Async<http::Response> ask(RuntimeTest& base, Method method, std::string target, std::string body = "",
                                    http::Headers headers = {}) {
     auto& test = static_cast<ApiTest&>(base);
-    headers.add("Host", "127.0.0.1:8080");
+    if (!headers.find("Host")) headers.add("Host", "127.0.0.1:8080");
     Api api(*test.runtime, test.store, test.clock, {.keys = test.keys, .stream = {.heartbeat = 15s, .linger = 0ms}});
     Notebook notebook;
     std::optional<Error> failure;
@@ -349,6 +349,31 @@ TEST_F(ApiTest, ATaskThatFailedTellsItsErrorAsTextAndWhole) {
     EXPECT_EQ(task.at("status"), 11);
     EXPECT_EQ(task.at("error"), "ValueError: no");
     EXPECT_EQ(task.at("error_info").at("code"), "app_error");
+  });
+}
+
+TEST_F(ApiTest, RefusesToListEventsFromPastWhatTheStoreCounts) {
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const std::string id = co_await new_session_id(test);
+    const std::string target = "/sessions/" + id + "/events?from=";
+    EXPECT_EQ((co_await ask(test, Method::get, target + "9223372036854775807")).status, 200);
+    EXPECT_EQ((co_await ask(test, Method::get, target + "9223372036854775808")).status, 400);
+  });
+}
+
+TEST_F(ApiTest, WithoutKeysAnswersToNoNameThatOthersOwn) {
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    for (const char* host : {"evil.example", "evil.example:8080", "127.0.0.1.evil.example",
+                             "localhost.evil.example:80", "[evil]:80", ""}) {
+      http::Headers headers;
+      headers.add("Host", host);
+      EXPECT_EQ((co_await ask(test, Method::get, "/sessions", "", headers)).status, 403) << host;
+    }
+    for (const char* host : {"127.0.0.1", "localhost:8080", "[::1]:8080", "app.localhost", "10.0.0.7:80"}) {
+      http::Headers headers;
+      headers.add("Host", host);
+      EXPECT_EQ((co_await ask(test, Method::get, "/sessions", "", headers)).status, 200) << host;
+    }
   });
 }
 

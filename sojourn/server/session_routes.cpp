@@ -145,7 +145,7 @@ Async<void> Api::delete_state_value(Ask& ask) {
 // Each event as its stored bytes beside its hash, so that whoever reads it can check the chain.
 Async<void> Api::list_events(Ask& ask) {
   const std::uint64_t limit = whole_number(ask.target, "limit", default_page, largest_page);
-  const std::uint64_t from = whole_number(ask.target, "from", 1, UINT64_MAX);
+  const std::uint64_t from = whole_number(ask.target, "from", 1, INT64_MAX);
   const runtime::SessionView view = co_await runtime_.session(ask.captures.at(0));
   std::string json = "[";
   for (const store::Event& event : co_await store_.events(view.record.id, from, limit)) {
