@@ -168,6 +168,16 @@ TEST_F(RuntimeFaultsTest, AnErrorThatIsNoTextFailsItsCallOnly) {
   });
 }
 
+TEST_F(RuntimeFaultsTest, AWorkerWhoseCleanUpFailsWithAHugeErrorIsClosedAllTheSame) {
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const std::string id = co_await test.new_session();
+    test.script.close_error = Error(ErrorCode::cleanup_failed, std::string(limits::event_bytes, '\x01'),
+                                    {{"why", std::string(limits::event_bytes, '\xFF')}});
+    co_await test.runtime->end_session(id, "me");
+    EXPECT_EQ((co_await test.store.load(id))->record.head.status, SessionStatus::ended);
+  });
+}
+
 TEST_F(RuntimeFaultsTest, AWorkerWhoseLateAnswerWasDroppedIsToldWhatTheStateIs) {
   with_runtime([](RuntimeTest& test) -> Async<void> {
     const std::string id = (co_await test.call("new", "increment")).task.session_id;

@@ -15,11 +15,12 @@ namespace sojourn::runtime {
 
 // What the workers of a TestApp did and are told to do.
 struct Script {
-  std::vector<std::string> log;     // "open SESSION", "call FUNCTION", "close REASON", "kill"
-  std::optional<Error> open_error;  // what opening fails with
-  bool hold_open = false;           // opening takes until `release`
-  Event release;                    // lets a `wait` call go on
-  int running = 0;                  // calls that run now
+  std::vector<std::string> log;      // "open SESSION", "call FUNCTION", "close REASON", "kill"
+  std::optional<Error> open_error;   // what opening fails with
+  std::optional<Error> close_error;  // what closing fails with
+  bool hold_open = false;            // opening takes until `release`
+  Event release;                     // lets a `wait` call go on
+  int running = 0;                   // calls that run now
   int most_running = 0;
   session::WorkerEvents* events = nullptr;          // of the worker opened last
   bool restored = false;                            // of the worker opened last
@@ -49,6 +50,7 @@ class TestWorker final : public session::Worker {
 
   Async<void> close(session::CloseReason reason, Instant) override {
     script_.log.push_back("close " + std::string(session::to_string(reason)));
+    if (script_.close_error) throw Error(*script_.close_error);
     co_return;
   }
 

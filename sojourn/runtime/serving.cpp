@@ -27,16 +27,20 @@ store::JsonText output_text(const Json& output) {
   return to_text(output, {.bytes = limits::json_bytes, .depth = limits::json_depth});
 }
 
-// An error from outside as one that can be written down, whatever its message and details hold.
+// With the rest of an event, within limits::event_bytes.
+constexpr std::size_t error_message_bytes = limits::event_bytes / 16;
+constexpr std::size_t error_details_bytes = limits::event_bytes / 2;
+
+// An error from outside as one that can be written down: details that JSON cannot hold, or too large ones, go.
 Error writable(const Error& error) {
-  Error clean(error.code(), to_valid_utf8(error.message().substr(0, limits::event_bytes / 8)));
-  clean.set_retryable(error.retryable());
+  JsonObject details = error.details();
   try {
-    to_text(error.details(), {.bytes = limits::event_bytes / 8, .depth = limits::json_depth - 2});
+    to_text(details, {.bytes = error_details_bytes, .depth = limits::json_depth - 2});
   } catch (const Error&) {
-    return clean;
+    details.clear();
   }
-  return Error(clean.code(), clean.message(), error.details()).set_retryable(error.retryable());
+  return Error(error.code(), to_valid_utf8(error.message().substr(0, error_message_bytes)), std::move(details))
+      .set_retryable(error.retryable());
 }
 
 }  // namespace
