@@ -114,8 +114,12 @@ std::string result_frame(std::string_view request_id, const Json& output, const 
   return frame.flag("end", end).finish(limit);
 }
 
-std::string closed_frame() {
-  return FrameBuilder("closed").raw("failures", "[]").finish(limit);
+std::string closed_frame(const std::optional<Error>& failure) {
+  JsonArray failures;
+  if (failure) {
+    failures.push_back(JsonObject{{"id", "close"}, {"kind", "app"}, {"message", to_valid_utf8(failure->message())}});
+  }
+  return FrameBuilder("closed").value("failures", Json(std::move(failures))).finish(limit);
 }
 
 LogLevel read_level(const Frame& frame) {

@@ -42,7 +42,7 @@ std::string resource_frame(const session::ResourceNote& resource);
 std::string resource_released_frame(std::string_view id);
 // Errors: too_large or not_serializable for the output.
 std::string result_frame(std::string_view request_id, const Json& output, const CallChanges& changes, bool end);
-std::string closed_frame();
+std::string closed_frame(const std::optional<Error>& failure);  // of the app's clean-up
 
 // Errors of all that read: protocol_error for what is missing or of another kind.
 LogLevel read_level(const Frame& frame);

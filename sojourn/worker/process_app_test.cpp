@@ -431,6 +431,18 @@ TEST_F(ProcessAppTest, CatchesADaemonThatForksItselfAwayAllTheTime) {
   });
 }
 
+TEST_F(ProcessAppTest, ReportsThatAnAppCouldNotClose) {
+  run([](Bench& bench) -> Async<void> {
+    session::Opening opening = bench.opening();
+    opening.setup = "cannot close";
+    auto worker = co_await bench.app("app").open(std::move(opening), bench.in(Seconds(20)));
+    co_await bench.close(*worker);
+    const LogLine* line = bench.events.find("a resource could not be cleaned up");
+    EXPECT_NE(line, nullptr);
+    if (line != nullptr) EXPECT_THAT(to_text(line->fields), HasSubstr("the teeth are stuck"));
+  });
+}
+
 TEST_F(ProcessAppTest, ReportsResourcesThatCouldNotBeCleanedUp) {
   run([](Bench& bench) -> Async<void> {
     auto worker = co_await bench.open("failures");

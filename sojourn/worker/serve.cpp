@@ -158,8 +158,8 @@ class Service final : public session::WorkerEvents {
       worker_->kill(Error(ErrorCode::cancelled, "the server closed the session"));
     }
     co_await group_.join();
+    std::optional<Error> failed;
     if (worker_) {
-      std::optional<Error> failed;
       try {
         co_await worker_->close(closing_.value_or(session::CloseReason::lost), clock_.instant() + cleanup_time);
       } catch (...) {
@@ -167,7 +167,7 @@ class Service final : public session::WorkerEvents {
       }
       if (failed) fmt::print(stderr, "closing failed: {}\n", failed->message());
     }
-    if (closing_) stream_.send(closed_frame());
+    if (closing_) stream_.send(closed_frame(failed));
     stream_.flush();
     co_await group_.join();
   }

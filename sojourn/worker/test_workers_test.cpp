@@ -147,6 +147,7 @@ class TestWorker final : public session::Worker {
     fmt::print("closing: {}\n", session::to_string(reason));
     std::fflush(stdout);
     if (hangs_) hang();
+    if (opening_.setup == Json("cannot close")) throw Error(ErrorCode::cleanup_failed, "the teeth are stuck");
     co_return;
   }
 
