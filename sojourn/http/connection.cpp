@@ -26,8 +26,7 @@ constexpr std::size_t large_room = 64 * limits::kibibyte;
 // Up to this size a body is copied behind its head, which costs less than a second buffer in the system call.
 constexpr std::size_t small_body = 16 * limits::kibibyte;
 
-// Closing while bytes of the client are unread makes the kernel send a reset, which may destroy the answer on its
-// way.
+// Closing while bytes of the client are unread makes the kernel send a reset, which may destroy the answer.
 constexpr Seconds linger_timeout{2};
 
 // Counts one coroutine while it waits in client_gone(), however it leaves.

@@ -53,8 +53,7 @@ struct ServerLimits {
 
 class Server {
  public:
-  // All on `executor`. What the handler throws is answered by `on_error`; if that throws too, the connection is
-  // closed.
+  // All on `executor`. What the handler throws is answered by `on_error`; if that throws, the connection closes.
   Server(Executor executor, Clock& clock, const Log& log, ServerLimits limits, Handler handler,
          std::function<Response(const Error&)> on_error);
   ~Server();

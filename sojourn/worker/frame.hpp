@@ -60,9 +60,8 @@ class FrameDecoder {
   void filled(std::size_t bytes) { end_ += bytes; }
 
   // The next frame, if all of it is there.
-  // Errors: protocol_error for a length of 0 or past the limit, and for what is no strict JSON object with a type.
-  // The
-  //         stream cannot be read on then.
+  // Errors: protocol_error for a length of 0 or past the limit, and for what is no strict JSON object with a
+  //         type. The stream cannot be read on then.
   std::optional<Frame> next();
 
  private:

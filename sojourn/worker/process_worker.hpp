@@ -36,9 +36,8 @@ class ProcessWorker final : public session::Worker {
   ~ProcessWorker() override;  // asserts that close() was awaited
 
   // Greets the worker and has it open the session.
-  // Errors: worker_start_failed (it ended, or was not ready at `deadline`), protocol_error; what its setup failed
-  // with.
-  //         Close it then.
+  // Errors: worker_start_failed (it ended, or was not ready at `deadline`), protocol_error; what its setup
+  //         failed with. Close it then.
   Async<void> open(session::Opening opening, std::string app_version, Instant deadline);
 
   Async<Json> call(session::CallScope& scope) override;

@@ -4,8 +4,7 @@
 
 namespace sojourn::worker {
 
-// The programs that the tests have the supervisor start: `NAME_tests worker MODE`. An unknown mode serves the test
-// app.
+// What the tests have the supervisor start: `NAME_tests worker MODE`. An unknown mode serves the test app.
 int run_test_worker(std::string_view mode);
 
 // `NAME_tests server FOLDER`: a server that opens a session, writes the ids of its processes to FOLDER/pids, and
