@@ -130,8 +130,9 @@ class Service {
   }
 
   Async<void> stop() {
-    http_.stop_accepting();
+    // Connections are taken until the calls are over, so that balancers read in /readyz that the server stops.
     co_await runtime_.close(clock_.instant() + options_.drain_grace);
+    http_.stop_accepting();
     co_await http_.close(clock_.instant() + Seconds(2));
     co_await supervisor_.close();
     co_await store_->close();
