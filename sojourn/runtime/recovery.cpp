@@ -85,6 +85,20 @@ Async<void> settle_session(const RecoverySurroundings& around, std::string sessi
   co_await kept.commit(std::move(step));
 }
 
+namespace {
+
+// One session that cannot be settled keeps no other from being served; whoever asks for it later tries again.
+Async<void> try_to_settle(const RecoverySurroundings& surroundings, std::string session_id) {
+  try {
+    co_await settle_session(surroundings, session_id);
+  } catch (const Error& error) {
+    surroundings.log.error("a session could not be settled",
+                           {{"session", session_id}, {"error", to_valid_utf8(error.message())}});
+  }
+}
+
+}  // namespace
+
 Async<std::vector<std::string>> settle_leftovers(RecoverySurroundings surroundings) {
   const store::Leftovers left = co_await surroundings.store.leftovers();
   std::set<std::string> unsettled;
@@ -98,7 +112,7 @@ Async<std::vector<std::string>> settle_leftovers(RecoverySurroundings surroundin
       going_on.push_back(session.id);
     }
   }
-  for (const std::string& id : unsettled) co_await settle_session(surroundings, id);
+  for (const std::string& id : unsettled) co_await try_to_settle(surroundings, id);
   if (!unsettled.empty()) {
     surroundings.log.info("settled what the last server left open",
                           {{"sessions", unsettled.size()}, {"calls", left.open_tasks.size()}});

@@ -147,6 +147,22 @@ TEST_F(RecoveryTest, ASessionOfAnotherVersionOfItsAppIsRefused) {
   });
 }
 
+TEST_F(RecoveryTest, ASessionThatCannotBeSettledKeepsNoOtherFromBeingServed) {
+  leave_session("app");
+  Options options;
+  options.make_folder = [](const store::SessionRecord& record) -> std::string {
+    if (record.id == left_id) throw Error(ErrorCode::io_error, "no folder");
+    return "/";
+  };
+  with_runtime(
+      [](RuntimeTest& test) -> Async<void> {
+        EXPECT_EQ((co_await test.call("new", "run", 5)).task.output, "5");
+        const auto left = co_await test.store.load(std::string(left_id));
+        EXPECT_EQ(left->open_tasks.size(), 1u);  // as it was, for the next try
+      },
+      std::move(options));
+}
+
 store::ResourceRecord noted(JsonObject cleanup) {
   return {.id = "r", .kind = "k", .cleanup = to_text(cleanup)};
 }

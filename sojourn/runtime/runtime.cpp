@@ -318,7 +318,7 @@ Async<SessionView> Runtime::create_session(RunRequest request) {
   check_serving();
   const std::shared_ptr<session::App> app = request.app.empty() ? nullptr : find_app(request.app);
   const std::shared_ptr<Actor> actor = co_await begin_session(request, app);
-  co_return SessionView{actor->record(), {}, 0, false};
+  co_return view(actor->record());
 }
 
 Async<std::shared_ptr<Actor>> Runtime::begin_session(const RunRequest& request, std::shared_ptr<session::App> app) {
@@ -423,26 +423,37 @@ Async<std::shared_ptr<Actor>> Runtime::adopt_session(std::string session_id) {
   co_return keep(std::move(kept), std::move(app), restored);
 }
 
+// What is in memory of a session is newer than what a reader saw in the store, and knows its worker and queue.
+SessionView Runtime::view(store::SessionRecord stored) const {
+  const auto found = parts_->actors.find(stored.id);
+  if (found == parts_->actors.end()) return {std::move(stored), {}, 0, false};
+  const Actor& actor = *found->second;
+  return {actor.record(), actor.describe_worker(), actor.queued(), actor.is_busy()};
+}
+
 Async<SessionView> Runtime::session(std::string session_id) {
   if (const auto found = parts_->actors.find(session_id); found != parts_->actors.end()) {
-    const Actor& actor = *found->second;
-    co_return SessionView{actor.record(), actor.describe_worker(), actor.queued(), actor.is_busy()};
+    co_return view(found->second->record());
   }
   std::optional<store::Snapshot> stored;
   if (is_session_id(session_id)) stored = co_await parts_->store.load(session_id);
   if (!stored) throw no_session(session_id);
-  co_return SessionView{std::move(stored->record), {}, 0, false};
+  co_return view(std::move(stored->record));
 }
 
 Async<SessionView> Runtime::keepalive(std::string session_id, std::string actor_name) {
   check_serving();
   const std::shared_ptr<Actor> actor = co_await find_session(std::move(session_id));
   co_await actor->keepalive(std::move(actor_name));
-  co_return SessionView{actor->record(), actor->describe_worker(), actor->queued(), actor->is_busy()};
+  co_return view(actor->record());
 }
 
-Async<store::SessionPage> Runtime::sessions(store::SessionQuery query, std::string cursor, std::size_t limit) {
-  return parts_->store.list(std::move(query), std::move(cursor), limit);
+Async<SessionViews> Runtime::sessions(store::SessionQuery query, std::string cursor, std::size_t limit) {
+  store::SessionPage page = co_await parts_->store.list(std::move(query), std::move(cursor), limit);
+  SessionViews views{.next_cursor = std::move(page.next_cursor)};
+  views.sessions.reserve(page.sessions.size());
+  for (store::SessionRecord& record : page.sessions) views.sessions.push_back(view(std::move(record)));
+  co_return views;
 }
 
 Async<void> Runtime::end_session(std::string session_id, std::string actor_name) {

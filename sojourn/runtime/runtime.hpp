@@ -68,6 +68,11 @@ struct SessionView {
   bool busy = false;
 };
 
+struct SessionViews {
+  std::vector<SessionView> sessions;
+  std::string next_cursor;  // "" on the last page
+};
+
 struct Statistics {
   std::size_t live_sessions = 0;  // in memory
   std::size_t workers = 0;
@@ -112,7 +117,9 @@ class Runtime {
   Async<SessionView> create_session(RunRequest request);
   Async<SessionView> session(std::string session_id);  // Errors: session_not_found
   Async<SessionView> keepalive(std::string session_id, std::string actor);
-  Async<store::SessionPage> sessions(store::SessionQuery query, std::string cursor, std::size_t limit);
+
+  // A page of those that fit, newest first; as Store::list().
+  Async<SessionViews> sessions(store::SessionQuery query, std::string cursor, std::size_t limit);
 
   // Cancels the calls that wait and, after the grace, the one that runs; closes the worker; ends the session durably.
   // Errors: session_not_found, session_expired, session_ended.
@@ -140,6 +147,7 @@ class Runtime {
   struct Parts;
 
   static Async<std::string> make_folder(Parts& parts, store::SessionRecord record);
+  SessionView view(store::SessionRecord stored) const;
   std::shared_ptr<session::App> find_app(std::string_view name) const;
   Async<std::shared_ptr<Actor>> begin_session(const RunRequest& request, std::shared_ptr<session::App> app);
   Async<std::shared_ptr<Actor>> find_session(std::string session_id);

@@ -200,7 +200,7 @@ TEST_F(RuntimeTest, RefusesWhatItDoesNotKnow) {
               ErrorCode::invalid_request);
     EXPECT_EQ(co_await RuntimeTest::code_of(runtime.run({.app = "app", .session = "new", .session_timeout = 3601s})),
               ErrorCode::invalid_request);
-    const store::SessionPage page = co_await runtime.sessions({}, "", 10);
+    const SessionViews page = co_await runtime.sessions({}, "", 10);
     EXPECT_EQ(page.sessions.size(), 1u);  // no refused call left a session behind
   });
 }

@@ -160,7 +160,11 @@ Async<void> Serving::clean_up_after_lost_worker() {
 
 void Serving::note_outside_changes(const std::vector<store::StateChange>& changes) {
   // A worker that is opened later gets the whole state.
-  if (worker_) outside_changes_.insert(outside_changes_.end(), changes.begin(), changes.end());
+  if (!worker_) return;
+  for (const store::StateChange& change : changes) {
+    std::erase_if(outside_changes_, [&](const store::StateChange& earlier) { return earlier.key == change.key; });
+    outside_changes_.push_back(change);
+  }
 }
 
 void Serving::log(LogLevel level, std::string_view stream, std::string_view message, JsonObject fields) {

@@ -240,6 +240,7 @@ TEST_F(ApiTest, ListsSessionsNewestFirstInPages) {
     const JsonArray page = parse_json_object(first.body).at("data").as_array();
     EXPECT_EQ(page.size(), 2u);
     EXPECT_EQ(page.at(0).at("id"), Json(ids[2]));
+    EXPECT_EQ(page.at(0).at("worker_id"), "pid-7");  // also what only memory knows
     const auto link = first.headers.find("Link");
     EXPECT_TRUE(link);
     if (!link) co_return;

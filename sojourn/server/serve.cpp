@@ -129,9 +129,18 @@ class Service {
     runtime_.hurry();
   }
 
+  // Whatever goes wrong in it, the rest is closed too.
+  Async<void> close_runtime() {
+    try {
+      co_await runtime_.close(clock_.instant() + options_.drain_grace);
+    } catch (const std::exception& error) {
+      log_.error("closing the sessions failed", {{"error", to_valid_utf8(error.what())}});
+    }
+  }
+
   Async<void> stop() {
     // Connections are taken until the calls are over, so that balancers read in /readyz that the server stops.
-    co_await runtime_.close(clock_.instant() + options_.drain_grace);
+    co_await close_runtime();
     http_.stop_accepting();
     co_await http_.close(clock_.instant() + Seconds(2));
     co_await supervisor_.close();

@@ -80,12 +80,12 @@ Async<void> Api::create_session(Ask& ask) {
 
 Async<void> Api::list_sessions(Ask& ask) {
   const std::uint64_t limit = whole_number(ask.target, "limit", default_page, largest_page);
-  const store::SessionPage page = co_await runtime_.sessions(
+  const runtime::SessionViews page = co_await runtime_.sessions(
       session_query(ask.target), std::string(ask.target.find("cursor").value_or("")), limit);
   std::string json = "[";
-  for (const store::SessionRecord& record : page.sessions) {
+  for (const runtime::SessionView& session : page.sessions) {
     if (json.size() > 1) json += ',';
-    json += session_json({.record = record});
+    json += session_json(session);
   }
   json += ']';
   http::Response response = data_response(ask.bare, 200, std::move(json));
