@@ -18,8 +18,8 @@ namespace asio = boost::asio;
 
 class TimerAlarm final : public Alarm {
  public:
-  TimerAlarm(Instant when, Executor executor, std::function<void()> action)
-      : timer_(std::move(executor), when), armed_(std::make_shared<bool>(true)) {
+  TimerAlarm(Instant when, const Executor& executor, std::function<void()> action)
+      : timer_(executor, when), armed_(std::make_shared<bool>(true)) {
     // A cancelled timer may already have its handler queued; `armed` is what tells it not to act.
     timer_.async_wait([armed = armed_, action = std::move(action)](const boost::system::error_code&) {
       if (std::exchange(*armed, false)) action();
@@ -43,7 +43,7 @@ Instant SystemClock::instant() const {
 }
 
 std::unique_ptr<Alarm> SystemClock::set_alarm(Instant when, Executor executor, std::function<void()> action) {
-  return std::make_unique<TimerAlarm>(when, std::move(executor), std::move(action));
+  return std::make_unique<TimerAlarm>(when, executor, std::move(action));
 }
 
 struct ManualClock::Pending {

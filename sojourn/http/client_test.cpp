@@ -197,9 +197,8 @@ TEST_F(ClientTest, SeesARefusalThatComesWhileItSends) {
 // sent after each request; an empty one closes without an answer.
 class ScriptedServer {
  public:
-  ScriptedServer(Executor executor, std::vector<std::vector<std::string>> scripts)
-      : acceptor_(std::move(executor), tcp::endpoint(asio::ip::address_v4::loopback(), 0)),
-        scripts_(std::move(scripts)) {}
+  ScriptedServer(const Executor& executor, std::vector<std::vector<std::string>> scripts)
+      : acceptor_(executor, tcp::endpoint(asio::ip::address_v4::loopback(), 0)), scripts_(std::move(scripts)) {}
 
   std::uint16_t port() const { return acceptor_.local_endpoint().port(); }
 

@@ -19,7 +19,7 @@ namespace sojourn::http {
 // A client that sends and sees bytes.
 class RawClient {
  public:
-  explicit RawClient(Executor executor);
+  explicit RawClient(const Executor& executor);
 
   Async<void> connect(std::uint16_t port);
   Async<void> send(std::string bytes);

@@ -13,7 +13,7 @@ namespace asio = boost::asio;
 using asio::ip::tcp;
 using boost::system::error_code;
 
-RawClient::RawClient(Executor executor) : socket_(std::move(executor), tcp::v4()) {}
+RawClient::RawClient(const Executor& executor) : socket_(executor, tcp::v4()) {}
 
 Async<void> RawClient::connect(std::uint16_t port) {
   co_await socket_.async_connect({asio::ip::address_v4::loopback(), port}, asio::use_awaitable);

@@ -42,7 +42,7 @@ std::vector<Case> refused_requests() {
       {"NoVersion", "GET /echo\r\n\r\n", 400},
       {"Http2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400},
       {"SpaceInTarget", "GET /a b HTTP/1.1\r\nHost: x\r\n\r\n", 400},
-      {"NulInField", start + std::string("X: a\0b\r\n\r\n", 11), 400},
+      {"NulInField", start + std::string("X: a\0b\r\n\r\n", 10), 400},
       {"SpaceBeforeColon", start + "Content-Length : 0\r\n\r\n", 400},
       {"FieldWithoutColon", start + "Content-Length 0\r\n\r\n", 400},
       {"BareReturnInField", start + "X: a\rContent-Length: 5\r\n\r\n", 400},

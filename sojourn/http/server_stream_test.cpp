@@ -9,7 +9,6 @@ namespace sojourn::http {
 namespace {
 
 using testing::HasSubstr;
-using testing::StartsWith;
 
 class StreamTest : public ServerFixture {
  public:

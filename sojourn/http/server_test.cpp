@@ -79,7 +79,8 @@ class ServerTest : public ServerFixture {
     EXPECT_EQ((co_await ask(head + "0\r\n\r\n")).body, "POST ");
     // The last chunk in pieces of one byte: a parser of ours once asserted that there be more.
     RawClient* client = co_await connect();
-    for (const char c : head + "0\r\n\r\n" + head + body) {
+    const std::string two_requests = std::string(head).append("0\r\n\r\n").append(head).append(body);
+    for (const char c : two_requests) {
       co_await client->send(std::string(1, c));
       co_await settle();
     }

@@ -119,11 +119,7 @@ bool CommitWriter::try_commit(const std::vector<Change*>& batch) {
 }
 
 void CommitWriter::roll_back() {
-  try {
-    if (connection_.in_transaction()) connection_.execute("ROLLBACK");
-  } catch (const Error&) {
-    // The transaction is void all the same: the next BEGIN says what is wrong with the database.
-  }
+  connection_.roll_back();
   rolled_back_();
 }
 

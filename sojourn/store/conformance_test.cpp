@@ -59,7 +59,7 @@ TEST_P(EveryStore, GivesBackEveryFieldOfASession) {
 }
 
 TEST_P(EveryStore, KeepsBytesAsTheyWere) {
-  const std::string odd = std::string("nul \0 and \xFF broken UTF-8, 'quotes' \"too\"", 41);
+  const std::string odd = std::string("nul \0 and \xFF broken UTF-8, 'quotes' \"too\"", 40);
   NewSession session = new_session("sess_1");
   session.state = {{odd, odd}};
   session.record.user = odd;

@@ -170,6 +170,10 @@ bool Connection::in_transaction() const {
   return sqlite3_get_autocommit(database_.get()) == 0;
 }
 
+void Connection::roll_back() noexcept {
+  if (in_transaction()) sqlite3_exec(database_.get(), "ROLLBACK", nullptr, nullptr, nullptr);
+}
+
 std::int64_t Connection::total_changes() const {
   return sqlite3_total_changes64(database_.get());
 }
@@ -183,11 +187,7 @@ ReadTransaction::ReadTransaction(Connection& connection) : connection_(connectio
 }
 
 ReadTransaction::~ReadTransaction() {
-  try {
-    if (connection_.in_transaction()) connection_.execute("ROLLBACK");
-  } catch (const Error&) {
-    // Nothing was written, and SQLite has ended the transaction itself where it could not roll back.
-  }
+  connection_.roll_back();
 }
 
 }  // namespace sojourn::store

@@ -151,6 +151,10 @@ class Connection {
 
   bool in_transaction() const;
 
+  // Ends the open transaction, if there is one, and applies nothing of it. Where SQLite cannot even do that it has
+  // ended the transaction itself, and the next statement says what is wrong with the database.
+  void roll_back() noexcept;
+
   // Rows changed since it was opened, and by the last statement.
   std::int64_t total_changes() const;
   std::int64_t changes() const;

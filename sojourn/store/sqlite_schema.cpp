@@ -153,7 +153,7 @@ void migrate(Connection& connection, std::span<const Migration> steps, const std
       connection.run(
           fmt::format("PRAGMA user_version = {}; PRAGMA application_id = {}; COMMIT", step.version, application_id));
     } catch (...) {
-      if (connection.in_transaction()) connection.run("ROLLBACK");
+      connection.roll_back();
       throw;
     }
   }
