@@ -157,7 +157,7 @@ ReadChanges read_changes(Frame& frame) {
 }
 
 Error read_app_error(const Frame& frame) {
-  const Error error = Error::from_json(frame.fields());
+  Error error = Error::from_json(frame.fields());
   if (error.code() != ErrorCode::worker_lost && error.code() != ErrorCode::protocol_error) return error;
   JsonObject details = error.details();
   details["code"] = info(error.code()).wire;

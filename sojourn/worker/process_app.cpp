@@ -72,7 +72,7 @@ std::vector<std::string> ProcessApp::environment(const session::Opening& opening
   }
   for (const auto& [name, value] : manifest_.env) variables[name] = value;
   std::vector<std::string> environment;
-  for (const auto& [name, value] : variables) environment.push_back(name + '=' + value);
+  for (const auto& [name, value] : variables) environment.push_back(fmt::format("{}={}", name, value));
   return environment;
 }
 
