@@ -33,20 +33,6 @@ spdlog::level::level_enum level_of(LogLevel level) {
   return spdlog::level::err;
 }
 
-std::string_view word_of(LogLevel level) {
-  switch (level) {
-    case LogLevel::debug:
-      return "debug";
-    case LogLevel::info:
-      return "info";
-    case LogLevel::warning:
-      return "warning";
-    case LogLevel::error:
-      return "error";
-  }
-  return "error";
-}
-
 // `text` on one line: who can put a line break into it must not write lines of their own.
 std::string one_line(std::string_view text) {
   std::string line = to_valid_utf8(text);
@@ -65,7 +51,7 @@ std::optional<std::string> text_of(const Json& value) {
 
 std::string text_line(LogLevel level, std::string_view message, const JsonObject& fields) {
   std::string line = format_time(SystemClock().now());
-  line.append(" ").append(word_of(level));
+  line.append(" ").append(to_string(level));
   line.append(level == LogLevel::info ? "    " : level == LogLevel::warning ? " " : "   ");
   line.append(one_line(message));
   for (const auto& [key, value] : fields) {
@@ -76,7 +62,7 @@ std::string text_line(LogLevel level, std::string_view message, const JsonObject
 
 std::string json_line(LogLevel level, std::string_view message, const JsonObject& fields) {
   JsonObject line{
-      {"time", format_time(SystemClock().now())}, {"level", word_of(level)}, {"message", to_valid_utf8(message)}};
+      {"time", format_time(SystemClock().now())}, {"level", to_string(level)}, {"message", to_valid_utf8(message)}};
   for (const auto& [key, value] : fields) {
     if (is_valid_utf8(key) && text_of(value)) line.emplace(key, value);
   }
@@ -84,6 +70,27 @@ std::string json_line(LogLevel level, std::string_view message, const JsonObject
 }
 
 }  // namespace
+
+std::string_view to_string(LogLevel level) {
+  switch (level) {
+    case LogLevel::debug:
+      return "debug";
+    case LogLevel::info:
+      return "info";
+    case LogLevel::warning:
+      return "warning";
+    case LogLevel::error:
+      return "error";
+  }
+  return "error";
+}
+
+std::optional<LogLevel> parse_log_level(std::string_view word) {
+  for (const LogLevel level : {LogLevel::debug, LogLevel::info, LogLevel::warning, LogLevel::error}) {
+    if (word == to_string(level)) return level;
+  }
+  return std::nullopt;
+}
 
 Log::Log(LogLevel threshold, LogFormat format)
     : state_(new State{format, spdlog::logger("sojourn", std::make_shared<spdlog::sinks::stderr_sink_mt>())}) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string_view>
 
 #include "sojourn/base/json.hpp"
@@ -11,6 +12,10 @@ namespace sojourn {
 
 enum class LogLevel { debug, info, warning, error };
 enum class LogFormat { text, json };
+
+// "debug", "info", "warning", "error": the words of settings, of the worker protocol and of the journal.
+std::string_view to_string(LogLevel level);
+std::optional<LogLevel> parse_log_level(std::string_view word);
 
 class Log {
  public:

@@ -45,6 +45,15 @@ TEST(Log, LeavesOutWhatIsNoJson) {
   }
 }
 
+TEST(Log, NamesItsLevelsAndReadsTheirNames) {
+  for (const LogLevel level : {LogLevel::debug, LogLevel::info, LogLevel::warning, LogLevel::error}) {
+    EXPECT_EQ(parse_log_level(to_string(level)), level);
+  }
+  EXPECT_EQ(to_string(LogLevel::warning), "warning");
+  EXPECT_EQ(parse_log_level("Warning"), std::nullopt);
+  EXPECT_EQ(parse_log_level(""), std::nullopt);
+}
+
 TEST(Log, KeepsAMessageOnOneLine) {
   for (const LogFormat format : {LogFormat::text, LogFormat::json}) {
     const std::string text = written_by([&] { Log(LogLevel::info, format).info("a\nb\xFF", {{"k\n", "x\ny"}}); });

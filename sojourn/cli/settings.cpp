@@ -59,13 +59,9 @@ void apply_keys(Settings& settings, const std::string& text) {
 }
 
 void apply_log_level(Settings& settings, const std::string& text) {
-  constexpr std::array<std::pair<std::string_view, LogLevel>, 4> levels{{{"debug", LogLevel::debug},
-                                                                         {"info", LogLevel::info},
-                                                                         {"warning", LogLevel::warning},
-                                                                         {"error", LogLevel::error}}};
-  const auto* found = std::ranges::find(levels, text, [](const auto& level) { return level.first; });
-  if (found == levels.end()) throw bad("it must be debug, info, warning or error");
-  settings.log_level = found->second;
+  const std::optional<LogLevel> level = parse_log_level(text);
+  if (!level) throw bad("it must be debug, info, warning or error");
+  settings.log_level = *level;
 }
 
 void apply_log_format(Settings& settings, const std::string& text) {

@@ -12,11 +12,6 @@ namespace sojourn::runtime {
 
 namespace {
 
-std::string_view word_of(LogLevel level) {
-  constexpr std::string_view words[] = {"debug", "info", "warning", "error"};
-  return words[static_cast<std::size_t>(level)];
-}
-
 Async<void> open_into(std::unique_ptr<session::Worker>& worker, session::App& app, session::Opening opening,
                       Instant deadline) {
   worker = co_await app.open(std::move(opening), deadline);
@@ -246,7 +241,7 @@ Async<void> Serving::start_worker(session::Opening opening, Instant deadline) {
 
 void Serving::append_log(LogLevel level, std::string_view stream, std::string_view message, const JsonObject& fields,
                          const std::string* task_id) {
-  JsonObject data{{"level", word_of(level)}, {"stream", stream}, {"message", to_valid_utf8(message)}};
+  JsonObject data{{"level", to_string(level)}, {"stream", stream}, {"message", to_valid_utf8(message)}};
   if (!fields.empty()) data["fields"] = fields;
   if (task_id != nullptr) data["task"] = *task_id;
   kept_.journal().append_log(

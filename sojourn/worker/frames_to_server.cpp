@@ -1,17 +1,10 @@
 #include "sojourn/worker/frames_to_server.hpp"
 
-#include <array>
-
 namespace sojourn::worker {
 
 namespace {
 
 constexpr auto limit = frame_bytes_to_server;
-constexpr std::array<std::string_view, 4> levels{"debug", "info", "warning", "error"};
-
-std::string_view word(LogLevel level) {
-  return levels.at(static_cast<std::size_t>(level));
-}
 
 void append_changes(FrameBuilder& frame, const CallChanges& changes) {
   std::string set;
@@ -69,7 +62,7 @@ std::string log_frame(std::string_view request_id, LogLevel level, std::string_v
                       const JsonObject& fields) {
   FrameBuilder frame("log");
   if (!request_id.empty()) frame.text("request_id", request_id);
-  return frame.text("level", word(level))
+  return frame.text("level", to_string(level))
       .text("message", to_valid_utf8(message))
       .value("fields", fields)
       .finish(limit);
@@ -123,10 +116,7 @@ std::string closed_frame(const std::optional<Error>& failure) {
 }
 
 LogLevel read_level(const Frame& frame) {
-  const std::string level = frame.text_or("level", "info");
-  for (std::size_t i = 0; i < levels.size(); ++i) {
-    if (level == levels[i]) return static_cast<LogLevel>(i);
-  }
+  if (const auto level = parse_log_level(frame.text_or("level", "info"))) return *level;
   refuse("a frame of type \"log\" needs \"level\": debug, info, warning or error");
 }
 
