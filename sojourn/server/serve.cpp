@@ -2,14 +2,17 @@
 
 #include <fmt/format.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #include <boost/asio/ip/address.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <csignal>
+#include <cstring>
 
 #include "sojourn/base/loop.hpp"
 #include "sojourn/base/random.hpp"
+#include "sojourn/base/sha256.hpp"
 #include "sojourn/base/task_group.hpp"
 #include "sojourn/http/server.hpp"
 #include "sojourn/runtime/runtime.hpp"
@@ -18,6 +21,7 @@
 #include "sojourn/store/session_folder.hpp"
 #include "sojourn/store/sqlite_store.hpp"
 #include "sojourn/worker/process_app.hpp"
+#include "sojourn/worker/supervisor_mark.hpp"
 
 namespace sojourn::server {
 
@@ -43,6 +47,16 @@ std::optional<ApiKeys> read_keys(const ServeOptions& options) {
   return std::nullopt;
 }
 
+// What marks the workers of every server on this data, one after another: the next one finds by it what they left.
+std::uint32_t owner_of(const std::filesystem::path& data) {
+  struct stat folder{};
+  if (::stat(data.c_str(), &folder) != 0) throw io_error(data.string(), errno);
+  const Hash hash = sha256(fmt::format("{}:{}", folder.st_dev, folder.st_ino));
+  std::uint32_t owner = 0;
+  std::memcpy(&owner, hash.data(), sizeof owner);
+  return owner % worker::Mark::most_owner + 1;
+}
+
 // Everything that serves, in the order it was opened; closed in reverse.
 class Service {
  public:
@@ -53,7 +67,8 @@ class Service {
         keys_(read_keys(options)),
         store_(store::SqliteStore::open({.folder = options.data})),
         folders_(options.data),
-        supervisor_(executor_, clock_, log_, {.program = options.supervisor_program}),
+        supervisor_(executor_, clock_, log_,
+                    {.program = options.supervisor_program, .owner = owner_of(options.data)}),
         runtime_(executor_, *store_, clock_, random_, log_, runtime_options()),
         api_(runtime_, *store_, clock_, {.keys = std::move(keys_), .stream = {}}),
         http_(

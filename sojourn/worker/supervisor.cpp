@@ -15,8 +15,10 @@
 #include <cstring>
 #include <deque>
 #include <map>
+#include <random>
 #include <utility>
 
+#include "sojourn/worker/supervisor_mark.hpp"
 #include "sojourn/worker/supervisor_messages.hpp"
 
 extern "C" {
@@ -32,6 +34,9 @@ namespace {
 
 // How long the supervisor may take to kill what is left, before it is killed itself.
 constexpr auto farewell = Seconds(10);
+
+// How long another one may take to kill what its predecessor left, before that counts as gone all the same.
+constexpr auto first_look = Seconds(10);
 
 struct Packet {
   std::string bytes;
@@ -59,7 +64,7 @@ std::string_view describe(SpawnStep step) {
   return "it could not be started";
 }
 
-Packet spawn_packet(std::uint64_t token, Launch launch) {
+Packet spawn_packet(std::uint32_t token, Launch launch) {
   const SupervisorRequest request{.kind = RequestKind::spawn,
                                   .signal = 0,
                                   .token = token,
@@ -74,6 +79,15 @@ Packet spawn_packet(std::uint64_t token, Launch launch) {
   for (const std::string& variable : launch.environment) append(variable);
   packet.descriptors = {std::move(launch.socket), std::move(launch.output), std::move(launch.errors)};
   return packet;
+}
+
+Packet plain_packet(const SupervisorRequest& request) {
+  return {std::string(reinterpret_cast<const char*>(&request), sizeof request), {}};
+}
+
+std::uint32_t drawn_owner() {
+  std::random_device source;
+  return std::uniform_int_distribution<std::uint32_t>(1, Mark::most_owner)(source);
 }
 
 // Whether the kernel took it; otherwise errno says why not.
@@ -148,6 +162,10 @@ struct SupervisorLink : std::enable_shared_from_this<SupervisorLink> {
   }
 
   void take(const SupervisorReport& report) {
+    if (report.kind == ReportKind::ready) {
+      ready.set(true);
+      return;
+    }
     const auto found = processes.find(report.token);
     if (found == processes.end()) return;
     Process& process = *found->second;
@@ -169,25 +187,31 @@ struct SupervisorLink : std::enable_shared_from_this<SupervisorLink> {
         process.gone_.set(true);
         processes.erase(found);
         break;
+      case ReportKind::ready:
+        break;
     }
   }
 
   void lose_all() {
-    for (const auto& [token, process] : std::exchange(processes, {})) {
+    for (const auto& [token, process] : processes) {
       process->started_.fail(
           std::make_exception_ptr(Error(ErrorCode::worker_start_failed, "the supervisor ended meanwhile")));
       process->exited_.set(ExitStatus{});
-      process->gone_.set(true);
     }
+  }
+
+  void all_gone() {
+    for (const auto& [token, process] : std::exchange(processes, {})) process->gone_.set(true);
   }
 
   TaskGroup& group;
   stream_descriptor socket;
   stream_descriptor pidfd;
   pid_t pid;
-  std::map<std::uint64_t, std::shared_ptr<Process>> processes;  // shared with who spawned them
+  std::map<std::uint32_t, std::shared_ptr<Process>> processes;  // shared with who spawned them
   std::deque<Packet> queue;
   bool sending = false;
+  Completion<bool> ready;  // nothing of its predecessors is left; or it has ended itself
   Event ended;
   bool has_ended = false;
 };
@@ -195,12 +219,14 @@ struct SupervisorLink : std::enable_shared_from_this<SupervisorLink> {
 void Process::signal(int signal) {
   const auto link = link_.lock();
   if (link == nullptr || exited_.is_set()) return;
-  const SupervisorRequest request{.kind = RequestKind::signal, .signal = signal, .token = token_, .limits = {}};
-  link->send({std::string(reinterpret_cast<const char*>(&request), sizeof request), {}});
+  link->send(plain_packet({.kind = RequestKind::signal, .signal = signal, .token = token_, .limits = {}}));
 }
 
 Supervisor::Supervisor(Executor executor, Clock& clock, const Log& log, Options options)
-    : clock_(clock), log_(log), options_(std::move(options)), group_(std::move(executor)) {}
+    : clock_(clock), log_(log), options_(std::move(options)), group_(std::move(executor)) {
+  if (options_.owner == 0) options_.owner = drawn_owner();
+  assert(options_.owner <= Mark::most_owner);
+}
 
 Supervisor::Supervisor(Executor executor, Clock& clock, const Log& log)
     : Supervisor(std::move(executor), clock, log, Options()) {}
@@ -260,6 +286,7 @@ void Supervisor::start() {
     check("pidfd_open", reason);
   }
   link_ = std::make_shared<SupervisorLink>(group_, std::move(ours), std::move(pidfd), pid);
+  link_->send(plain_packet({.kind = RequestKind::begin, .token = options_.owner, .limits = {}}));
   group_.spawn(serve_link(link_));
 }
 
@@ -268,6 +295,9 @@ Async<void> Supervisor::serve_link(std::shared_ptr<SupervisorLink> link) {
     SupervisorReport report{};
     const ssize_t got = ::recv(link->socket.native_handle(), &report, sizeof report, MSG_DONTWAIT);
     if (got == sizeof report) {
+      if (report.kind == ReportKind::ready && report.value > 0) {
+        log_.warning("killed what workers of a lost supervisor had left", {{"processes", report.value}});
+      }
       link->take(report);
     } else if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
       boost::system::error_code error;
@@ -290,6 +320,23 @@ Async<void> Supervisor::serve_link(std::shared_ptr<SupervisorLink> link) {
   link->lose_all();
   link->has_ended = true;
   link->ended.notify_all();
+  const bool was_ready = link->ready.is_set();
+  link->ready.set(true);
+  // One that died before it was ready is replaced by the next spawn, or a broken one would be started without end.
+  if (was_ready && !closed_) co_await replace();
+  link->all_gone();
+}
+
+// Has another supervisor kill what the lost one left.
+Async<void> Supervisor::replace() {
+  try {
+    start();
+  } catch (const Error& error) {
+    log_.error("no other supervisor could be started; what the lost one's workers left may live on", error.to_json());
+    co_return;
+  }
+  const auto next = link_;
+  co_await next->ready.wait_until(clock_, clock_.instant() + first_look);
 }
 
 Async<std::shared_ptr<Process>> Supervisor::spawn(Launch launch, Instant deadline) {

@@ -19,8 +19,8 @@
 // The server's side of the supervisor: starts it, has it start workers, and hears how they end.
 //
 // The server itself never forks: it starts the supervisor with posix_spawn, and that starts everything else. If the
-// supervisor dies, all its workers die with it and count as lost; the next spawn starts a new one. What a worker
-// itself had started is not found then, and may live on.
+// supervisor dies, all its workers die with it and count as lost, and another is started at once. That first kills
+// what those workers had started, which it knows by their mark.
 namespace sojourn::worker {
 
 // How a process ended.
@@ -41,7 +41,7 @@ class Process {
   // Its main process ended. Whatever descends from it is being killed.
   Completion<ExitStatus>& exited() { return exited_; }
 
-  // Nothing that descends from it is left.
+  // Nothing that descends from it is left. Where the supervisor was lost, it waits for the next one's first look.
   Completion<bool>& gone() { return gone_; }
 
   // Sends `signal` to its process group, unless it has ended.
@@ -51,7 +51,7 @@ class Process {
   friend class Supervisor;
   friend struct SupervisorLink;
 
-  std::uint64_t token_ = 0;
+  std::uint32_t token_ = 0;
   pid_t pid_ = 0;
   Completion<bool> started_;
   Completion<ExitStatus> exited_;
@@ -76,6 +76,9 @@ class Supervisor {
   struct Options {
     std::string program = "/proc/self/exe";  // its main() calls supervisor_main() when it gets these arguments
     std::vector<std::string> arguments = {"supervise"};
+    // Marks its workers. One that is given finds what workers of a server before this one left, so no other live
+    // server may have it; 0 draws one that finds only what workers of this object left. At most Mark::most_owner.
+    std::uint32_t owner = 0;
   };
 
   Supervisor(Executor executor, Clock& clock, const Log& log, Options options);
@@ -100,13 +103,14 @@ class Supervisor {
 
  private:
   Async<void> serve_link(std::shared_ptr<SupervisorLink> link);
+  Async<void> replace();
 
   Clock& clock_;
   const Log& log_;
   Options options_;
   TaskGroup group_;
   std::shared_ptr<SupervisorLink> link_;  // shared with the coroutine that serves it; null when none runs
-  std::uint64_t last_token_ = 0;
+  std::uint32_t last_token_ = 0;
   bool closed_ = false;
 };
 

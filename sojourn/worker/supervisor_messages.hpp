@@ -15,12 +15,16 @@ inline constexpr int passed_descriptor = 3;
 // A request with all its text; longer ones are refused before they are sent.
 inline constexpr std::size_t max_request_bytes = 128 * 1024;
 
-enum class RequestKind : std::uint32_t { spawn = 1, signal = 2 };
+enum class RequestKind : std::uint32_t {
+  begin = 1,  // the first: `token` is the owner in the marks of its workers
+  spawn = 2,
+  signal = 3,
+};
 
 struct SupervisorRequest {
   RequestKind kind;
   std::int32_t signal = 0;
-  std::uint64_t token = 0;  // names the worker; never used twice
+  std::uint32_t token = 0;  // names the worker; never used twice
   ProcessLimits limits;
   std::uint32_t arguments = 0;
   std::uint32_t variables = 0;
@@ -36,12 +40,13 @@ enum class ReportKind : std::uint32_t {
   failed = 2,   // it did not start: `step` and, as `value`, the errno
   exited = 3,   // its main process ended; `value` is what waitpid said
   gone = 4,     // nothing that descends from it is left
+  ready = 5,    // it has begun; `value` processes of former supervisors were left, and have ended
 };
 
 struct SupervisorReport {
   ReportKind kind;
   SpawnStep step{};
-  std::uint64_t token = 0;
+  std::uint32_t token = 0;
   std::int32_t pid = 0;
   std::int32_t value = 0;
 };

@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "sojourn/worker/descriptor.hpp"
+#include "sojourn/worker/supervisor_mark.hpp"
 #include "sojourn/worker/supervisor_messages.hpp"
 
 namespace sojourn::worker {
@@ -34,17 +35,6 @@ constexpr int sweep_interval_ms = 50;
 
 // Reports that wait for the server; past it no requests are read.
 constexpr std::size_t most_reports = 4096;
-
-// Every process of a worker bears its token as the limit of file locks, which Linux has kept and inherited but not
-// looked at since 2.4. Unlike the environment it survives exec with another environment, unlike a group it survives
-// setsid, and unlike a cgroup it needs no rights.
-constexpr auto mark = RLIMIT_LOCKS;
-
-std::optional<std::uint64_t> token_of(pid_t process) {
-  rlimit limit{};
-  if (::prlimit(process, mark, nullptr, &limit) != 0) return std::nullopt;
-  return limit.rlim_max;
-}
 
 // The processes whose parent is this one. They stay there, running or as zombies, until this process reaps them: so
 // their ids, and those of their groups, cannot come to mean others meanwhile.
@@ -86,7 +76,8 @@ struct Spawn {
 // In the child, between fork and exec.
 class Birth {
  public:
-  Birth(Spawn& spawn, pid_t supervisor, int failures) : spawn_(spawn), supervisor_(supervisor), failures_(failures) {}
+  Birth(Spawn& spawn, std::uint32_t owner, pid_t supervisor, int failures)
+      : spawn_(spawn), owner_(owner), supervisor_(supervisor), failures_(failures) {}
 
   [[noreturn]] void become_worker() {
     // A session of its own: no other worker's process can enter its groups.
@@ -133,8 +124,7 @@ class Birth {
     if (limits.open_files != 0) limit(RLIMIT_NOFILE, limits.open_files, limits.open_files);
     if (limits.file_bytes != 0) limit(RLIMIT_FSIZE, limits.file_bytes, limits.file_bytes);
     // Where it cannot be set, a daemon that leaves its session lives on until the supervisor ends.
-    const rlimit token{spawn_.request->token, spawn_.request->token};
-    ::setrlimit(mark, &token);
+    bear({.owner = owner_, .token = spawn_.request->token});
   }
 
   void limit(__rlimit_resource resource, rlim_t soft, rlim_t hard) {
@@ -152,13 +142,14 @@ class Birth {
   }
 
   Spawn& spawn_;
+  std::uint32_t owner_;
   pid_t supervisor_;
   int failures_;
 };
 
 // A worker's main process.
 struct Supervised {
-  std::uint64_t token = 0;
+  std::uint32_t token = 0;
   Descriptor starting;  // brings what failed, or its end when exec succeeded
   bool started = false;
   std::optional<std::int32_t> ended;  // it was reaped; what is left of its descendants is being killed
@@ -172,13 +163,14 @@ class SupervisorProcess {
  private:
   void wait();
   bool take_request();
+  void begin(std::uint32_t owner);
   void spawn(Spawn& spawn);
-  void signal(std::uint64_t token, int signal);
+  void signal(std::uint32_t token, int signal);
   void finish_start(pid_t pid, Supervised& worker);
   void reap();
   void reap_one(pid_t pid);
   void sweep();
-  bool has_ended(std::uint64_t token) const;
+  bool has_ended(std::uint32_t token) const;
   void kill_all();
 
   void report(SupervisorReport report) { reports_.push_back(report); }
@@ -187,6 +179,7 @@ class SupervisorProcess {
 
   Descriptor control_{passed_descriptor};
   Descriptor signals_;
+  std::uint32_t owner_ = 0;
   std::map<pid_t, Supervised> workers_;  // by the main process, which keeps its id until it is reaped
   std::vector<Supervised> ended_;        // whose main process was reaped
   std::deque<SupervisorReport> reports_;
@@ -262,9 +255,15 @@ bool SupervisorProcess::take_request() {
   }
   SupervisorRequest request{};
   std::memcpy(&request, packet_.data(), sizeof request);
-  if (request.kind == RequestKind::signal) {
-    signal(request.token, request.signal);
-    return true;
+  switch (request.kind) {
+    case RequestKind::begin:
+      begin(request.token);
+      return true;
+    case RequestKind::signal:
+      signal(request.token, request.signal);
+      return true;
+    case RequestKind::spawn:
+      break;
   }
 
   char* next = packet_.data() + sizeof request;
@@ -278,8 +277,14 @@ bool SupervisorProcess::take_request() {
   return true;
 }
 
+// Before the first worker is started: whoever bears this mark now was left by a supervisor that was killed.
+void SupervisorProcess::begin(std::uint32_t owner) {
+  owner_ = owner;
+  report({.kind = ReportKind::ready, .value = static_cast<std::int32_t>(kill_marked(owner))});
+}
+
 void SupervisorProcess::spawn(Spawn& spawn) {
-  const std::uint64_t token = spawn.request->token;
+  const std::uint32_t token = spawn.request->token;
   std::array<int, 2> ends{-1, -1};
   if (::pipe2(ends.data(), O_CLOEXEC | O_NONBLOCK) != 0) {
     report({.kind = ReportKind::failed, .step = SpawnStep::descriptors, .token = token, .value = errno});
@@ -289,7 +294,7 @@ void SupervisorProcess::spawn(Spawn& spawn) {
   Descriptor writing(ends[1]);
   const pid_t self = ::getpid();
   const pid_t pid = ::fork();
-  if (pid == 0) Birth(spawn, self, writing.get()).become_worker();
+  if (pid == 0) Birth(spawn, owner_, self, writing.get()).become_worker();
   if (pid < 0) {
     report({.kind = ReportKind::failed, .step = SpawnStep::fork, .token = token, .value = errno});
     return;
@@ -297,7 +302,7 @@ void SupervisorProcess::spawn(Spawn& spawn) {
   workers_.emplace(pid, Supervised{token, std::move(failures), false, std::nullopt});
 }
 
-void SupervisorProcess::signal(std::uint64_t token, int signal) {
+void SupervisorProcess::signal(std::uint32_t token, int signal) {
   for (const auto& [pid, worker] : workers_) {
     if (worker.token != token) continue;
     if (::kill(-pid, signal) != 0) ::kill(pid, signal);  // it may not have reached its setsid yet
@@ -350,12 +355,12 @@ void SupervisorProcess::reap_one(pid_t pid) {
 // from them become children then.
 void SupervisorProcess::sweep() {
   if (ended_.empty()) return;
-  std::vector<std::uint64_t> found;
+  std::vector<std::uint32_t> found;
   for (const pid_t child : children()) {
     if (workers_.contains(child)) continue;
-    const auto token = token_of(child);
-    if (!token || !has_ended(*token)) continue;
-    found.push_back(*token);
+    const auto mark = mark_of(child);
+    if (!mark || mark->owner != owner_ || !has_ended(mark->token)) continue;
+    found.push_back(mark->token);
     kill_orphan(child);
   }
   std::erase_if(ended_, [&](const Supervised& worker) {
@@ -365,7 +370,7 @@ void SupervisorProcess::sweep() {
   });
 }
 
-bool SupervisorProcess::has_ended(std::uint64_t token) const {
+bool SupervisorProcess::has_ended(std::uint32_t token) const {
   return std::ranges::find(ended_, token, &Supervised::token) != ended_.end();
 }
 

@@ -7,12 +7,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <csignal>
+#include <cstdlib>
 #include <fstream>
+#include <set>
 #include <sstream>
 
 #include "sojourn/worker/process_test_bench.hpp"
+#include "sojourn/worker/supervisor_mark.hpp"
 #include "sojourn/worker/test_workers.hpp"
 
 namespace sojourn::worker {
@@ -21,12 +25,14 @@ namespace fs = std::filesystem;
 
 namespace {
 
+constexpr std::uint32_t owner_of_the_dead = 0x50'1E'AF'01;
+
 // A server's life up to the moment it is killed.
 Async<void> serve_until_killed(std::string folder) {
   const auto executor = co_await boost::asio::this_coro::executor;
   SystemClock clock;
   const Log log = Log::silent();
-  Supervisor supervisor(executor, clock, log);
+  Supervisor supervisor(executor, clock, log, {.owner = owner_of_the_dead + static_cast<unsigned>(::getppid())});
   Manifest manifest;
   manifest.info.name = "test";
   manifest.folder = folder;
@@ -158,31 +164,151 @@ TEST_F(SupervisorTest, SaysThatItsProgramIsMissing) {
   });
 }
 
-TEST_F(SupervisorTest, KillsEveryProcessWhenTheServerIsKilled) {
-  const std::string program = this_program();
-  const std::string folder_text = folder.string();
-  const pid_t server = ::fork();
-  if (server == 0) {
-    ::execl(program.c_str(), program.c_str(), "server", folder_text.c_str(), nullptr);
-    ::_exit(127);
-  }
-  for (int i = 0; i < 2000 && !fs::exists(folder / "ready"); ++i) ::usleep(10'000);
-  ASSERT_TRUE(fs::exists(folder / "ready"));
-  // The supervisor, the worker, and the worker's daemon.
-  std::vector<pid_t> processes = descendants(server);
-  for (int i = 0; i < 2000 && processes.size() < 3; ++i) {
+// Handles of the processes that descend from `ancestor`, once there are `count`.
+std::vector<Descriptor> handles_of_descendants(pid_t ancestor, std::size_t count) {
+  std::vector<pid_t> processes = descendants(ancestor);
+  for (int i = 0; i < 2000 && processes.size() < count; ++i) {
     ::usleep(10'000);
-    processes = descendants(server);
+    processes = descendants(ancestor);
   }
-  EXPECT_THAT(processes, SizeIs(3));
+  EXPECT_THAT(processes, SizeIs(count));
   std::vector<Descriptor> handles;
   for (const pid_t process : processes) handles.emplace_back(static_cast<int>(::syscall(SYS_pidfd_open, process, 0)));
-  ::kill(server, SIGKILL);
-  ::waitpid(server, nullptr, 0);
-  for (const Descriptor& handle : handles) {
-    pollfd ended{handle.get(), POLLIN, 0};
-    EXPECT_EQ(::poll(&ended, 1, 20'000), 1);
+  return handles;
+}
+
+bool has_ended(const Descriptor& process) {
+  pollfd ended{process.get(), POLLIN, 0};
+  return ::poll(&ended, 1, 0) > 0;
+}
+
+// The processes that bear a mark of `owner`, also those that wait to be reaped.
+std::set<pid_t> marked_by(std::uint32_t owner) {
+  std::set<pid_t> found;
+  std::error_code error;
+  for (fs::directory_iterator entry("/proc", error), end; !error && entry != end; entry.increment(error)) {
+    const pid_t pid = std::atoi(entry->path().filename().c_str());
+    const auto mark = pid == 0 ? std::nullopt : mark_of(pid);
+    if (mark && mark->owner == owner) found.insert(pid);
   }
+  return found;
+}
+
+// A server with a supervisor, a worker and its daemon, each of which can be killed.
+class DoomedServer {
+ public:
+  explicit DoomedServer(const fs::path& folder) {
+    const std::string program = this_program();
+    const std::string text = folder.string();
+    pid_ = ::fork();
+    if (pid_ == 0) {
+      ::execl(program.c_str(), program.c_str(), "server", text.c_str(), nullptr);
+      ::_exit(127);
+    }
+    for (int i = 0; i < 2000 && !fs::exists(folder / "ready"); ++i) ::usleep(10'000);
+    EXPECT_TRUE(fs::exists(folder / "ready"));
+    std::ifstream(folder / "ready") >> supervisor_;
+    handles_ = handles_of_descendants(pid_, 3);
+  }
+
+  pid_t supervisor() const { return supervisor_; }
+
+  void kill() {
+    ::kill(pid_, SIGKILL);
+    ::waitpid(pid_, nullptr, 0);
+  }
+
+  // Whether nothing that it started is left, now or soon.
+  bool is_gone() const {
+    return std::ranges::all_of(handles_, [](const Descriptor& handle) {
+      pollfd ended{handle.get(), POLLIN, 0};
+      return ::poll(&ended, 1, 20'000) == 1;
+    });
+  }
+
+  std::size_t left() const {
+    return static_cast<std::size_t>(std::ranges::count_if(handles_, [](const auto& h) { return !has_ended(h); }));
+  }
+
+ private:
+  pid_t pid_ = 0;
+  pid_t supervisor_ = 0;
+  std::vector<Descriptor> handles_;
+};
+
+TEST_F(SupervisorTest, KillsEveryProcessWhenTheServerIsKilled) {
+  DoomedServer server(folder);
+  server.kill();
+  EXPECT_TRUE(server.is_gone());
+}
+
+TEST_F(SupervisorTest, KillsWhatAServerLeftThatWasKilledTogetherWithItsSupervisor) {
+  DoomedServer server(folder);
+  ::kill(server.supervisor(), SIGSTOP);
+  server.kill();
+  ::kill(server.supervisor(), SIGKILL);
+  for (int i = 0; i < 2000 && server.left() > 1; ++i) ::usleep(10'000);
+  EXPECT_EQ(server.left(), 1u) << "the daemon";
+  run([](Bench& bench) -> Async<void> {
+    Supervisor next(bench.loop.executor(), bench.clock, bench.log,
+                    {.owner = owner_of_the_dead + static_cast<unsigned>(::getpid())});
+    next.start();
+    co_await next.close();
+  });
+  EXPECT_TRUE(server.is_gone());
+}
+
+TEST_F(SupervisorTest, KillsWhatItsWorkersLeftWhenItWasKilledItself) {
+  run([](Bench& bench) -> Async<void> {
+    auto worker = co_await bench.open("app");
+    co_await bench.call(*worker, "daemon");
+    const std::vector<Descriptor> handles = handles_of_descendants(::getpid(), 3);
+    ::kill(bench.supervisor->pid(), SIGKILL);
+    co_await bench.until([&bench] { return !bench.events.losses.empty(); });
+    // A closed worker has left nothing, and nobody had to ask for the next one.
+    co_await bench.close(*worker);
+    EXPECT_TRUE(std::ranges::all_of(handles, has_ended));
+  });
+}
+
+TEST_F(SupervisorTest, CatchesWhatForksItselfAwayAllTheTimeWhenItWasKilledItself) {
+  run([](Bench& bench) -> Async<void> {
+    auto worker = co_await bench.open("app");
+    std::optional<Mark> mark;
+    for (const pid_t process : descendants(::getpid())) {
+      if (!mark) mark = mark_of(process);
+    }
+    EXPECT_TRUE(mark);
+    co_await bench.call(*worker, "hopper");
+    ::kill(bench.supervisor->pid(), SIGKILL);
+    co_await bench.until([&bench] { return !bench.events.losses.empty(); });
+    co_await bench.close(*worker);
+    if (!mark) co_return;
+    // It would be another process in each look, or leave others that wait to be reaped.
+    const std::set<pid_t> dead = marked_by(mark->owner);
+    for (int look = 0; look < 50; ++look) EXPECT_TRUE(std::ranges::includes(dead, marked_by(mark->owner)));
+  });
+}
+
+TEST_F(SupervisorTest, SparesTheWorkersOfOthers) {
+  run([](Bench& bench) -> Async<void> {
+    auto worker = co_await bench.open("app");
+    Supervisor other(bench.loop.executor(), bench.clock, bench.log);
+    other.start();
+    co_await other.close();
+    EXPECT_EQ(co_await bench.call(*worker, "echo", 1), Json(1));
+    co_await bench.close(*worker);
+  });
+}
+
+TEST_F(SupervisorTest, DoesNotReplaceOneThatNeverWasReady) {
+  run([](Bench& bench) -> Async<void> {
+    Supervisor broken(bench.loop.executor(), bench.clock, bench.log, {.program = "/bin/false", .arguments = {}});
+    broken.start();
+    co_await bench.until([&broken] { return broken.pid() == 0; });
+    co_await broken.close();
+    EXPECT_EQ(broken.pid(), 0);
+  });
 }
 
 }  // namespace
