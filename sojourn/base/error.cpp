@@ -1,6 +1,8 @@
 #include "sojourn/base/error.hpp"
 
 #include <array>
+#include <boost/asio/error.hpp>
+#include <boost/system/system_error.hpp>
 #include <cstring>
 #include <utility>
 
@@ -66,6 +68,11 @@ Error to_error(std::exception_ptr error) {
     std::rethrow_exception(std::move(error));
   } catch (const Error& known) {
     return known;
+  } catch (const boost::system::system_error& system) {
+    if (system.code() == boost::asio::error::operation_aborted) {
+      return Error(ErrorCode::cancelled, "it was asked to stop before it was done");
+    }
+    return Error(ErrorCode::internal_error, system.what());
   } catch (const std::exception& other) {
     return Error(ErrorCode::internal_error, other.what());
   } catch (...) {

@@ -56,7 +56,8 @@ class Error : public std::exception {
   bool retryable_;
 };
 
-// The Error that `error` is or, for any other exception, an internal_error with its text.
+// The Error that `error` is; cancelled for a coroutine that was asked to stop, and for any other exception an
+// internal_error with its text.
 Error to_error(std::exception_ptr error);
 
 // An io_error "WHAT: reason of ERRNO", with the errno in details.

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <boost/asio/error.hpp>
+#include <boost/system/system_error.hpp>
+
 #include <set>
 #include <stdexcept>
 
@@ -74,6 +77,9 @@ TEST(Error, IsMadeOfAnyException) {
   const auto made_of = [](auto thrown) { return to_error(std::make_exception_ptr(thrown)); };
   EXPECT_EQ(made_of(Error(ErrorCode::conflict, "c")).code(), ErrorCode::conflict);
   EXPECT_EQ(made_of(std::runtime_error("r")).code(), ErrorCode::internal_error);
+  using boost::system::system_error;
+  EXPECT_EQ(made_of(system_error(boost::asio::error::operation_aborted)).code(), ErrorCode::cancelled);
+  EXPECT_EQ(made_of(system_error(boost::asio::error::eof)).code(), ErrorCode::internal_error);
   EXPECT_EQ(made_of(std::runtime_error("r")).message(), "r");
   EXPECT_EQ(made_of(7).code(), ErrorCode::internal_error);
 }

@@ -255,7 +255,7 @@ TEST_F(CommandLineTest, ErrorsOfTheServerAreToldAsTheyCame) {
                      {.status = 404, .body = R"({"error":{"code":"session_lost","message":"odd"}})"}});
   serve(server);
   EXPECT_EQ(sojourn({"sessions", "show", "sess_1"}), 1);
-  EXPECT_THAT(err(), AllOf(HasSubstr("session ended: sess_1"), HasSubstr("Start a session")));
+  EXPECT_THAT(err(), AllOf(HasSubstr("session ended: sess_1"), HasSubstr("Start a new session")));
   EXPECT_EQ(sojourn({"sessions", "show", "sess_1"}), 3);
   EXPECT_THAT(err(), HasSubstr("status 502"));
   EXPECT_EQ(sojourn({"sessions", "show", "sess_1"}), 3);

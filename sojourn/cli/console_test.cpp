@@ -58,7 +58,7 @@ TEST_F(ConsoleTest, WhatComesFromOutsideCannotSteerTheTerminal) {
 
 TEST_F(ConsoleTest, ErrorsSayWhatIsWrongAndWhatToDo) {
   EXPECT_EQ(report(console_, Error(ErrorCode::session_ended, "session ended: x")), ExitCode::failed);
-  EXPECT_EQ(err_.str(), "sojourn: session ended: x\n         Start a session with \"session\": \"new\".\n");
+  EXPECT_EQ(err_.str(), "sojourn: session ended: x\n         Start a new session.\n");
   EXPECT_EQ(out_.str(), "");
 }
 

@@ -124,10 +124,13 @@ const Api::Route& Api::find_route(Ask& ask) const {
   std::span<const std::string> path = ask.target.path;
   if (!path.empty() && path.front() == "v1") path = path.subspan(1);
   const http::Method method = ask.request.method == http::Method::head ? http::Method::get : ask.request.method;
+  // The first pattern that fits has the path to itself: /apps/run is spelled out before /apps/{name}, and is no app.
+  const Route* first = nullptr;
   std::string allowed;
   for (const Route& route : routes_) {
-    if (!matches(route.pattern, path, ask.captures)) continue;
+    if (first != nullptr ? route.pattern != first->pattern : !matches(route.pattern, path, ask.captures)) continue;
     if (route.method == method) return route;
+    first = &route;
     if (!allowed.empty()) allowed += ", ";
     allowed += http::to_string(route.method);
   }

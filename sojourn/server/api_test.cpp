@@ -187,6 +187,11 @@ TEST_F(ApiTest, TellsUnknownPathsFromWrongMethods) {
     const http::Response response = co_await ApiTest::ask(test, Method::put, "/sessions");
     EXPECT_EQ(response.status, 405);
     EXPECT_EQ(response.headers.find("Allow"), "POST, GET");
+    for (const char* path : {"/apps/run", "/v1/apps/run", "/run"}) {
+      const http::Response wrong = co_await ApiTest::ask(test, Method::get, path);
+      EXPECT_EQ(wrong.status, 405) << path;
+      EXPECT_EQ(wrong.headers.find("Allow"), "POST") << path;
+    }
     EXPECT_EQ((co_await ApiTest::ask(test, Method::get, "/sessions/%2e%2e/x")).status, 400);
     EXPECT_EQ((co_await ApiTest::ask(test, Method::get, "/sessions/sess%00")).status, 400);
   });
@@ -382,7 +387,10 @@ TEST_F(ApiTest, RefusesPagesOfOtherSites) {
   with_runtime([](RuntimeTest& test) -> Async<void> {
     http::Headers foreign;
     foreign.add("Origin", "https://evil.example");
-    EXPECT_EQ((co_await ApiTest::ask(test, Method::get, "/sessions", "", foreign)).status, 403);
+    const http::Response refused = co_await ApiTest::ask(test, Method::get, "/sessions", "", foreign);
+    EXPECT_EQ(refused.status, 403);
+    EXPECT_THAT(refused.body, HasSubstr("pages of https://evil.example may not call this server"));
+    EXPECT_THAT(refused.body, testing::Not(HasSubstr("Use a key")));
     http::Headers own;
     own.add("Origin", "http://127.0.0.1:8080");
     EXPECT_EQ((co_await ApiTest::ask(test, Method::get, "/sessions", "", own)).status, 200);

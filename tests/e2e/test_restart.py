@@ -59,7 +59,7 @@ class AfterACrash(Restart):
         answer = self.server.ask_run("session-test", "get_value", {"key": "k"}, session=memory)
         self.assertEqual((answer.status, answer.body["code"]), (500, "WORKER_LOST"))
         self.assertIn(f"session failed: {memory}", answer.body["detail"])
-        self.assertIn('"session": "new"', answer.error["advice"])
+        self.assertIn("new session", answer.error["advice"])
         session = self.server.session(memory)
         self.assertEqual((session["status"], session["error"]["code"]), ("ended", "WORKER_LOST"))
         self.assertEqual(self.server.task(said["id"]), said)
