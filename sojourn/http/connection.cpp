@@ -253,6 +253,8 @@ Async<void> Connection::linger() {
 }
 
 void Connection::check_deadline(Instant now) {
+  // What a large answer needed is not held by one of thousands that rest.
+  if (reading_ == Reading::idle && output_.capacity() > small_room) std::string().swap(output_);
   if (now < deadline_) return;
   expired_ = true;
   error_code ignored;

@@ -1,5 +1,6 @@
 #include "sojourn/http/message_parser.hpp"
 
+#include <algorithm>
 #include <boost/beast/http/error.hpp>
 #include <boost/beast/http/field.hpp>
 #include <boost/beast/http/verb.hpp>
@@ -86,7 +87,11 @@ Request RequestParser::take() {
   return std::move(request_);
 }
 
-void RequestParser::on_request_impl(verb method, string_view, string_view target, int version, error_code&) {
+void RequestParser::on_request_impl(verb method, string_view name, string_view target, int version,
+                                    error_code& error) {
+  // A reader in front of us that takes "head" for HEAD would look for the answer's end elsewhere.
+  const auto is_capital = [](char c) { return c < 'a' || c > 'z'; };
+  if (!std::ranges::all_of(view(name), is_capital)) return refuse("its method is not in capitals", error);
   request_.method = method_of(method);
   request_.target.assign(target.data(), target.size());
   http_1_1_ = version == 11;

@@ -19,7 +19,8 @@ struct ParserLimits {
 // Reads one request.
 //
 // It refuses what Beast lets pass although another reader in front of us may see other message borders in it (request
-// smuggling): repeated Content-Length, any transfer coding but chunked, folded field values, none or several Hosts.
+// smuggling): repeated Content-Length, any transfer coding but chunked, folded field values, none or several Hosts,
+// methods in small letters.
 class RequestParser final : public boost::beast::http::basic_parser<true> {
  public:
   explicit RequestParser(ParserLimits limits);
@@ -44,7 +45,7 @@ class RequestParser final : public boost::beast::http::basic_parser<true> {
   using verb = boost::beast::http::verb;
   using field = boost::beast::http::field;
 
-  void on_request_impl(verb method, string_view name, string_view target, int version, error_code&) override;
+  void on_request_impl(verb method, string_view name, string_view target, int version, error_code& error) override;
   void on_response_impl(int, string_view, int, error_code&) override {}
   void on_field_impl(field id, string_view name, string_view value, error_code& error) override;
   void on_header_impl(error_code& error) override;

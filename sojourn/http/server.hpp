@@ -39,6 +39,9 @@ class Responder {
   virtual Async<void> client_gone() = 0;
 };
 
+// Cancel: what still runs at the deadline of Server::close is asked to stop by terminal cancellation. From then on
+// each
+//         wait of it throws; close() returns when it has returned, so it must not try again without end.
 using Handler = std::function<Async<void>(Request request, Responder& responder)>;
 
 // The time-outs are kept to within a second.

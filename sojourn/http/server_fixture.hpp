@@ -30,14 +30,20 @@ class RawClient {
   // The next bytes up to and with `end`.
   Async<std::string> receive_until(std::string end);
 
+  // So many bytes, one read for each.
+  Async<std::string> receive_singly(std::size_t count);
+
   // All further bytes until the server closes.
   Async<std::string> receive_rest();
 
   void half_close() { socket_.shutdown(boost::asio::socket_base::shutdown_send); }
   void close() { socket_.close(); }
 
+  // Ends the connection by a reset, as a client does that dies.
+  void reset();
+
  private:
-  Async<bool> read();
+  Async<bool> read(std::size_t most = 64 * 1024);
 
   SystemClock clock_;
   boost::asio::ip::tcp::socket socket_;
@@ -66,10 +72,12 @@ class ServerFixture : public testing::Test {
   //   /stream    streams one chunk at each go_on_, "one" to "three"; /stream-throw throws after the first
   //   /flood     streams 64 chunks of 1 MiB
   //   /watch     waits for go_on_ while client_gone() runs beside it
+  //   /stubborn  waits for go_on_, and again when it is asked to stop, three times
   Async<void> handle(Request request, Responder& responder);
   Async<void> stream(Responder& responder, bool fails);
   Async<void> flood(Responder& responder);
   Async<void> note_gone(Responder& responder);
+  Async<void> wait_stubbornly();
   static Response on_error(const Error& error);
 
   Loop loop_;
@@ -81,6 +89,7 @@ class ServerFixture : public testing::Test {
   TaskGroup group_{loop_.executor()};
   Event go_on_;
   std::string notes_;
+  int requests_ = 0;  // handed to the handler
   int chunks_written_ = 0;
   std::vector<std::unique_ptr<RawClient>> clients_;
 

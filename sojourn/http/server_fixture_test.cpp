@@ -25,12 +25,12 @@ Async<void> RawClient::send(std::string bytes) {
 }
 
 // False once the server closed. A server that does neither within 10 s fails the test instead of holding it up.
-Async<bool> RawClient::read() {
+Async<bool> RawClient::read(std::size_t most) {
   const auto alarm = clock_.set_alarm(clock_.instant() + Seconds(10), socket_.get_executor(), [this] {
     ADD_FAILURE() << "the server neither answers nor closes";
     socket_.close();
   });
-  std::string piece(64 * 1024, '\0');
+  std::string piece(most, '\0');
   error_code error;
   const std::size_t count =
       co_await socket_.async_read_some(asio::buffer(piece), asio::redirect_error(asio::use_awaitable, error));
@@ -69,6 +69,21 @@ Async<std::string> RawClient::receive_until(std::string end) {
   const std::string bytes = input_.substr(0, at + end.size());
   input_.erase(0, bytes.size());
   co_return bytes;
+}
+
+Async<std::string> RawClient::receive_singly(std::size_t count) {
+  while (input_.size() < count) {
+    if (!co_await read(1)) {
+      ADD_FAILURE() << "the server closed after " << input_.size() << " bytes";
+      break;
+    }
+  }
+  co_return std::exchange(input_, {});
+}
+
+void RawClient::reset() {
+  socket_.set_option(asio::socket_base::linger(true, 0));
+  socket_.close();
 }
 
 Async<std::string> RawClient::receive_rest() {
@@ -125,6 +140,7 @@ Async<Response> ServerFixture::ask(std::string bytes) {
 
 Async<void> ServerFixture::handle(Request request, Responder& responder) {
   const std::string& target = request.target;
+  ++requests_;
   const auto text = [](std::string body) {
     return Response{.content_type = "text/plain", .body = std::move(body), .headers = {}};
   };
@@ -151,6 +167,8 @@ Async<void> ServerFixture::handle(Request request, Responder& responder) {
     co_await stream(responder, target == "/stream-throw");
   } else if (target == "/flood") {
     co_await flood(responder);
+  } else if (target == "/stubborn") {
+    co_await wait_stubbornly();
   } else if (target == "/watch") {
     group_.spawn(note_gone(responder));
     co_await go_on_.wait();
@@ -174,6 +192,16 @@ Async<void> ServerFixture::flood(Responder& responder) {
   } catch (const Error& error) {
     notes_ += info(error.code()).wire;
     throw;
+  }
+}
+
+Async<void> ServerFixture::wait_stubbornly() {
+  for (int turn = 0; turn < 3; ++turn) {
+    try {
+      co_await go_on_.wait();
+    } catch (const std::exception&) {
+      notes_ += "asked ";
+    }
   }
 }
 

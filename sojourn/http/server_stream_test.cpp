@@ -192,6 +192,15 @@ class ClosingTest : public ServerFixture {
     EXPECT_EQ(notes_, "gone gone ");
   }
 
+  Async<void> is_not_held_up_by_a_stubborn_handler() {
+    RawClient* client = co_await connect();
+    co_await client->send(get("/stubborn"));
+    co_await settle();
+    co_await server_->close(clock_.instant());
+    EXPECT_EQ(notes_, "asked asked asked ");
+    EXPECT_EQ(co_await client->receive_rest(), "");
+  }
+
   Async<void> returns_as_soon_as_all_finished() {
     RawClient* client = co_await connect();
     co_await client->send(get("/wait"));
@@ -216,6 +225,9 @@ TEST_F(ClosingTest, BreaksOffWhatRunsAtTheDeadline) {
 }
 TEST_F(ClosingTest, ReleasesThoseWhoWatchForTheirClient) {
   run(releases_watchers());
+}
+TEST_F(ClosingTest, IsNotHeldUpByAHandlerThatWaitsOnWhenAskedToStop) {
+  run(is_not_held_up_by_a_stubborn_handler());
 }
 TEST_F(ClosingTest, ReturnsOnceAllRequestsFinished) {
   run(returns_as_soon_as_all_finished());
