@@ -1,5 +1,6 @@
 #include "sojourn/store/commit_writer.hpp"
 
+#include <boost/asio/dispatch.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -33,12 +34,12 @@ WriterStatistics CommitWriter::statistics() const {
 
 Async<void> CommitWriter::run_erased(std::function<void()> apply) {
   const auto caller = co_await asio::this_coro::executor;
-  Change change{std::move(apply), {}, {}};
+  Change change{.apply = std::move(apply), .executor = caller, .resume = {}, .error = {}};
   co_await asio::async_initiate<const asio::use_awaitable_t<>&, void()>(
       [&](auto handler) {
         // The caller's executor must not run dry while only the writer knows of this change.
         auto work = asio::prefer(caller, asio::execution::outstanding_work.tracked);
-        change.resume = [work, handler = std::move(handler)]() mutable { asio::post(work, std::move(handler)); };
+        change.resume = [work, handler = std::move(handler)]() mutable { asio::dispatch(work, std::move(handler)); };
         enqueue(change);
       },
       asio::use_awaitable);
@@ -71,13 +72,21 @@ void CommitWriter::write() {
       batch.swap(waiting_);
     }
     commit(batch);
-    for (Change* change : batch) {
-      // The change dies with its coroutine, which may run as soon as it is posted.
-      auto resume = std::move(change->resume);
-      resume();
-    }
+    resume(batch);
     batch.clear();
   }
+}
+
+// Wakes the executor of the first once for all: each resumes there at once, or is posted where its own is another.
+// A change dies with its coroutine, so what resumes it is taken from it first.
+void CommitWriter::resume(const std::vector<Change*>& batch) {
+  const Executor executor = batch.front()->executor;
+  std::vector<std::move_only_function<void()>> resumes;
+  resumes.reserve(batch.size());
+  for (Change* change : batch) resumes.push_back(std::move(change->resume));
+  asio::post(executor, [resumes = std::move(resumes)]() mutable {
+    for (auto& each : resumes) each();
+  });
 }
 
 void CommitWriter::commit(const std::vector<Change*>& batch) {

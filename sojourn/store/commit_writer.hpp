@@ -61,6 +61,7 @@ class CommitWriter {
  private:
   struct Change {
     std::function<void()> apply;
+    Executor executor;  // the caller's
     std::move_only_function<void()> resume;
     std::exception_ptr error;
   };
@@ -71,6 +72,7 @@ class CommitWriter {
   void commit(const std::vector<Change*>& batch);
   bool try_commit(const std::vector<Change*>& batch);
   void roll_back();
+  static void resume(const std::vector<Change*>& batch);
 
   Connection& connection_;
   std::function<void()> rolled_back_;

@@ -10,6 +10,7 @@
 #include <system_error>
 
 #include "sojourn/base/error.hpp"
+#include "sojourn/store/gathering_vfs.hpp"
 
 namespace sojourn::store {
 
@@ -51,6 +52,12 @@ ErrorCode code_of(int result, int system_error) {
   const bool system = (kind == SQLITE_IOERR || kind == SQLITE_CANTOPEN || kind == SQLITE_FULL) && system_error != 0;
   if (system) message += fmt::format(" ({})", std::generic_category().message(system_error));
   throw Error(code_of(result, system ? system_error : 0), std::move(message), {{"sqlite", result}});
+}
+
+// Once in a process, before anything else of SQLite. Counting each allocation takes a lock, and nobody reads the
+// sums.
+void configure() {
+  [[maybe_unused]] static const int done = sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
 }
 
 std::string immutable_uri(std::string_view path) {
@@ -132,6 +139,7 @@ void Connection::Finalize::operator()(sqlite3_stmt* statement) const {
 }
 
 Connection::Connection(const std::filesystem::path& file, OpenMode mode) {
+  configure();
   int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
   flags |= mode == OpenMode::read_write ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY;
   std::string name = file.string();
@@ -140,7 +148,7 @@ Connection::Connection(const std::filesystem::path& file, OpenMode mode) {
     name = immutable_uri(name);
   }
   sqlite3* database = nullptr;
-  const int result = sqlite3_open_v2(name.c_str(), &database, flags, nullptr);
+  const int result = sqlite3_open_v2(name.c_str(), &database, flags, gathering_vfs());
   database_.reset(database);
   if (result != SQLITE_OK) fail(database, result);
   sqlite3_busy_timeout(database, 5'000);
