@@ -133,6 +133,19 @@ TEST_F(RuntimeFaultsTest, AReleaseIsNotForgottenBesideAResourceThatCameAndWent) 
   });
 }
 
+TEST_F(RuntimeFaultsTest, ANoteFailsAsItsCommitFails) {
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const std::string id = co_await test.new_session();
+    const auto recorded = std::make_shared<Completion<bool>>();
+    test.guarded.refuses = [](const store::Commit&) { return true; };
+    test.script.events->resource_added({.id = "r", .kind = "thing", .recorded = recorded});
+    EXPECT_EQ(co_await RuntimeTest::code_of(recorded->wait()), ErrorCode::store_full);
+    test.guarded.refuses = nullptr;
+    co_await test.call(id, "run");
+    EXPECT_EQ((co_await test.store.load(id))->resources.size(), 1u);  // the app may have acquired it all the same
+  });
+}
+
 TEST_F(RuntimeFaultsTest, WhatAWorkerSaysOfItsResourcesDoesNotPileUpBetweenCalls) {
   with_runtime([](RuntimeTest& test) -> Async<void> {
     const std::string id = co_await test.new_session();

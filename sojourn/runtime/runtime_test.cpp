@@ -465,6 +465,21 @@ TEST_F(RuntimeTest, AResourceThatCanBeCleanedUpLaterIsWrittenDownAtOnce) {
   });
 }
 
+TEST_F(RuntimeTest, ANoteIsAnsweredAfterItsCommit) {
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const std::string id = co_await test.new_session();
+    const auto recorded = std::make_shared<Completion<bool>>();
+    test.guarded.holds_commits = true;
+    test.script.events->resource_added({.id = "r", .kind = "thing", .recorded = recorded});
+    co_await test.settle();
+    EXPECT_FALSE(recorded->is_set());
+    test.guarded.holds_commits = false;
+    test.guarded.release.notify_all();
+    EXPECT_TRUE(co_await recorded->wait());
+    EXPECT_EQ((co_await test.store.load(id))->resources.size(), 1u);
+  });
+}
+
 TEST_F(RuntimeTest, ClosingLetsRunningCallsFinishAndFailsTheRest) {
   std::shared_ptr<LiveCall> finished;
   with_runtime([](RuntimeTest& test) -> Async<void> {

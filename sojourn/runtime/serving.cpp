@@ -133,6 +133,7 @@ Async<void> Serving::close(session::CloseReason reason, Instant deadline) {
 
 Async<void> Serving::commit(session::Step step) {
   urgent_ = false;
+  const auto recording = std::exchange(recording_, {});
   resources_.move_into(step);
   const std::vector<store::ResourceRecord> added = step.resources_added;
   const std::vector<std::string> released = step.resources_released;
@@ -140,8 +141,10 @@ Async<void> Serving::commit(session::Step step) {
     co_await kept_.commit(std::move(step));
   } catch (...) {
     resources_.take_back(added, released);
+    for (const auto& recorded : recording) recorded->fail(std::current_exception());
     throw;
   }
+  for (const auto& recorded : recording) recorded->set(true);
 }
 
 Async<void> Serving::clean_up_after_lost_worker() {
@@ -172,7 +175,8 @@ void Serving::resource_added(session::ResourceNote resource) {
                 fmt::format("a session has at most {} resources", limits::resources_per_session));
   }
   append("resource.added", {{"id", resource.id}, {"kind", resource.kind}, {"cost", resource.cost}});
-  urgent_ = urgent_ || !resource.cleanup.is_null();
+  urgent_ = urgent_ || !resource.cleanup.is_null() || resource.recorded;
+  if (resource.recorded) recording_.push_back(std::move(resource.recorded));
   resources_.add({.session_id = kept_.id(),
                   .id = std::move(resource.id),
                   .kind = std::move(resource.kind),

@@ -110,6 +110,7 @@ class Serving final : private session::WorkerEvents {
   std::vector<store::StateChange> outside_changes_;
   ResourceLedger resources_;
   bool urgent_ = false;  // a resource that can be cleaned up after a crash is not written down
+  std::vector<std::shared_ptr<Completion<bool>>> recording_;  // shared with who waits for the next commit
   std::string folder_;
 
   std::shared_ptr<LiveCall> running_;  // shared with the runtime and its followers

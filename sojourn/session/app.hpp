@@ -10,6 +10,7 @@
 #include "sojourn/base/async.hpp"
 #include "sojourn/base/clock.hpp"
 #include "sojourn/base/error.hpp"
+#include "sojourn/base/event.hpp"
 #include "sojourn/base/limits.hpp"
 #include "sojourn/base/log.hpp"
 #include "sojourn/session/session.hpp"
@@ -41,6 +42,10 @@ struct ResourceNote {
   std::string kind;
   std::int64_t cost = 0;
   Json cleanup;  // how to clean it up without the app: {"path": ...}, {"pid": ...}, or null
+
+  // Set once the note is durable, failed as its commit fails; shared with who waits for it before it acquires the
+  // resource. Null where nobody does: the note then becomes durable soon after, or with the next commit.
+  std::shared_ptr<Completion<bool>> recorded = nullptr;
 };
 
 // What a worker tells its session at any time, also between calls.

@@ -86,14 +86,11 @@ std::string app_call_frame(std::string_view request_id, std::string_view call_id
       .finish(limit);
 }
 
-std::string resource_frame(const session::ResourceNote& resource) {
-  return FrameBuilder("resource")
-      .text("op", "add")
-      .text("id", resource.id)
-      .text("kind", resource.kind)
-      .integer("cost", resource.cost)
-      .value("cleanup", resource.cleanup)
-      .finish(limit);
+std::string resource_frame(const session::ResourceNote& resource, std::optional<std::int64_t> n) {
+  FrameBuilder frame("resource");
+  frame.text("op", "add").text("id", resource.id).text("kind", resource.kind).integer("cost", resource.cost);
+  if (n) frame.integer("n", *n);
+  return frame.value("cleanup", resource.cleanup).finish(limit);
 }
 
 std::string resource_released_frame(std::string_view id) {

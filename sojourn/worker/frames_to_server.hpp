@@ -38,7 +38,8 @@ std::string log_frame(std::string_view request_id, LogLevel level, std::string_v
 std::string checkpoint_frame(std::string_view request_id, const CallChanges& changes);
 std::string app_call_frame(std::string_view request_id, std::string_view call_id, std::string_view app,
                            std::string_view function, const Json& input);
-std::string resource_frame(const session::ResourceNote& resource);
+// With `n` the server answers with `noted` once the resource is recorded.
+std::string resource_frame(const session::ResourceNote& resource, std::optional<std::int64_t> n);
 std::string resource_released_frame(std::string_view id);
 // Errors: too_large or not_serializable for the output.
 std::string result_frame(std::string_view request_id, const Json& output, const CallChanges& changes, bool end);

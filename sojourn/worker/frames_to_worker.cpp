@@ -69,6 +69,13 @@ std::string saved_frame(std::string_view request_id, const std::optional<Error>&
   return frame.finish(limit);
 }
 
+std::string noted_frame(std::int64_t n, const std::optional<Error>& failed) {
+  FrameBuilder frame("noted");
+  frame.integer("n", n);
+  if (failed) frame.value("error", failed->to_json());
+  return frame.finish(limit);
+}
+
 std::string app_result_frame(std::string_view call_id, const Json& output) {
   return FrameBuilder("app_result").text("call_id", call_id).value("output", output).finish(limit);
 }

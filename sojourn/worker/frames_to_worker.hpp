@@ -17,6 +17,7 @@ std::string open_frame(const session::Opening& opening, std::string_view app_ver
 // Errors: too_large or not_serializable for the input.
 std::string call_frame(const session::CallRequest& request, Instant now);
 std::string saved_frame(std::string_view request_id, const std::optional<Error>& failed);
+std::string noted_frame(std::int64_t n, const std::optional<Error>& failed);
 // Errors: too_large or not_serializable for the output.
 std::string app_result_frame(std::string_view call_id, const Json& output);
 std::string app_result_frame(std::string_view call_id, const Error& error);

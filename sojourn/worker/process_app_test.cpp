@@ -203,6 +203,69 @@ TEST_F(ProcessAppTest, NotesResources) {
   });
 }
 
+TEST_F(ProcessAppTest, AnswersANoteOnceItIsRecorded) {
+  run([](Bench& bench) -> Async<void> {
+    auto worker = co_await bench.open("app");
+    bench.events.holds_records = true;
+    TestScope scope(bench.session, bench.request("acquire_recorded", {{"path", "/tmp/x"}}));
+    TaskGroup group(bench.loop.executor());
+    bool answered = false;
+    group.spawn([](session::Worker& called, TestScope& in, bool& done) -> Async<void> {
+      EXPECT_EQ(co_await called.call(in), Json(true));
+      done = true;
+    }(*worker, scope, answered));
+    co_await bench.until([&bench] { return !bench.events.resources.empty(); });
+    EXPECT_FALSE(answered);
+    bench.events.record(bench.events.resources.front());
+    co_await group.join();
+    EXPECT_TRUE(answered);
+    co_await bench.close(*worker);
+  });
+}
+
+TEST_F(ProcessAppTest, TellsTheAppThatItsNoteCouldNotBeRecorded) {
+  run([](Bench& bench) -> Async<void> {
+    auto worker = co_await bench.open("app");
+    bench.events.record_error = std::make_exception_ptr(Error(ErrorCode::store_full, "no room"));
+    const Error error = co_await error_of(bench.call(*worker, "acquire_recorded", {{"path", "/tmp/x"}}));
+    EXPECT_EQ(error.code(), ErrorCode::store_full);
+    EXPECT_EQ(co_await bench.call(*worker, "echo", 1), Json(1));
+    co_await bench.close(*worker);
+  });
+}
+
+TEST_F(ProcessAppTest, ReadsNoMoreNotesThanMayWaitToBeRecorded) {
+  run([](Bench& bench) -> Async<void> {
+    bench.events.holds_records = true;
+    auto worker = co_await bench.open("floods_resources");
+    TestScope scope(bench.session, bench.request("any"));
+    TaskGroup group(bench.loop.executor());
+    group.spawn(
+        [](session::Worker& called, TestScope& in) -> Async<void> { co_await called.call(in); }(*worker, scope));
+    for (std::size_t i = 1; i <= 7; ++i) {
+      co_await bench.until([&bench, i] { return bench.events.resources.size() >= 256 * i; });
+      for (int turn = 0; turn < 100; ++turn) co_await sleep_until(bench.clock, bench.clock.instant());
+      EXPECT_EQ(bench.events.resources.size(), 256 * i);
+      bench.events.record(bench.events.resources.back());
+    }
+    co_await group.join();
+    EXPECT_EQ(bench.events.resources.size(), 2'000u);
+    co_await bench.close(*worker);
+  });
+}
+
+TEST_F(ProcessAppTest, EndsAWorkerWhoseManyNotesCannotBeRecorded) {
+  run([](Bench& bench) -> Async<void> {
+    bench.events.record_error = std::make_exception_ptr(Error(ErrorCode::store_full, "no room"));
+    auto worker = co_await bench.open("floods_resources");
+    const Error error = co_await error_of(bench.call(*worker, "any"));
+    EXPECT_EQ(error.code(), ErrorCode::worker_lost);
+    EXPECT_THAT(error.message(), HasSubstr("could not be recorded: no room"));
+    EXPECT_EQ(bench.events.resources.size(), 256u);
+    co_await bench.close(*worker);
+  });
+}
+
 TEST_F(ProcessAppTest, EndsTheSessionWhenACallSaysSo) {
   run([](Bench& bench) -> Async<void> {
     auto worker = co_await bench.open("app");

@@ -34,11 +34,24 @@ class Recorder final : public session::WorkerEvents {
     lines.push_back({level, std::string(stream), std::string(message), std::move(fields)});
     changed.notify_all();
   }
-  void resource_added(session::ResourceNote resource) override { resources.push_back(std::move(resource)); }
+  void resource_added(session::ResourceNote resource) override {
+    resources.push_back(std::move(resource));
+    if (resources.back().recorded && !holds_records) record(resources.back());
+    changed.notify_all();
+  }
   void resource_released(std::string_view id) override { released.emplace_back(id); }
   void lost(Error cause) override {
     losses.push_back(std::move(cause));
     changed.notify_all();
+  }
+
+  // Answers who waits until a resource is recorded.
+  void record(const session::ResourceNote& resource) const {
+    if (record_error) {
+      resource.recorded->fail(record_error);
+    } else {
+      resource.recorded->set(true);
+    }
   }
 
   const LogLine* find(std::string_view message) const {
@@ -52,6 +65,8 @@ class Recorder final : public session::WorkerEvents {
   std::vector<session::ResourceNote> resources;
   std::vector<std::string> released;
   std::vector<Error> losses;
+  bool holds_records = false;       // nobody who waits for a resource's record is answered
+  std::exception_ptr record_error;  // what they are answered with
   Event changed;
 };
 

@@ -31,6 +31,9 @@ constexpr std::size_t inbox_bytes_limit = 16 * limits::mebibyte;
 // Calls of other apps that one call may have open.
 constexpr std::size_t app_calls_limit = 64;
 
+// Notes of resources that are taken without waiting until they are recorded; each is an event that waits meanwhile.
+constexpr std::size_t notes_limit = 256;
+
 // Answers that wait for the worker to read them; it may have asked for all at once, but not without end.
 constexpr std::size_t unread_limit = frame_bytes_to_worker;
 
@@ -94,8 +97,12 @@ std::string ProcessWorker::last_errors() const {
 Async<void> ProcessWorker::read_frames() {
   try {
     while (auto frame = co_await stream_.read()) co_await take(std::move(*frame));
-  } catch (const Error& violation) {
-    violate(violation);
+  } catch (const Error& wrong) {
+    if (wrong.code() == ErrorCode::worker_lost) {
+      lose(wrong);
+    } else {
+      violate(wrong);
+    }
   }
   --readers_;
   changed_.notify_all();
@@ -148,7 +155,7 @@ Async<void> ProcessWorker::take(Frame frame) {
   } else if (type == "log" && !is_of_running_call(frame)) {
     take_log(frame);
   } else if (type == "resource") {
-    take_resource(frame);
+    co_await take_resource(std::move(frame));
   } else if (type == "closed" && phase_ == Phase::closing) {
     closed_.emplace(std::move(frame));
     changed_.notify_all();
@@ -173,15 +180,41 @@ void ProcessWorker::take_log(Frame& frame) {
   events_->log(read_level(frame), "app", frame.text("message"), frame.take_object("fields"));
 }
 
-void ProcessWorker::take_resource(Frame& frame) {
+Async<void> ProcessWorker::take_resource(Frame frame) {
   const std::string op = frame.text("op");
   if (op == "add") {
-    events_->resource_added(read_resource(frame));
+    session::ResourceNote note = read_resource(frame);
+    const bool wait = ++notes_ >= notes_limit;
+    const auto recorded = std::make_shared<Completion<bool>>();  // shared with the session and who waits below
+    if (frame.find("n") != nullptr) {
+      const std::int64_t n = frame.integer("n");
+      note.recorded = recorded;
+      group_.spawn(tell_noted(n, recorded));
+    }
+    if (wait) note.recorded = recorded;
+    events_->resource_added(std::move(note));
+    if (!wait) co_return;
+    notes_ = 0;
+    try {
+      co_await recorded->wait();
+    } catch (const Error& failed) {
+      throw worker_lost("was ended, since its resources could not be recorded: " + failed.message(), {});
+    }
   } else if (op == "release") {
     events_->resource_released(frame.text("id"));
   } else {
     throw Error(ErrorCode::protocol_error, "a frame of type \"resource\" needs \"op\": \"add\" or \"release\"");
   }
+}
+
+Async<void> ProcessWorker::tell_noted(std::int64_t n, std::shared_ptr<Completion<bool>> recorded) {
+  std::optional<Error> failed;
+  try {
+    co_await recorded->wait();
+  } catch (const Error& error) {
+    failed = error;
+  }
+  reply(noted_frame(n, failed));
 }
 
 void ProcessWorker::check_belongs_to_call(const Frame& frame) {
@@ -192,8 +225,9 @@ void ProcessWorker::check_belongs_to_call(const Frame& frame) {
   if (!is({"hello", "ready", "error", "progress", "log", "checkpoint", "app_call", "result", "closed"})) {
     throw Error(ErrorCode::protocol_error, fmt::format("unknown frame type \"{}\"", to_valid_utf8(type)));
   }
-  if (phase_ == Phase::greeting && is({"hello"})) return;
-  if (phase_ == Phase::opening && is({"ready", "error"})) return;
+  if ((phase_ == Phase::greeting && is({"hello"})) || (phase_ == Phase::opening && is({"ready", "error"}))) {
+    if (!std::exchange(answered_, true)) return;
+  }
   if (type == "error" && frame.find("request_id") == nullptr) {
     throw Error(ErrorCode::protocol_error,
                 fmt::format("the worker says that the server broke the protocol: {}", frame.text_or("message", "")));
@@ -245,6 +279,7 @@ Async<void> ProcessWorker::open(session::Opening opening, std::string app_versio
     const JsonArray capabilities = hello.take_array("capabilities");
     can_cancel_ = std::ranges::find(capabilities, Json("cancel")) != capabilities.end();
     phase_ = Phase::opening;
+    answered_ = false;
     stream_.send(open_frame(opening, app_version));
     Frame answer = co_await next(deadline);
     if (answer.type() == "error") throw read_app_error(answer);

@@ -60,7 +60,8 @@ class ProcessWorker final : public session::Worker {
   bool is_of_running_call(const Frame& frame) const;
   bool is_inbox_full() const;
   void take_log(Frame& frame);
-  void take_resource(Frame& frame);
+  Async<void> take_resource(Frame frame);
+  Async<void> tell_noted(std::int64_t n, std::shared_ptr<Completion<bool>> recorded);
   void check_belongs_to_call(const Frame& frame);
 
   Async<Frame> next(Instant deadline);
@@ -92,13 +93,14 @@ class ProcessWorker final : public session::Worker {
   Event changed_;  // of anything below
   std::deque<Frame> inbox_;
   std::size_t inbox_bytes_ = 0;
+  std::size_t notes_ = 0;    // of resources, since the last that was waited for
   std::size_t readers_ = 0;  // that have not reached their end
   std::optional<Error> lost_;
   bool told_ = false;  // the session knows the loss
   std::optional<Frame> closed_;
 
   std::string request_id_;  // of the call that runs
-  bool answered_ = false;
+  bool answered_ = false;   // what was asked last: hello, open, or the call
   bool can_cancel_ = false;
   std::string sdk_;
   std::deque<std::string> last_errors_;

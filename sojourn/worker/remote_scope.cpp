@@ -12,11 +12,11 @@ namespace {
 // What may wait for a server that reads slowly; past it the whole program waits, as with a full pipe.
 constexpr std::size_t most_waiting = 16 * limits::mebibyte;
 
+}  // namespace
+
 std::exception_ptr disconnected() {
   return std::make_exception_ptr(Error(ErrorCode::unavailable, "the server closed the connection"));
 }
-
-}  // namespace
 
 void RemoteScope::send(std::string frame) {
   stream_.send(std::move(frame));

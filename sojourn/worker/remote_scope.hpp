@@ -1,5 +1,6 @@
 #pragma once
 
+#include <exception>
 #include <map>
 #include <memory>
 #include <string>
@@ -12,6 +13,9 @@
 #include "sojourn/worker/frames_to_server.hpp"
 
 namespace sojourn::worker {
+
+// What fails whoever waits for a server that is gone.
+std::exception_ptr disconnected();
 
 // What a call may do that runs here for a server elsewhere: whatever it asks for becomes a frame.
 // Threads: one executor.

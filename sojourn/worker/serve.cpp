@@ -51,7 +51,14 @@ class Service final : public session::WorkerEvents {
   void log(LogLevel level, std::string_view, std::string_view message, JsonObject fields) override {
     stream_.send(log_frame("", level, message, fields));
   }
-  void resource_added(session::ResourceNote resource) override { stream_.send(resource_frame(resource)); }
+  void resource_added(session::ResourceNote resource) override {
+    if (!resource.recorded) {
+      stream_.send(resource_frame(resource, std::nullopt));
+      return;
+    }
+    recording_.emplace(++last_note_, resource.recorded);
+    stream_.send(resource_frame(resource, last_note_));
+  }
   void resource_released(std::string_view id) override { stream_.send(resource_released_frame(id)); }
   void lost(Error cause) override {
     fmt::print(stderr, "what served the session is lost: {}\n", cause.message());
@@ -103,6 +110,8 @@ class Service final : public session::WorkerEvents {
         if (scope_ && scope_->request().task_id == frame->text("request_id")) scope_->cancel();
       } else if (type == "saved") {
         if (scope_) scope_->take_saved(*frame);
+      } else if (type == "noted") {
+        take_noted(*frame);
       } else if (type == "app_result") {
         if (scope_) scope_->take_app_result(*frame);
       } else if (type == "ping") {
@@ -115,6 +124,16 @@ class Service final : public session::WorkerEvents {
       } else if (type != "pong") {
         throw Error(ErrorCode::protocol_error, fmt::format("unknown frame type \"{}\"", to_valid_utf8(type)));
       }
+    }
+  }
+
+  void take_noted(Frame& frame) {
+    const auto noted = recording_.extract(frame.integer("n"));
+    if (!noted) throw Error(ErrorCode::protocol_error, "\"noted\" for a resource that was not told of");
+    if (const auto error = read_error(frame)) {
+      noted.mapped()->fail(std::make_exception_ptr(*error));
+    } else {
+      noted.mapped()->set(true);
     }
   }
 
@@ -153,6 +172,7 @@ class Service final : public session::WorkerEvents {
   }
 
   Async<void> close() {
+    for (const auto& [n, recorded] : std::exchange(recording_, {})) recorded->fail(disconnected());
     if (scope_) {
       scope_->disconnect();
       worker_->kill(Error(ErrorCode::cancelled, "the server closed the session"));
@@ -178,7 +198,9 @@ class Service final : public session::WorkerEvents {
   FrameStream stream_;
   std::optional<session::Session> session_;
   std::unique_ptr<session::Worker> worker_;
-  std::optional<RemoteScope> scope_;  // of the call that runs
+  std::optional<RemoteScope> scope_;                                     // of the call that runs
+  std::map<std::int64_t, std::shared_ptr<Completion<bool>>> recording_;  // shared with who waits for the server
+  std::int64_t last_note_ = 0;
   std::optional<session::CloseReason> closing_;
 };
 

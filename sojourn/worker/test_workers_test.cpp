@@ -104,6 +104,11 @@ class TestWorker final : public session::Worker {
       opening_.events->resource_released("f1");
       co_return nullptr;
     }
+    if (name == "acquire_recorded") {
+      const auto recorded = std::make_shared<Completion<bool>>();  // shared with the session
+      opening_.events->resource_added({.id = "f1", .kind = "file", .cleanup = input, .recorded = recorded});
+      co_return co_await recorded->wait();
+    }
     if (name == "end") {
       scope.end_session();
       scope.record("farewell", {{"well", true}});
@@ -163,9 +168,10 @@ class TestApp final : public session::App {
   explicit TestApp(bool hangs) : hangs_(hangs) {
     info_.name = "test";
     info_.functions = {
-        "echo",     "opening",         "count",           "forget",  "state", "count_and_fail", "checkpoint",
-        "progress", "until_cancelled", "call_other",      "acquire", "end",   "print",          "environment",
-        "daemon",   "hopper",          "too_much_output", "exit",    "abort", "hang",           "claim_lost"};
+        "echo",       "opening",     "count",           "forget",          "state",           "count_and_fail",
+        "checkpoint", "progress",    "until_cancelled", "call_other",      "acquire",         "end",
+        "print",      "environment", "daemon",          "hopper",          "too_much_output", "exit",
+        "abort",      "hang",        "claim_lost",      "acquire_recorded"};
   }
 
   const session::AppInfo& info() const override { return info_; }
@@ -299,6 +305,13 @@ int run_test_worker(std::string_view mode) {
   if (mode == "late_log") {
     raw.result(raw.reach_call());
     raw.write(FrameBuilder("log").text("request_id", "task_1").text("level", "warning").text("message", "late"));
+    raw.read();
+    return 0;
+  }
+  if (mode == "floods_resources") {
+    const std::string id = raw.reach_call();
+    for (int i = 0; i < 2'000; ++i) raw.write(FrameBuilder("resource").text("op", "add").text("id", "r"));
+    raw.result(id);
     raw.read();
     return 0;
   }

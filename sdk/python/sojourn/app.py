@@ -22,6 +22,10 @@ class App:
     session; the next one (or the first, when it is not called `session`) gets the input of the call; any more need
     defaults.
     `setup` runs once before the first call, and its input is the caller's "setup"; `unload` runs once at the end.
+    `restore`, where there is one, runs instead of `setup` when another worker served the session before.
+    `on_cancel` runs when the running call shall stop: beside a sync function, on a thread of its own, so that it can
+    set a flag or close what the function waits for; on the event loop of an async function, which is then cancelled
+    the way of asyncio unless `on_cancel` returned True, "it stops by itself".
     """
 
     session: "Session"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import sys
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Callable, Iterator, NamedTuple, Optional
 
-from .error import Error, NotSerializable
+from .answers import Answers
+from .error import Error, NotSerializable, from_fields
 from .values import Refused, dumps
 
 CLEANUP_SECONDS = 30.0
@@ -23,8 +25,10 @@ class Resource(NamedTuple):
 
 
 class Resources:
-    def __init__(self, send: Callable[[str], None]) -> None:
+    def __init__(self, send: Callable[[str], None], answers: Answers) -> None:
         self._send = send
+        self._answers = answers
+        self._numbers = itertools.count(1)
         self._open: dict[str, Resource] = {}  # oldest first
 
     def add(self, id: str, kind: str, cleanup: Callable[[], Any], cost: int = 0, cleanup_note: Any = None) -> None:
@@ -33,7 +37,8 @@ class Resources:
         `cost` is an estimate in units of your choice. `cleanup_note` says how the server can clean up when this
         process is gone: {"path": ...} below the session's folder, /tmp or /dev/shm; {"shm": name}; or {"pid": ...,
         "start": ...}, the start being field 22 of /proc/PID/stat, so that no other process of that number is ended.
-        Give it before you acquire the resource where you can.
+        Give it before you acquire the resource where you can: with a note this returns only when the note is
+        durable, so that whatever happens from then on the resource is cleaned up. Raises Error as that fails.
         """
         for name, value in (("id", id), ("kind", kind)):
             if not isinstance(value, str) or not value:
@@ -47,12 +52,20 @@ class Resources:
         if len(self._open) >= _MOST:
             raise Error("too_large", f"a session holds at most {_MOST} resources", False)
         frame = {"type": "resource", "op": "add", "id": id, "kind": kind, "cost": cost, "cleanup": cleanup_note}
+        if cleanup_note is not None:
+            frame["n"] = next(self._numbers)
         try:
             text = dumps(frame)
         except Refused as refused:
             raise NotSerializable(f"resource {id!r}", refused) from None
         self._open[id] = Resource(id, kind, cleanup, cost)
-        self._send(text)
+        if cleanup_note is None:
+            self._send(text)
+            return
+        answer = self._answers.ask(f"noted-{frame['n']}", partial(self._send, text))
+        if "error" in answer:
+            self.release(id)
+            raise from_fields(answer["error"])
 
     def release(self, id: str) -> bool:
         """Forgets a resource that the app itself released; its clean-up is not run. Whether it was held."""

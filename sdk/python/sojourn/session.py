@@ -7,8 +7,9 @@ import re
 import threading
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Optional
 
+from .answers import Answers
 from .connection import TO_SERVER_BYTES, Connection
 from .error import Error, NotSerializable, from_fields
 from .frozen import FrozenDict, freeze
@@ -46,11 +47,10 @@ class Session:
         self,
         opening: dict[str, Any],
         connection: Connection,
-        ask: Callable[[str, Callable[[], None]], dict[str, Any]],
+        answers: Answers,
     ) -> None:
-        """`ask(key, send)` sends a frame and waits for the one that answers it: "saved", or an app call's id."""
         self._connection = connection
-        self._ask = ask
+        self._answers = answers
         self._call: Optional[Call] = None
         self._call_changes = threading.Lock()  # a frame of a call that is over would break the protocol
         self._call_ids = itertools.count(1)
@@ -62,7 +62,7 @@ class Session:
         self._restored = bool(opening.get("restored", False))
         self._app_version = str(opening.get("app_version", ""))
         self._log = Log(self._send_log)
-        self._resources = Resources(connection.send)
+        self._resources = Resources(connection.send, answers)
 
     @property
     def id(self) -> str:
@@ -143,19 +143,24 @@ class Session:
 
     def checkpoint(self) -> None:
         """Commits the state and events so far and returns when they are durable; what comes after may still fail."""
-        call = self._running("checkpoint")
-        frame = f'{{"type":"checkpoint","request_id":{quote(call.request_id)}'
-        frame += f"{self._state.changes()}{call.events_field()}}}"
-        if size(frame) > TO_SERVER_BYTES:
-            raise Error(
-                "too_large", f"the changes since the last commit have more than {TO_SERVER_BYTES} bytes", False
-            )
-        answer = self._ask("saved", partial(self._send, call, frame))
-        if "error" in answer:
-            raise from_fields(answer["error"])
-        self._state.accept()
-        call.events.clear()
-        call.event_bytes = 0
+        checkpoint = _Checkpoint(self, self._running("checkpoint"))
+        checkpoint.take(self._answers.ask("saved", checkpoint.send))
+
+    async def checkpoint_async(self) -> None:
+        """checkpoint() for async functions: their event loop goes on meanwhile. A cancel waits until it is over."""
+        import asyncio
+
+        checkpoint = _Checkpoint(self, self._running("checkpoint_async"))
+        saving = asyncio.ensure_future(self._answers.ask_async("saved", checkpoint.send))
+        cancelled: Optional[BaseException] = None
+        while not saving.done():
+            try:
+                await asyncio.wait({saving})
+            except asyncio.CancelledError as asked:
+                cancelled = asked
+        checkpoint.take(saving.result())
+        if cancelled:
+            raise cancelled
 
     def end(self) -> None:
         """The session ends when this call is over and answered; not if it raises."""
@@ -163,15 +168,21 @@ class Session:
 
     def call_app(self, app: str, function: str = "run", input: Any = None) -> Any:
         """Runs a function of another app in a session of its own; returns its output, raises Error as it fails."""
+        call, call_id, frame = self._app_call(app, function, input)
+        return _output(self._answers.ask(call_id, partial(self._send, call, frame)))
+
+    async def call_app_async(self, app: str, function: str = "run", input: Any = None) -> Any:
+        """call_app() for async functions: their event loop goes on meanwhile, and several calls can."""
+        call, call_id, frame = self._app_call(app, function, input)
+        return _output(await self._answers.ask_async(call_id, partial(self._send, call, frame)))
+
+    def _app_call(self, app: str, function: str, input: Any) -> tuple[Call, str, str]:
         call = self._running("call_app")
         call_id = f"call-{next(self._call_ids)}"
         text = checked_text(f"the input of {app}", input)
         frame = f'{{"type":"app_call","request_id":{quote(call.request_id)},"call_id":"{call_id}","app":'
         frame += f'{checked_text("app", app)},"function":{checked_text("function", function)},"input":{text}}}'
-        answer = self._ask(call_id, partial(self._send, call, frame))
-        if "error" in answer:
-            raise from_fields(answer["error"])
-        return answer.get("output")
+        return call, call_id, frame
 
     def _progress(self, field: str, value: Any) -> None:
         call = self._running("emit")
@@ -199,6 +210,40 @@ class Session:
         if self._call is None:
             raise Error("invalid_request", f"session.{what}() works only while a call runs", False)
         return self._call
+
+
+class _Checkpoint:
+    """The changes of a call on their way into the store; it may make others meanwhile."""
+
+    def __init__(self, session: Session, call: Call) -> None:
+        self._session = session
+        self._call = call
+        self._state = session._state.pending()
+        self._events = len(call.events)
+        self._event_bytes = call.event_bytes
+        self._frame = f'{{"type":"checkpoint","request_id":{quote(call.request_id)}'
+        self._frame += f"{session._state.changes()}{call.events_field()}}}"
+        if size(self._frame) > TO_SERVER_BYTES:
+            raise Error(
+                "too_large", f"the changes since the last commit have more than {TO_SERVER_BYTES} bytes", False
+            )
+
+    def send(self) -> None:
+        self._session._send(self._call, self._frame)
+
+    def take(self, answer: dict[str, Any]) -> None:
+        """Raises Error as the commit failed."""
+        _output(answer)
+        if self._session._call is self._call:
+            self._session._state.accept(self._state)
+            del self._call.events[: self._events]
+            self._call.event_bytes -= self._event_bytes
+
+
+def _output(answer: dict[str, Any]) -> Any:
+    if "error" in answer:
+        raise from_fields(answer["error"])
+    return answer.get("output")
 
 
 def checked_text(what: str, value: Any) -> str:

@@ -96,10 +96,22 @@ class State(MutableMapping[str, Any]):
                 changed.append(f"{quote(key)}:{now}")
         return f',"state_set":{{{",".join(changed)}}},"state_deleted":[{",".join(deleted)}]'
 
-    def accept(self) -> None:
-        """The changes are durable."""
-        self._before.clear()
-        self._unsent.clear()
+    def pending(self) -> dict[str, Optional[str]]:
+        """What the keys that changed are now, for accept()."""
+        return {key: self._texts.get(key) for key in self._unsent.union(self._before)}
+
+    def accept(self, durable: Optional[dict[str, Optional[str]]] = None) -> None:
+        """The changes are durable; where `durable` is given, only up to what pending() said."""
+        if durable is None:
+            self._before.clear()
+            self._unsent.clear()
+            return
+        self._unsent.difference_update(durable)
+        for key, text in durable.items():
+            if self._texts.get(key) == text:
+                self._before.pop(key, None)
+            else:
+                self._before[key] = text
 
     def discard(self) -> None:
         """Puts back what was before the changes."""

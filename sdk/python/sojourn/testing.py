@@ -187,6 +187,8 @@ class Worker:
             if frame["type"] == "checkpoint":
                 self._commit(frame)
                 self.send({"type": "saved", "request_id": frame["request_id"]})
+            if frame["type"] == "resource" and "n" in frame:
+                self.send({"type": "noted", "n": frame["n"]})
 
     def _commit(self, frame: Frame) -> None:
         self.state.update(frame.get("state_set", {}))

@@ -25,25 +25,26 @@ class Watcher:
         self._handle = handle
         self._changed = threading.Condition()
         self._work = 0  # counts begin()
-        self._working = False
+        self.working = False  # the main thread does not read
         self._asleep = False
         self._hurried = False
         self._reading = False
         self._stop_read, self._stop_write = os.pipe()
-        threading.Thread(target=self._run, name="sojourn-watcher", daemon=True).start()
+        self.thread = threading.Thread(target=self._run, name="sojourn-watcher", daemon=True)
+        self.thread.start()
 
     def begin(self) -> None:
         """The main thread starts to work: from now on it does not read."""
         with self._changed:
             self._work += 1
-            self._working = True
+            self.working = True
             if self._asleep:
                 self._changed.notify_all()
 
     def end(self) -> None:
         """The main thread reads again. When this returns, the watcher does not."""
         with self._changed:
-            self._working = False
+            self.working = False
             self._hurried = False
             if self._reading:
                 os.write(self._stop_write, b".")
@@ -67,7 +68,7 @@ class Watcher:
                 work = self._work
                 # Also when that work is over by now: so at most one wake-up in GRACE seconds, whatever the calls.
                 self._changed.wait_for(lambda: self._hurried, GRACE)
-                if not self._working or (work != self._work and not self._hurried):
+                if not self.working or (work != self._work and not self._hurried):
                     continue
                 work = self._work
                 self._reading = True

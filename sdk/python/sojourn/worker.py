@@ -7,9 +7,9 @@ import signal
 import socket
 import sys
 from collections import deque
-from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
+from .answers import Answers
 from .app import App, Function, functions_of
 from .connection import TO_SERVER_BYTES, Connection, Violation
 from .error import Error, to_fields
@@ -98,12 +98,13 @@ class _Worker:
         self._names = functions
         self._connection = connection
         self._watcher = Watcher(connection, self._handle_while_working)
+        self._answers = Answers(self._watcher, self._read_on)
         self._app: Optional[App] = None
         self._session: Optional[Session] = None
         self._functions: dict[str, Function] = {}
         self._loop: Optional[asyncio.AbstractEventLoop] = None
         self._task: Optional[asyncio.Task[Any]] = None
-        self._answers: dict[str, SimpleQueue[Frame]] = {}
+        self._cancelling: Optional[asyncio.Task[None]] = None  # kept, for the loop does not
         self._backlog: deque[Optional[Frame]] = deque()  # arrived while the app worked
         self._gone = False
         self._cleaned = False
@@ -118,8 +119,8 @@ class _Worker:
                 self._serve_call(self._session, frame)
             elif kind == "ping":
                 self._pong(frame)
-            elif kind == "cancel":
-                pass  # its call is over
+            elif kind == "cancel" or self._answers.take(frame):
+                pass  # a cancel of a call that is over
             elif kind == "open" and not self._session:
                 self._open(frame)
             elif kind == "close":
@@ -166,6 +167,8 @@ class _Worker:
             return None
         if self._loop and not self._connection.has_frame():
             self._run_loop_until_readable(self._loop)
+            if self._backlog or self._gone:
+                return self._next()
         return self._connection.receive()
 
     def _run_loop_until_readable(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -176,17 +179,23 @@ class _Worker:
         finally:
             loop.remove_reader(self._connection.fileno())
 
+    def _read_on(self) -> None:
+        """Wakes the event loop for what came while a background task of the app waited for the server."""
+        if self._loop and (self._backlog or self._gone or self._connection.has_frame()):
+            self._loop.stop()
+
     def _open(self, frame: Frame) -> None:
         _text_field(frame, "session")
         self._watcher.begin()
         try:
-            session = self._session = Session(frame, self._connection, self._ask)
+            session = self._session = Session(frame, self._connection, self._answers)
             app = self._type.__new__(self._type)
             app.session = session  # there also in __init__
             app.__init__()  # type: ignore[misc]
             self._functions = {name: Function(app, name) for name in self._names}
-            if hasattr(app, "setup"):
-                self._finish(Function(app, "setup")(session, session.setup))
+            begin = "restore" if session.restored and hasattr(app, "restore") else "setup"
+            if hasattr(app, begin):
+                self._finish(Function(app, begin)(session, session.setup))
             self._app = app
             session.state.keep_unsent()
         except (SystemExit, KeyboardInterrupt):
@@ -264,19 +273,6 @@ class _Worker:
     def _pong(self, frame: Frame) -> None:
         self._connection.send(dumps({"type": "pong", "n": frame.get("n")}))
 
-    def _ask(self, key: str, send: Callable[[], None]) -> Frame:
-        """Sends a frame and waits for the server's answer to it, in the middle of a call."""
-        queue: SimpleQueue[Frame] = SimpleQueue()
-        self._answers[key] = queue
-        if self._gone:
-            queue.put(_GONE)
-        try:
-            send()
-            self._watcher.hurry()
-            return queue.get()
-        finally:
-            del self._answers[key]
-
     def _handle_while_working(self, frame: Optional[Frame]) -> bool:
         """On the watcher's thread. Whether it shall read on."""
         kind = frame["type"] if frame else None
@@ -285,35 +281,68 @@ class _Worker:
             self._gone = True
             if call:
                 self._cancel(call)
-            for queue in list(self._answers.values()):
-                queue.put(_GONE)
+            self._answers.give_up()
             return False
         if kind == "ping":
             self._pong(frame)
         elif kind == "cancel":
             if call and call.request_id == frame.get("request_id"):
                 self._cancel(call)
-        elif kind == "saved" and "saved" in self._answers:
-            self._answers["saved"].put(frame)
-        elif kind == "app_result" and frame.get("call_id") in self._answers:
-            self._answers[frame["call_id"]].put(frame)
-        else:
+        elif not self._answers.take(frame):
             self._backlog.append(frame)
             return kind != "violation"
         return True
 
     def _cancel(self, call: Call) -> None:
+        """On the watcher's thread, so the call is not over before this is."""
+        if call.cancelled:
+            return
         call.cancelled = True
         task, loop = self._task, self._loop
         if task and loop:
             try:
-                loop.call_soon_threadsafe(task.cancel)
+                loop.call_soon_threadsafe(self._cancel_task, task, loop)
             except RuntimeError:  # the loop was closed meanwhile: the call is over
                 pass
+        elif self._session and hasattr(self._app, "on_cancel"):
+            try:
+                hook = self._on_cancel(self._session)
+                if hasattr(type(hook), "__await__"):
+                    import asyncio
+
+                    asyncio.run(_awaited(hook))
+            except Exception as error:
+                sys.excepthook(type(error), error, error.__traceback__)
+
+    def _cancel_task(self, task: asyncio.Task[Any], loop: asyncio.AbstractEventLoop) -> None:
+        """On the event loop: the app's hook, which may say that the function stops by itself, then asyncio's way."""
+        if task.done() or not self._session or not hasattr(self._app, "on_cancel"):
+            task.cancel()
+            return
+        session = self._session
+
+        async def run() -> None:
+            stops_by_itself = False
+            try:
+                hook = self._on_cancel(session)
+                stops_by_itself = (await hook if hasattr(type(hook), "__await__") else hook) is True
+            except Exception as error:
+                sys.excepthook(type(error), error, error.__traceback__)
+            if not stops_by_itself:
+                task.cancel()
+
+        self._cancelling = loop.create_task(run())
+
+    def _on_cancel(self, session: Session) -> Any:
+        assert self._app
+        return Function(self._app, "on_cancel")(session, None)
 
 
 _ENDS = ',"end":true'
-_GONE: Frame = {"error": {"code": "unavailable", "message": "the server is gone", "retryable": True}}
+
+
+async def _awaited(value: Any) -> Any:
+    return await value
 
 
 def _text_field(frame: Frame, name: str) -> str:

@@ -52,6 +52,119 @@ class Setup(WorkerTest):
         self.assertEqual(worker.call("run", 1).state_set, {})
 
 
+class Restore(WorkerTest):
+    APP = """
+    def setup(self, session, input): self.by = ["setup", input]
+    def restore(self, session, input): self.by = ["restore", input, session.state["a"]]
+    def run(self): return self.by
+    """
+
+    def test_begins_a_restored_session_in_place_of_setup(self):
+        worker = self.start(self.APP, state={"a": 1}, setup="s", restored=True)
+        self.assertEqual(worker.call().output, ["restore", "s", 1])
+
+    def test_is_not_for_a_new_session(self):
+        self.assertEqual(self.start(self.APP, setup="s").call().output, ["setup", "s"])
+
+    def test_where_there_is_none_is_setup(self):
+        worker = self.start("def setup(self): self.a = 7\ndef run(self): return self.a", restored=True)
+        self.assertEqual(worker.call().output, 7)
+
+    def test_that_raises_answers_open_with_its_error(self):
+        path = self.program("def restore(self): raise Error('unavailable', 'lost')\ndef run(self): pass")
+        with self.assertRaises(Error) as caught:
+            testing.start(path, restored=True)
+        self.assertEqual(caught.exception.code, "unavailable")
+
+
+class OnCancel(WorkerTest):
+    def cancelled(self, text, function="run"):
+        """The error or output of a call that is cancelled once it runs."""
+        worker = self.start(text)
+        request_id = worker.begin(function)
+        worker.expect("log")
+        worker.send({"type": "cancel", "request_id": request_id})
+        try:
+            return worker, worker.finish(request_id).output
+        except Error as error:
+            return worker, error.code
+
+    def test_runs_beside_a_sync_function_and_can_wake_it(self):
+        worker, output = self.cancelled(
+            """
+            def setup(self): self.stop = threading.Event(); self.calls = 0
+            def run(self, session): session.log.info("runs"); return self.stop.wait(20)
+            def on_cancel(self, session): self.calls += 1; assert session.cancel_requested; self.stop.set()
+            def count(self): return self.calls
+            """
+        )
+        self.assertIs(output, True)
+        self.assertEqual(worker.call("count").output, 1)
+
+    def test_may_be_async_beside_a_sync_function(self):
+        _, output = self.cancelled(
+            """
+            def setup(self): self.stop = threading.Event()
+            def run(self, session): session.log.info("runs"); return self.stop.wait(20)
+            async def on_cancel(self): await asyncio.sleep(0); self.stop.set()
+            """
+        )
+        self.assertIs(output, True)
+
+    def test_runs_on_the_loop_of_an_async_function_that_is_then_cancelled(self):
+        worker, output = self.cancelled(
+            """
+            async def run(self, session): session.log.info("runs"); self.loop = asyncio.get_running_loop(); await self.loop.create_future()
+            async def on_cancel(self): self.same = asyncio.get_running_loop() is self.loop
+            def look(self): return self.same
+            """
+        )
+        self.assertEqual(output, "cancelled")
+        self.assertIs(worker.call("look").output, True)
+
+    def test_that_returns_true_lets_an_async_function_stop_by_itself(self):
+        _, output = self.cancelled(
+            """
+            async def run(self, session): self.stop = asyncio.Event(); session.log.info("runs"); await self.stop.wait(); return "tidy"
+            def on_cancel(self): self.stop.set(); return True
+            """
+        )
+        self.assertEqual(output, "tidy")
+
+    def test_that_raises_is_told_of_and_cancels_all_the_same(self):
+        worker, output = self.cancelled(
+            """
+            async def run(self, session): session.log.info("runs"); await asyncio.sleep(20)
+            def on_cancel(self): raise OSError("jammed")
+            def well(self): return 1
+            """
+        )
+        self.assertEqual(output, "cancelled")
+        self.assertEqual(worker.call("well").output, 1)
+        self.assertIn("jammed", worker.output())
+
+    def test_that_would_wait_for_the_server_is_refused(self):
+        worker, output = self.cancelled(
+            """
+            def setup(self): self.stop = threading.Event()
+            def run(self, session): session.log.info("runs"); self.stop.wait(20); return self.code
+            def on_cancel(self, session):
+                try: session.checkpoint()
+                except Error as error: self.code = error.code
+                self.stop.set()
+            """
+        )
+        self.assertEqual(output, "invalid_request")
+
+    def test_is_not_called_for_a_call_that_is_over(self):
+        worker = self.start("def run(self): pass\ndef on_cancel(self): print('called')")
+        request_id = worker.begin()
+        worker.finish(request_id)
+        worker.send({"type": "cancel", "request_id": request_id})
+        worker.call()
+        self.assertNotIn("called", worker.output())
+
+
 class WhileACallRuns(WorkerTest):
     WAITING = """
     def run(self, session, input):
@@ -200,7 +313,7 @@ class Close(WorkerTest):
         self.assertEqual(result.output, [True, False, 3])
         self.assertEqual(
             result.before[0],
-            {"type": "resource", "op": "add", "id": "first", "kind": "file", "cost": 5, "cleanup": {"path": "/x"}},
+            {"type": "resource", "op": "add", "id": "first", "kind": "file", "cost": 5, "cleanup": {"path": "/x"}, "n": 1},
         )
         self.assertEqual(result.before[-1], {"type": "resource", "op": "release", "id": "gone"})
         worker.send({"type": "close", "reason": "ended"})

@@ -128,6 +128,68 @@ class Checkpoint(WorkerTest):
         self.assertEqual(worker.call("look").output, {"a": 1})
         self.assertEqual(worker.state, {"a": 1})
 
+    def test_leaves_the_event_loop_of_an_async_function_free(self):
+        worker = self.start(
+            """
+            async def run(self, session):
+                session.state["a"] = 1
+                session.record("half.done")
+                saving = asyncio.create_task(session.checkpoint_async())
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)  # it has been sent
+                session.emit("free")
+                session.state["a"], session.state["b"] = 2, 2
+                session.record("all.done")
+                await saving
+                return "end"
+            """
+        )
+        result = worker.call()
+        self.assertEqual([frame["type"] for frame in result.before], ["checkpoint", "progress"])
+        self.assertEqual(result.before[0]["state_set"], {"a": 1})
+        self.assertEqual(result.state_set, {"a": 2, "b": 2})  # what changed while it was saved is not lost
+        self.assertEqual([event["type"] for event in result.events], ["all.done"])
+
+    def test_is_over_before_a_cancel_of_its_async_function(self):
+        worker = self.start(
+            """
+            async def run(self, session):
+                session.state["a"] = 1
+                await session.checkpoint_async()
+            def look(self): return dict(self.session.state)
+            """
+        )
+        request_id = worker.begin()
+        checkpoint = worker.expect("checkpoint")
+        worker.send({"type": "cancel", "request_id": request_id})
+        worker.send({"type": "ping", "n": 1})
+        worker.expect("pong")
+        worker.send({"type": "saved", "request_id": checkpoint["request_id"]})
+        with self.assertRaises(Error) as caught:
+            worker.finish(request_id)
+        self.assertEqual(caught.exception.code, "cancelled")
+        self.assertEqual(worker.call("look").output, {"a": 1})
+
+    def test_beside_another_is_refused(self):
+        worker = self.start(
+            """
+            async def run(self, session):
+                first = asyncio.create_task(session.checkpoint_async())
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+                try: await session.checkpoint_async()
+                except Error as error: code = error.code
+                await first
+                return code
+            """
+        )
+        request_id = worker.begin()
+        worker.expect("checkpoint")
+        worker.send({"type": "ping", "n": 1})
+        worker.expect("pong")
+        worker.send({"type": "saved", "request_id": request_id})
+        self.assertEqual(worker.finish(request_id).output, "conflict")
+
     def test_that_could_not_be_saved_raises(self):
         worker = self.start(self.APP)
         request_id = worker.begin("catch")
@@ -233,3 +295,116 @@ class OutsideACall(WorkerTest):
                 with self.assertRaises(Error) as caught:
                     worker.open()
                 self.assertIn("only while a call runs", caught.exception.message)
+
+
+class Resources(WorkerTest):
+    """The server's answer to a note is what the app waits for, wherever it notes from."""
+
+    NOTE = """
+    def note(self, id="r"):
+        try:
+            self.session.resources.add(id, "file", lambda: None, cleanup_note={"path": "/x"})
+        except Error as error:
+            return error.code
+        return id in self.session.resources
+    def run(self): return self.note()
+    def plain(self): self.session.resources.add("p", "file", lambda: None)
+    async def later(self):
+        async def work():
+            while not os.path.exists("go"): await asyncio.sleep(0.001)
+            self.result = self.note()
+        self.task = asyncio.create_task(work())
+    def in_thread(self):
+        self.thread = threading.Thread(target=lambda: (self.go.wait(), setattr(self, "result", self.note())))
+        self.go = threading.Event()
+        self.thread.start()
+    def open_gate(self): self.go.set()
+    def look(self):
+        if hasattr(self, "thread"): self.thread.join()
+        return self.result
+    def held(self): return [resource.id for resource in self.session.resources]
+    """
+
+    def test_with_a_note_are_there_once_it_is_durable(self):
+        worker = self.start(self.NOTE)
+        request_id = worker.begin()
+        number = worker.expect("resource")["n"]
+        worker.send({"type": "ping", "n": 1})
+        worker.expect("pong")  # and no result yet
+        worker.send({"type": "noted", "n": number})
+        self.assertIs(worker.finish(request_id).output, True)
+
+    def test_whose_note_could_not_be_kept_are_refused(self):
+        worker = self.start(self.NOTE)
+        request_id = worker.begin()
+        number = worker.expect("resource")["n"]
+        worker.send({"type": "noted", "n": number, "error": {"code": "store_full", "message": "full"}})
+        self.assertEqual(worker.expect("resource"), {"type": "resource", "op": "release", "id": "r"})
+        self.assertEqual(worker.finish(request_id).output, "store_full")
+        self.assertEqual(worker.call("held").output, [])
+
+    def test_without_a_note_are_not_waited_for(self):
+        worker = self.start(self.NOTE)
+        self.assertNotIn("n", worker.call("plain").before[0])
+
+    def test_are_noted_by_a_background_task_between_calls_and_the_next_call_is_served(self):
+        worker = self.start(self.NOTE)
+        worker.call("later")
+        (worker.folder / "go").touch()
+        number = worker.expect("resource")["n"]
+        waiting = worker.begin("look")  # comes while the task waits
+        worker.send({"type": "noted", "n": number})
+        self.assertIs(worker.finish(waiting).output, True)
+
+    def test_are_noted_by_a_thread_between_calls(self):
+        worker = self.start(self.NOTE)
+        worker.call("in_thread")
+        worker.call("open_gate")
+        number = worker.expect("resource")["n"]
+        worker.send({"type": "noted", "n": number})
+        self.assertIs(worker.call("look").output, True)
+
+    def test_of_a_worker_whose_server_is_gone_are_refused_and_it_ends(self):
+        worker = self.start(self.NOTE)
+        worker.begin()
+        worker.expect("resource")
+        worker.hang_up()
+        self.assertEqual(worker.process.wait(20), 0)
+
+
+class CallAppAsync(WorkerTest):
+    APP = """
+    async def run(self, session):
+        return await asyncio.gather(*(session.call_app_async("other", input=n) for n in range(3)))
+    async def wait(self, session):
+        return await session.call_app_async("other")
+    def look(self): return "well"
+    """
+
+    def test_may_be_many_at_once_answered_in_any_order(self):
+        worker = self.start(self.APP)
+        request_id = worker.begin()
+        asked = [worker.expect("app_call") for _ in range(3)]
+        for frame in reversed(asked):
+            worker.send({"type": "app_result", "call_id": frame["call_id"], "output": frame["input"] * 10})
+        self.assertEqual(worker.finish(request_id).output, [0, 10, 20])
+
+    def test_is_given_up_when_its_function_is_cancelled(self):
+        worker = self.start(self.APP)
+        request_id = worker.begin("wait")
+        call_id = worker.expect("app_call")["call_id"]
+        worker.send({"type": "cancel", "request_id": request_id})
+        with self.assertRaises(Error) as caught:
+            worker.finish(request_id)
+        self.assertEqual(caught.exception.code, "cancelled")
+        worker.send({"type": "app_result", "call_id": call_id, "output": 1})  # too late: nobody waits any more
+        self.assertEqual(worker.call("look").output, "well")
+
+    def test_raises_as_the_other_app_fails(self):
+        worker = self.start(self.APP)
+        request_id = worker.begin("wait")
+        call_id = worker.expect("app_call")["call_id"]
+        worker.send({"type": "app_result", "call_id": call_id, "error": {"code": "app_error", "message": "no"}})
+        with self.assertRaises(Error) as caught:
+            worker.finish(request_id)
+        self.assertEqual((caught.exception.code, caught.exception.message), ("app_error", "no"))
