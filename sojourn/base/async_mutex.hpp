@@ -1,6 +1,6 @@
 #pragma once
 
-#include <deque>
+#include <list>
 #include <utility>
 
 #include "sojourn/base/event.hpp"
@@ -54,7 +54,7 @@ class AsyncMutex {
   }
 
   bool held_ = false;
-  std::deque<Event*> queue_;
+  std::list<Event*> queue_;  // takes no memory while empty, unlike a deque: every live session has one of these
 };
 
 }  // namespace sojourn

@@ -1,7 +1,7 @@
 #pragma once
 
-#include <deque>
 #include <functional>
+#include <list>
 #include <map>
 #include <memory>
 #include <optional>
@@ -13,8 +13,8 @@
 
 // One live session: its queue of calls, served strictly in order, and its time-outs.
 //
-// An actor at rest is a few hundred bytes: it has no coroutine until something arrives, and then one that runs until
-// the queue is empty.
+// An actor at rest is about 2 KiB: it has no coroutine until something arrives, and then one that runs until the
+// queue is empty.
 namespace sojourn::runtime {
 
 // How a session comes to its end, or to a pause.
@@ -120,7 +120,7 @@ class Actor : public std::enable_shared_from_this<Actor> {
   std::unique_ptr<session::KeptSession> kept_;
   std::shared_ptr<session::App> app_;  // shared with the runtime
   Serving serving_;
-  std::deque<Item> queue_;
+  std::list<Item> queue_;  // takes no memory while empty, unlike a deque
   std::map<std::string, std::shared_ptr<LiveCall>, std::less<>> keyed_;
   std::vector<store::TaskRecord> owed_;  // calls that are over, which a failed commit left open in the store
   std::shared_ptr<LiveCall> current_;

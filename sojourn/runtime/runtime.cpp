@@ -66,6 +66,13 @@ void check_labels(const JsonObject& labels) {
   }
 }
 
+// Gives back what a table needed when it held many times as much.
+template <class Table>
+void shrink(Table& table) {
+  constexpr std::size_t small = 1'024;
+  if (table.bucket_count() > std::max(small, 8 * table.size())) table.rehash(2 * table.size());
+}
+
 // What could not be made durable has been logged, and the next start settles it.
 Async<void> leave(std::shared_ptr<Actor> actor, Error why) {
   try {
@@ -148,6 +155,7 @@ Runtime::Runtime(Executor executor, store::Store& store, Clock& clock, Random& r
             if (found == parts.actors.end()) return;
             --parts.sessions_of_app[found->second->record().app];
             parts.actors.erase(found);
+            shrink(parts.actors);
           }});
 }
 

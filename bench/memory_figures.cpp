@@ -1,0 +1,189 @@
+#include <fmt/format.h>
+#include <malloc.h>
+#include <sqlite3.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "bench/counter_app.hpp"
+#include "sojourn/base/event.hpp"
+#include "sojourn/base/loop.hpp"
+#include "sojourn/base/task_group.hpp"
+#include "sojourn/runtime/runtime.hpp"
+#include "sojourn/store/sqlite_store.hpp"
+
+// What a session takes of memory, live and at rest, one JSON object a line: {"name", "value", "unit", "asked"}.
+//
+// The runtime and the store run in this process, without HTTP. What the allocator has given out is counted,
+// SQLite's pages apart. Counted in is what the store's writer remembers of each session (docs/reference/limits.md).
+namespace sojourn::bench {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t at_once = 256;  // of sessions that are being created or called
+
+struct Memory {
+  std::int64_t heap = 0;   // bytes given out, without the store's
+  std::int64_t store = 0;  // bytes that SQLite holds
+  std::int64_t resident = 0;
+
+  static Memory now() {
+    ::malloc_trim(0);
+    const auto info = ::mallinfo2();
+    const std::int64_t store = ::sqlite3_memory_used();
+    std::ifstream statm("/proc/self/statm");
+    std::int64_t pages = 0;
+    statm >> pages >> pages;
+    return {.heap = static_cast<std::int64_t>(info.uordblks + info.hblkhd) - store,
+            .store = store,
+            .resident = pages * ::sysconf(_SC_PAGESIZE)};
+  }
+};
+
+void tell(const std::string& name, double value, std::string_view unit, Json asked = nullptr) {
+  fmt::print("{}\n", to_text(JsonObject{{"name", name}, {"value", value}, {"unit", unit}, {"asked", asked}}));
+  std::fflush(stdout);
+}
+
+double each(std::int64_t bytes, std::size_t count) {
+  return static_cast<double>(bytes) / static_cast<double>(count);
+}
+
+// A server's runtime without the server.
+class House {
+ public:
+  House(Executor executor, const fs::path& folder, Milliseconds rest_after)
+      : store_(store::SqliteStore::open({.folder = folder})),
+        runtime_(executor, *store_, clock_, random_, log_,
+                 {.owner = "bench",
+                  .make_folder = {},
+                  .cancel_grace = Seconds(2),
+                  .close_grace = Seconds(5),
+                  .rest_after = rest_after}),
+        executor_(std::move(executor)) {
+    runtime_.add_app(std::make_shared<CounterApp>());
+  }
+
+  // Calls `begin` for 0 to `count`, several at once.
+  template <class Begin>
+  Async<void> repeat(std::size_t count, Begin begin) {
+    std::size_t next = 0;
+    TaskGroup group(executor_);
+    for (std::size_t i = 0; i < at_once; ++i) group.spawn(take_turns(next, count, begin));
+    co_await group.join();
+  }
+
+  Async<void> close() {
+    co_await runtime_.close(clock_.instant());
+    co_await store_->close();
+  }
+
+  runtime::Runtime& runtime() { return runtime_; }
+  Clock& clock() { return clock_; }
+
+ private:
+  template <class Begin>
+  static Async<void> take_turns(std::size_t& next, std::size_t count, Begin begin) {
+    while (next < count) co_await begin(next++);
+  }
+
+  SystemClock clock_;
+  SystemRandom random_;
+  Log log_ = Log::silent();
+  std::unique_ptr<store::SqliteStore> store_;
+  runtime::Runtime runtime_;
+  Executor executor_;
+};
+
+struct CallOne {
+  runtime::Runtime& runtime;
+  std::vector<std::string>& ids;
+
+  // The first call of a session opens it.
+  Async<void> operator()(std::size_t number) const {
+    runtime::RunRequest request{.app = "counter", .input = JsonObject{{"key", "n"}, {"amount", 1}}};
+    request.session = ids[number].empty() ? "new" : ids[number];
+    const runtime::TaskView view = co_await runtime.run(std::move(request));
+    ids[number] = view.task.session_id;
+  }
+};
+
+struct CreateOne {
+  runtime::Runtime& runtime;
+
+  Async<void> operator()(std::size_t) const { co_await runtime.create_session({}); }
+};
+
+// Sessions of an app in C++, each with its worker, called `calls` times.
+Async<void> live_sessions(Executor executor, fs::path folder, std::size_t count, std::size_t calls) {
+  House house(executor, folder, Seconds(30));
+  std::vector<std::string> warm(at_once);
+  co_await house.repeat(at_once, CallOne{house.runtime(), warm});
+  std::vector<std::string> ids(count);
+  for (std::string& id : ids) id.reserve(32);
+  for (std::string& id : ids) id.clear();
+  const Memory before = Memory::now();
+  for (std::size_t i = 0; i < calls; ++i) co_await house.repeat(count, CallOne{house.runtime(), ids});
+  const Memory after = Memory::now();
+  const std::string name = fmt::format("live session of a C++ app, {} of them", count);
+  tell(name, each(after.heap - before.heap, count), "bytes of heap each", 4096.0);
+  tell(name, each(after.resident - before.resident - (after.store - before.store), count),
+       "bytes resident each, without the store's pages");
+  co_await house.close();
+}
+
+// Creates sessions and returns when all of them have come to rest.
+Async<Memory> after_rest_of(House& house, std::size_t count) {
+  co_await house.repeat(count, CreateOne{house.runtime()});
+  while (house.runtime().statistics().live_sessions > 0) {
+    co_await sleep_until(house.clock(), house.clock().instant() + Milliseconds(20));
+  }
+  co_return Memory::now();
+}
+
+// Twice as many of them, so that caches are as full before as after and only what stays for each session counts.
+Async<void> resting_sessions(Executor executor, fs::path folder, std::size_t count) {
+  House house(executor, folder, Milliseconds(100));
+  const Memory before = co_await after_rest_of(house, count);
+  const Memory after = co_await after_rest_of(house, count);
+  const std::string name = fmt::format("session at rest, {} of them and as many again", count);
+  tell(name, each(after.heap - before.heap, count), "bytes of heap each", 1.0);
+  tell(name, static_cast<double>(after.heap) / (1 << 20), "MiB of heap in all, without the store's pages");
+  tell(name, static_cast<double>(after.store) / (1 << 20), "MiB of the store's pages in all", 80.0);
+  tell(name, static_cast<double>(after.resident) / (1 << 20), "MiB resident in all");
+  co_await house.close();
+}
+
+}  // namespace
+}  // namespace sojourn::bench
+
+int main(int count, char** words) {
+  using namespace sojourn;
+  CLI::App line("What a session takes of memory, live and at rest");
+  std::string folder;
+  std::size_t live = 10'000;
+  std::size_t calls = 2;
+  std::size_t resting = 100'000;
+  line.add_option("--data", folder, "an empty folder for the stores")->required();
+  line.add_option("--live", live, "live sessions; 0: none");
+  line.add_option("--calls", calls, "of each live session");
+  line.add_option("--resting", resting, "sessions at rest; 0: none");
+  CLI11_PARSE(line, count, words);
+
+  const std::filesystem::path data = folder;
+  if (live > 0) {
+    Loop loop;
+    loop.run(bench::live_sessions(loop.executor(), data / "live", live, calls));
+  }
+  if (resting > 0) {
+    Loop loop;
+    loop.run(bench::resting_sessions(loop.executor(), data / "resting", resting));
+  }
+  return 0;
+}
