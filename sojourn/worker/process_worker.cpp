@@ -298,12 +298,9 @@ Async<void> ProcessWorker::open(session::Opening opening, std::string app_versio
 }
 
 Async<Json> ProcessWorker::call(session::CallScope& scope) {
-  if (lost_) throw session::unreached(*lost_);
+  if (lost_) throw *lost_;
   assert(phase_ == Phase::idle);
-  if (!stream_.send(call_frame(scope.request(), clock_.instant()))) {
-    while (!lost_) co_await changed_.wait();  // the reader finds out how
-    throw session::unreached(*lost_);
-  }
+  stream_.send(call_frame(scope.request(), clock_.instant()));
   phase_ = Phase::calling;
   request_id_ = scope.request().task_id;
   answered_ = false;

@@ -1,223 +1,260 @@
-"""kill -9 under load, again and again on the same data: all that was acknowledged is there, and nothing twice.
+"""kill -9 under load, again and again on the same data: all that was acknowledged is there, nothing twice, and nothing
+is left of what was killed.
 
-SOJOURN_CRASH_ROUNDS rounds (8 without it); SOJOURN_CRASH_SEED repeats a run's choices, though not its scheduling.
+SOJOURN_CRASH_ROUNDS rounds (60 without it) over SOJOURN_CRASH_LANES servers at a time; SOJOURN_CRASH_SEED repeats a
+run's choices, though not its scheduling.
 """
 
+import collections
+import concurrent.futures
 import http.client
+import json
 import os
 import random
 import shutil
+import signal
 import tempfile
-import threading
 import time
 import unittest
 from pathlib import Path
 
-from e2e.program import COMPLETED, FAILED, Program, command, link_apps, stop_if_running
+from crash.ledger import COUNTER, LEAVER, MEMORY, Ledger, Load
+from e2e.program import Program, command, family_of, is_alive, link_apps, processes, wait_for
 
-ROUNDS = int(os.environ.get("SOJOURN_CRASH_ROUNDS", "8"))
+ROUNDS = int(os.environ.get("SOJOURN_CRASH_ROUNDS", "60"))
+LANES = int(os.environ.get("SOJOURN_CRASH_LANES", "3"))
 SEED = int(os.environ.get("SOJOURN_CRASH_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
 CLIENTS = 6
-LONGEST_ROUND = 0.6  # s of load before the kill
+MOST_CALLS = 150  # of a round until the kill
+SESSIONS_OF_LEAVER = 12  # at most, as its app.toml says
+ROUNDS_ON_ONE_FOLDER = 25  # each check looks at all of a folder's journals
 
-WAITED, KEYED, ASYNC = "waited", "keyed", "async"
+# What is killed, and how often of a hundred.
+SERVER, BOTH, SUPERVISOR, WORKER, FORKED = "server", "server and supervisor", "supervisor", "worker", "forked process"
+VICTIMS = {SERVER: 35, BOTH: 15, SUPERVISOR: 20, WORKER: 15, FORKED: 15}
+
 GONE = (OSError, http.client.HTTPException)
 
 
-class Sent:
-    """A call that a client sent, and what the server said of it."""
+class Lane:
+    """Rounds on a server and a data folder of its own."""
 
-    def __init__(self, session, kind, key=None):
-        self.session, self.kind, self.key = session, kind, key
-        self.task = None  # as it was answered: final, or accepted; None where the server died first
+    def __init__(self, test, number, rounds):
+        self.test, self.number, self.rounds = test, number, rounds
+        self.random = random.Random(f"{SEED} {number}")
+        self.mark = f"crash-{os.getpid()}-{number}-{time.monotonic_ns()}"
+        self.kills = collections.Counter()
+        self.calls = 0
 
+    def run(self):
+        while self.rounds > 0:
+            self.run_on_one_folder(min(self.rounds, ROUNDS_ON_ONE_FOLDER))
+            self.rounds -= ROUNDS_ON_ONE_FOLDER
+        return self
 
-class Ledger:
-    """What the clients know of one session of `app`: the truth that the server is held to."""
-
-    def __init__(self, app, session):
-        self.app, self.session = app, session
-        self.failed = False  # in a crash: a session that lived in its worker's memory
-        self.sent = []
-        self.checked = 0  # of them, in the rounds before
-
-
-class Crash(unittest.TestCase):
-    def setUp(self):
-        print(f"SOJOURN_CRASH_SEED={SEED} SOJOURN_CRASH_ROUNDS={ROUNDS}", flush=True)
-        self.random = random.Random(SEED)
+    def run_on_one_folder(self, rounds):
         folder = Path(tempfile.mkdtemp(prefix="sojourn-crash-"))
-        self.addCleanup(shutil.rmtree, folder, ignore_errors=True)
         (folder / "apps").mkdir()
         link_apps(folder / "apps")
+        (folder / "apps" / "leaver").symlink_to(Path(__file__).resolve().parent / "apps" / "leaver")
         self.server = Program(folder / "apps", folder / "data")
-        self.addCleanup(self.server.log_file.close)
-        self.addCleanup(stop_if_running, self.server)
         self.ledgers = []
-        self.answered = self.unanswered = 0
+        try:
+            self.server.start()
+            self.warm_up()
+            for round in range(rounds):
+                self.round = round
+                self.run_round()
+            for ledger in self.ledgers:
+                ledger.check_again()
+            self.end_sessions()
+            self.check_descriptors()
+            self.server.stop()
+            self.test.assertEqual(self.left_behind(), [])
+            self.verify_journals()
+        except BaseException as error:
+            error.add_note(f"lane {self.number} round {self.round} of seed {SEED}, killed: {dict(self.kills)}\n"
+                           f"{self.server.log()[-4000:]}")
+            raise
+        finally:
+            if self.server.process.poll() is None:
+                self.server.kill()
+            self.server.log_file.close()
+            shutil.rmtree(folder, ignore_errors=True)
 
-    def test_acknowledged_calls_survive_every_crash(self):
-        self.server.start()
-        for round in range(ROUNDS):
-            with self.subTest(round=round, seed=SEED):
-                self.make_sessions()
-                self.load_until_killed()
-                self.verify_journals()
-                if self.random.random() < 0.4:
-                    self.kill_while_it_starts()
-                self.server.start()
-                self.check()
-        self.check_every_session()
-        self.server.stop()
-        self.verify_journals()
-        print(f"{ROUNDS} crashes, {self.answered} calls answered, {self.unanswered} not")
-        # A load that did nothing would prove nothing.
-        self.assertGreater(self.answered, ROUNDS)
+    def warm_up(self):
+        """After this a quiet server has the descriptors that it keeps."""
+        self.round = -1
+        session = self.server.new_session(COUNTER)
+        self.server.output(COUNTER, "increment", {"key": "n"}, session=session)
+        self.server.delete(f"/sessions/{session}")
+        self.descriptors = None
+        self.check_descriptors()
 
-    # The load.
-
-    def make_sessions(self):
-        """Two of each app are used at a time: one from the round before goes on, one is new."""
-        for app in ("counter", "session-test"):
-            self.ledgers.append(Ledger(app, self.server.new_session(app, session_timeout=3600)))
+    def run_round(self):
+        self.ledgers += [Ledger(self.test, self.server, app) for app in (COUNTER, MEMORY, LEAVER)]
+        victim = self.random.choices(list(VICTIMS), VICTIMS.values())[0]
+        self.kills[victim] += 1
+        load = Load(self.random, self.in_use(), CLIENTS, self.mark, GONE)
+        before = self.random.choice([0, self.random.randrange(20), self.random.randrange(MOST_CALLS)])
+        wait_for(lambda: load.answered >= before or load.errors, f"{before} answers")
+        # Here time itself is what is wanted: the moment of the kill is random, and no condition.
+        time.sleep(self.random.uniform(0, 0.01))
+        if victim in (SERVER, BOTH):
+            self.kill_server(load, victim)
+        else:
+            self.kill_one(load, victim)
+        for ledger in self.in_use():
+            ledger.check()
+        self.calls += load.answered
+        self.check_processes()
+        self.check_folders()
+        self.check_slots()
 
     def in_use(self):
-        return [ledger for app in ("counter", "session-test")
+        """Two of each app: one from a round before goes on, one is new."""
+        return [ledger for app in (COUNTER, MEMORY, LEAVER)
                 for ledger in [other for other in self.ledgers if other.app == app and not other.failed][-2:]]
 
-    def load_until_killed(self):
-        self.over = False
-        clients = [threading.Thread(target=self.client, args=(random.Random(self.random.random()), self.in_use()))
-                   for _ in range(CLIENTS)]
-        for client in clients:
-            client.start()
-        # Here time itself is what is wanted: the moment of the kill is random, and no condition.
-        time.sleep(self.random.uniform(0.02, LONGEST_ROUND))
-        self.server.kill()
-        self.over = True
-        for client in clients:
-            client.join()
-        sent = [sent for ledger in self.in_use() for sent in ledger.sent[ledger.checked :]]
-        self.answered += sum(one.task is not None for one in sent)
-        self.unanswered += sum(one.task is None for one in sent)
+    # Kills.
 
-    def client(self, choices, ledgers):
-        while not self.over:
-            ledger = choices.choice(ledgers)
-            sent = Sent(ledger.session, choices.choice([WAITED, KEYED, ASYNC]))
-            if sent.kind == KEYED or choices.random() < 0.3:
-                sent.key = f"key {choices.random()}"
-            ledger.sent.append(sent)
+    def kill_server(self, load, victim):
+        load.killed = True
+        if victim == BOTH:
+            supervisor = self.supervisor()
+            if supervisor is not None:
+                os.kill(supervisor, signal.SIGSTOP)  # or it would do its work in between
+            self.end_server()
+            if supervisor is not None:
+                os.kill(supervisor, signal.SIGKILL)
+        else:
+            self.server.kill()
+            self.test.assertEqual(self.left_behind(), [])
+        load.join()
+        self.verify_journals()
+        if self.random.random() < 0.4:
+            # Settling what a crash left may be cut short by the next one.
+            self.server.spawn()
+            time.sleep(self.random.uniform(0, 0.04))
+            self.end_server()
+        self.server.start()
+        self.check_descriptors()
+
+    def end_server(self):
+        """Kills it alone. What it leaves is for its supervisor to end, or for the next server."""
+        self.server.process.kill()
+        self.server.process.wait()
+        self.server.process.stdout.close()
+
+    def kill_one(self, load, victim):
+        """The server lives, and its other sessions go on."""
+        family = self.server.family()
+        supervisor = self.supervisor()
+        workers = [pid for pid, (parent, _) in processes().items() if parent == supervisor]
+        of_victim = {SUPERVISOR: [supervisor], WORKER: workers, FORKED: [int(pid) for pid in self.marked()]}[victim]
+        if of_victim:
             try:
-                sent.task = self.send(ledger, sent)
-            except GONE:
-                return
+                os.kill(self.random.choice(of_victim), signal.SIGKILL)
+            except ProcessLookupError:
+                pass  # it ended by itself
+        if victim == SUPERVISOR:
+            wait_for(lambda: not any(map(is_alive, family)), "the end of all that the supervisor had")
+            new = self.server.run(COUNTER, "increment", {"key": "n"})
+            self.test.assertEqual(new["output"]["current"], 1)
+            self.server.delete(f"/sessions/{new['session_id']}")
+        load.join()
 
-    def send(self, ledger, sent):
-        headers = {"Idempotency-Key": sent.key} if sent.key else {}
-        return self.server.run(ledger.app, "increment", {"key": "n"}, session=ledger.session,
-                               wait=sent.kind != ASYNC, headers=headers)
+    def supervisor(self):
+        children = [pid for pid, (parent, _) in processes().items() if parent == self.server.process.pid]
+        return children[0] if children else None
 
-    # After the crash.
+    # After it.
 
     def verify_journals(self):
         done = command("audit", "verify", "--all", "--data", self.server.data)
-        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.test.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
-    def kill_while_it_starts(self):
-        """Settling what a crash left may be cut short by the next one."""
-        self.server.spawn()
-        time.sleep(self.random.uniform(0, 0.04))
-        self.server.kill()
-
-    def check(self):
-        for ledger in self.in_use():
-            for sent in ledger.sent:
-                self.check_task(sent)
-            ledger.checked = len(ledger.sent)
-            if ledger.app == "counter":
-                self.check_counter(ledger)
-            else:
-                self.check_memory(ledger)
-
-    def check_task(self, sent):
-        """What was answered is there, final as it was answered, or since then settled honestly."""
-        if sent.task is None:
-            return
-        stored = self.server.task(sent.task["id"])
-        if sent.task["status"] >= COMPLETED:
-            self.assertEqual(stored, sent.task)
-            return
-        self.assertIn(stored["status"], (COMPLETED, FAILED), stored)
-        if stored["status"] == FAILED:
-            self.assertEqual(stored["error_info"]["code"], "WORKER_LOST")
-        sent.task = stored
-
-    def check_counter(self, ledger):
-        """Each completed increment counted once; those in flight at most once."""
-        value = self.server.get(f"/sessions/{ledger.session}/state").data.get("n", 0)
-        done = [sent.task for sent in ledger.sent if sent.task and sent.task["status"] == COMPLETED]
-        unknown = [sent for sent in ledger.sent if sent.task is None]
-        self.assertGreaterEqual(value, len(done))
-        self.assertLessEqual(value, len(done) + len(unknown))
-        results = [task["output"]["current"] for task in done]
-        self.assertEqual(len(set(results)), len(results), "an increment was done twice")
-        self.assertLessEqual(max(results, default=0), value)
-
-        # A retry under the same key gives the same task; for a call whose answer was lost, its outcome or a first
-        # run.
-        for sent in ledger.sent:
-            if sent.key is None:
+    def marked(self):
+        """What workers of this lane have forked and left: process -> (worker, its start time)."""
+        found = {}
+        for pid in processes():
+            try:
+                name = Path(f"/proc/{pid}/cmdline").read_bytes().partition(bytes(1))[0].decode(errors="replace")
+            except OSError:
                 continue
-            retried = self.server.run("counter", "increment", {"key": "n"}, session=ledger.session,
-                                      headers={"Idempotency-Key": sent.key})
-            if sent.task is not None:
-                self.assertEqual(retried, sent.task)
-            else:
-                self.assertIn(retried["status"], (COMPLETED, FAILED))
-                sent.task = retried
+            if name.startswith(self.mark + " "):
+                worker, start = name.split()[1:]
+                found[str(pid)] = (int(worker), int(start))
+        return found
 
-        # Now only calls without key and answer may stand between the ledger and the count.
-        done = {sent.task["id"] for sent in ledger.sent if sent.task and sent.task["status"] == COMPLETED}
-        value = self.server.get(f"/sessions/{ledger.session}/state").data.get("n", 0)
-        lost = [sent for sent in ledger.sent if sent.task is None]
-        self.assertGreaterEqual(value, len(done))
-        self.assertLessEqual(value, len(done) + len(lost))
-        # The journal says exactly which: what it completed is the count.
-        completed = [event["data"]["task"] for event in self.server.events(ledger.session)
-                     if event["type"] == "call.completed"]
-        self.assertEqual(len(set(completed)), len(completed))
-        self.assertEqual(value, len(completed))
-        self.assertLessEqual(done, set(completed))
+    def left_behind(self):
+        return [pid for pid, worker in self.marked().items() if not is_alive(worker)]
 
-    def check_memory(self, ledger):
-        """A session that lived in its worker's memory has failed, if it had any; what it answered can be read."""
-        served = [sent for sent in ledger.sent if sent.task is not None]
-        answer = self.server.ask_run("session-test", "get_all", session=ledger.session)
-        if answer.status == 200:
-            # Nothing that it was asked became durable, so nothing is lost.
-            self.assertEqual(served, [])
-            self.assertEqual(answer.data["output"]["state"], {})
-            return
-        self.assertEqual((answer.status, answer.body["code"]), (500, "WORKER_LOST"))
-        session = self.server.session(ledger.session)
-        self.assertEqual((session["status"], session["error"]["code"]), ("ended", "WORKER_LOST"))
-        self.assertEqual(self.server.event_types(ledger.session)[-1], "session.failed")
-        done = sorted(sent.task["output"]["current"] for sent in served if sent.task["status"] == COMPLETED)
-        self.assertEqual(len(set(done)), len(done))
-        for sent in served:
-            if sent.key is not None:
-                retried = self.server.run("session-test", "increment", {"key": "n"}, session=ledger.session,
-                                          headers={"Idempotency-Key": sent.key})
-                self.assertEqual(retried, sent.task)
-        ledger.failed = True
+    def check_processes(self):
+        """What a worker forked has ended with it, however that ended; and no zombie waits to be reaped."""
+        wait_for(lambda: not self.left_behind(), "the end of what dead workers had forked")
+        wait_for(lambda: not self.zombies(), "the supervisor to reap its children")
 
-    def check_every_session(self):
-        """At the end, everything of all rounds once more."""
+    def zombies(self):
+        """Children of the server or of its supervisor that ended and were not reaped."""
+        parents = {self.server.process.pid, self.supervisor()}
+        found = []
+        for entry in os.listdir("/proc"):
+            try:
+                fields = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split() if entry.isdigit() else []
+            except OSError:
+                continue
+            if fields and fields[0] == "Z" and int(fields[1]) in parents:
+                found.append(entry)
+        return found
+
+    def check_folders(self):
+        """Each folder of a session that was called since is whole."""
+        for ledger in self.in_use():
+            for folder in self.server.data.glob(f"sessions/*/{ledger.session}"):
+                metadata = json.loads((folder / "session_metadata.json").read_text())
+                self.test.assertEqual(metadata["session_id"], ledger.session)
+                self.test.assertEqual([str(path) for path in folder.glob("*.new")], [])
+
+    def check_slots(self):
+        """Sessions that are over have left their places: as many can be opened as the app may have, and no more."""
+        kept = {ledger.session for ledger in self.in_use()}
         for ledger in self.ledgers:
-            for sent in ledger.sent:
-                if sent.task is not None:
-                    self.assertEqual(self.server.task(sent.task["id"]), sent.task)
+            if ledger.app == LEAVER and ledger.session not in kept:
+                self.server.delete(f"/sessions/{ledger.session}")
+        taken = sum(ledger.app == LEAVER for ledger in self.in_use())
+        opened = [self.server.new_session(LEAVER) for _ in range(SESSIONS_OF_LEAVER - taken)]
+        self.test.assertEqual(self.server.post("/sessions", {"app": LEAVER}).status, 429)
+        for session in opened:
+            self.server.delete(f"/sessions/{session}")
+
+    def end_sessions(self):
+        for ledger in self.ledgers:
+            self.server.delete(f"/sessions/{ledger.session}")
+        wait_for(lambda: len(family_of(self.server.process.pid)) == 1, "only the supervisor to be left")
+
+    def check_descriptors(self):
+        """Those of a server without workers and connections are as many as ever."""
+        count = lambda: len(os.listdir(f"/proc/{self.server.process.pid}/fd"))
+        wait_for(lambda: len(family_of(self.server.process.pid)) <= 1, "the workers to be gone")
+        if self.descriptors is None:
+            self.descriptors = wait_for(lambda: (seen := count()) == (time.sleep(0.05), count())[1] and seen, "rest")
+        wait_for(lambda: count() <= self.descriptors, f"descriptors: {count()} where it had {self.descriptors}")
+
+
+class Crash(unittest.TestCase):
+    def test_acknowledged_calls_survive_every_crash_and_nothing_else_does(self):
+        print(f"SOJOURN_CRASH_SEED={SEED} SOJOURN_CRASH_ROUNDS={ROUNDS}", flush=True)
+        started = time.monotonic()
+        shares = [len(range(lane, ROUNDS, LANES)) for lane in range(LANES)]
+        with concurrent.futures.ThreadPoolExecutor(LANES) as pool:
+            lanes = [pool.submit(Lane(self, number, rounds).run) for number, rounds in enumerate(shares)]
+            done = [lane.result() for lane in lanes]
+        kills = sum((lane.kills for lane in done), collections.Counter())
+        calls = sum(lane.calls for lane in done)
+        print(f"{ROUNDS} rounds in {time.monotonic() - started:.0f} s, {calls} calls, killed: {dict(kills)}")
+        # A load that did nothing would prove nothing.
+        self.assertGreater(calls, 10 * ROUNDS)
 
 
 if __name__ == "__main__":
