@@ -1,5 +1,6 @@
 #include "sojourn/runtime/live_call.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "sojourn/base/limits.hpp"
@@ -47,10 +48,13 @@ Async<void> LiveCall::wait_final(std::shared_ptr<LiveCall> call) {
   while (!call->is_final()) co_await call->changed_.wait();
 }
 
-std::deque<Update> LiveCall::updates_after(std::uint64_t seen) const {
+std::deque<Update> LiveCall::updates_after(std::uint64_t seen, std::size_t most_bytes) const {
   std::deque<Update> updates;
-  for (auto update = updates_.rbegin(); update != updates_.rend() && update->seq > seen; ++update) {
-    updates.push_front(*update);
+  std::size_t bytes = 0;
+  for (auto update = std::ranges::upper_bound(updates_, seen, {}, &Update::seq); update != updates_.end(); ++update) {
+    bytes += update->text.size();
+    if (bytes > most_bytes && !updates.empty()) break;
+    updates.push_back(*update);
   }
   return updates;
 }

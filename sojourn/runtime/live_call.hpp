@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <deque>
 #include <memory>
 #include <optional>
@@ -56,9 +57,9 @@ class LiveCall {
   // Returns when the call is final. Lifetime: holds `call` while it waits.
   static Async<void> wait_final(std::shared_ptr<LiveCall> call);
 
-  // What follows `seen`. Where a slow follower missed some, it gets the newest, and partial outputs stand for the
-  // ones before them; missed deltas are gone.
-  std::deque<Update> updates_after(std::uint64_t seen) const;
+  // What follows `seen`, oldest first: as many as fit into `most_bytes`, but at least one if there is any. Where a
+  // slow follower missed some, partial outputs stand for the ones before them; missed deltas are gone.
+  std::deque<Update> updates_after(std::uint64_t seen, std::size_t most_bytes = SIZE_MAX) const;
   std::uint64_t last_update() const { return next_seq_ - 1; }
 
   // Returns at the next update, or at `deadline`.

@@ -106,6 +106,7 @@ struct Runtime::Parts {
   TaskGroup group;
   std::unique_ptr<Actor::Surroundings> around;
   std::map<std::string, std::shared_ptr<session::App>, std::less<>> apps;
+  std::map<std::string, std::string, std::less<>> missing_apps;    // why
   std::map<std::string, std::size_t> sessions_of_app;              // live ones, and those being created
   std::unordered_map<std::string, std::shared_ptr<Actor>> actors;  // shared with what runs in them
   std::unordered_map<std::string, std::shared_ptr<LiveCall>> calls;
@@ -180,10 +181,16 @@ session::AppInfo Runtime::app(const std::string& name) const {
   return find_app(name)->info();
 }
 
+void Runtime::note_missing_app(std::string name, std::string why) {
+  parts_->missing_apps.insert_or_assign(std::move(name), std::move(why));
+}
+
 std::shared_ptr<session::App> Runtime::find_app(std::string_view name) const {
   const auto found = parts_->apps.find(name);
   if (found == parts_->apps.end()) {
-    throw Error(ErrorCode::app_not_found, fmt::format("there is no app '{}'", to_valid_utf8(name.substr(0, 128))));
+    const auto why = parts_->missing_apps.find(name);
+    throw Error(ErrorCode::app_not_found, fmt::format("there is no app '{}'{}", to_valid_utf8(name.substr(0, 128)),
+                                                      why == parts_->missing_apps.end() ? "" : ": " + why->second));
   }
   return found->second;
 }

@@ -89,6 +89,9 @@ class Runtime {
 
   // Errors: already_exists for a second app of that name.
   void add_app(std::shared_ptr<session::App> app);  // owned by this and by the sessions it serves
+
+  // Has app_not_found for `name` say why there is none, where no app has that name.
+  void note_missing_app(std::string name, std::string why);
   std::vector<session::AppInfo> apps() const;
   session::AppInfo app(const std::string& name) const;  // Errors: app_not_found
 

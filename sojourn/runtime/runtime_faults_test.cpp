@@ -133,6 +133,63 @@ TEST_F(RuntimeFaultsTest, AReleaseIsNotForgottenBesideAResourceThatCameAndWent) 
   });
 }
 
+TEST_F(RuntimeFaultsTest, ACallThatNeverReachedItsDeadWorkerGoesToAnotherOnce) {
+  info.recover = true;
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const std::string id = co_await test.new_session();
+    test.script.misses = 1;
+    const TaskView view = co_await test.call(id, "miss");
+    EXPECT_EQ(view.task.status, TaskStatus::completed);
+    EXPECT_EQ(view.task.output, "\"reached\"");
+    EXPECT_THAT(co_await test.event_types(id),
+                testing::IsSupersetOf({"worker.lost", "worker.started", "call.completed"}));
+    test.script.misses = 2;
+    EXPECT_EQ((co_await test.call(id, "miss")).task.status, TaskStatus::failed);
+    EXPECT_EQ((co_await test.call(id, "miss")).task.status, TaskStatus::completed);
+  });
+}
+
+TEST_F(RuntimeFaultsTest, ACallThatNeverReachedItsDeadWorkerFailsWhereTheMemoryIsGone) {
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const std::string id = co_await test.new_session();
+    test.script.misses = 1;
+    const TaskView view = co_await test.call(id, "miss");
+    EXPECT_EQ(view.task.status, TaskStatus::failed);
+    EXPECT_THAT(view.task.error, HasSubstr("WORKER_LOST"));
+    EXPECT_EQ(co_await RuntimeTest::code_of(test.call(id, "run")), ErrorCode::worker_lost);
+  });
+}
+
+TEST_F(RuntimeFaultsTest, AWorkerIsToldAgainWhatChangedOutsideWhenItsCallFailed) {
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const std::string id = co_await test.new_session();
+    co_await test.runtime->change_state(id, {{"a", Json(1)}}, "me");
+    co_await test.call(id, "throw_bytes");  // perhaps before it was told, as with a frame that is too large
+    co_await test.runtime->change_state(id, {{"b", Json(2)}}, "me");
+    co_await test.call(id, "run");
+    EXPECT_THAT(test.script.outside_changes, ElementsAre(store::StateChange{"a", "1"}, store::StateChange{"b", "2"}));
+    co_await test.call(id, "run");
+    EXPECT_THAT(test.script.outside_changes, IsEmpty());
+  });
+}
+
+TEST_F(RuntimeFaultsTest, OpeningAWorkerAndTheCallHaveOneDeadline) {
+  script.hold_open = true;
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const auto call = co_await test.start("new", "wait");
+    const std::chrono::milliseconds timeout = call->timeout;
+    co_await test.pass(timeout - Seconds(1));
+    test.script.hold_open = false;
+    test.script.release.notify_all();
+    co_await test.settle();
+    EXPECT_EQ(call->task.status, TaskStatus::running);
+    co_await test.pass(Seconds(1));
+    co_await test.pass(Seconds(3));  // the grace
+    co_await LiveCall::wait_final(call);
+    EXPECT_THAT(call->task.error, HasSubstr("call_timeout"));
+  });
+}
+
 TEST_F(RuntimeFaultsTest, ANoteFailsAsItsCommitFails) {
   with_runtime([](RuntimeTest& test) -> Async<void> {
     const std::string id = co_await test.new_session();

@@ -20,7 +20,8 @@ struct Script {
   std::optional<Error> close_error;  // what closing fails with
   bool hold_open = false;            // opening takes until `release`
   Event release;                     // lets a `wait` call go on
-  int running = 0;                   // calls that run now
+  int misses = 0;
+  int running = 0;  // calls that run now
   int most_running = 0;
   session::WorkerEvents* events = nullptr;          // of the worker opened last
   bool restored = false;                            // of the worker opened last
@@ -98,6 +99,10 @@ class TestWorker final : public session::Worker {
       co_await script_.release.wait();
       co_return JsonObject{{"progress", 2}};
     }
+    if (function == "miss") {  // `script.misses` times the worker was gone before
+      if (script_.misses-- > 0) throw session::unreached(Error(ErrorCode::worker_lost, "the worker was gone"));
+      co_return "reached";
+    }
     if (function == "die") throw Error(ErrorCode::worker_lost, "the worker was killed by SIGKILL");
     if (function == "throw_bytes") throw std::runtime_error("no UTF-8: \xff");
     if (function == "change_and_wait") {
@@ -141,7 +146,7 @@ inline session::AppInfo test_app_info() {
   return {.name = "app",
           .version = "1",
           .functions = {"run", "increment", "remember", "fail", "checkpoint_then_fail", "wait", "wait_for_cancel",
-                        "emit", "die", "end", "read", "delegate", "throw_bytes", "change_and_wait"},
+                        "emit", "die", "end", "read", "delegate", "throw_bytes", "change_and_wait", "miss"},
           .default_function = "run",
           .queue_limit = 5};
 }

@@ -50,14 +50,15 @@ Serving::~Serving() {
 
 Async<Outcome> Serving::call(std::shared_ptr<LiveCall> call) {
   const Instant start = surroundings_.clock.instant();
+  const Instant deadline = start + call->timeout;  // of opening a worker and the call together
+  const std::vector<store::StateChange> outside_changes = outside_changes_;
   Outcome outcome;
   running_ = call;
   stop_reason_.reset();
   try {
-    if (!worker_) co_await open_worker(*call);
+    if (!worker_) co_await open_worker(*call, deadline);
     if (stop_reason_) throw Error(*stop_reason_);
     call->set_status(store::TaskStatus::running, surroundings_.clock.now());
-    const Instant deadline = surroundings_.clock.instant() + call->timeout;
     deadline_alarm_ =
         surroundings_.clock.set_alarm(deadline, surroundings_.executor, [this, timeout = call->timeout] {
           stop_call(Error(ErrorCode::call_timeout, fmt::format("the call took longer than {} ms", timeout.count())));
@@ -68,13 +69,15 @@ Async<Outcome> Serving::call(std::shared_ptr<LiveCall> call) {
                  .input = std::move(call->input),
                  .outside_changes = std::exchange(outside_changes_, {}),
                  .deadline = deadline});
-    const Json output = co_await worker_->call(scope);
+    const Json output = co_await call_worker(*call, scope);
     outcome.output = output_text(output);
     outcome.events = scope.take_events();
     outcome.ends_session = scope.ends_session();
   } catch (...) {
     outcome.error = writable(to_error(std::current_exception()));
     outcome.output.reset();
+    // Perhaps it was not told of them; a second time does no harm.
+    outside_changes_.insert(outside_changes_.begin(), outside_changes.begin(), outside_changes.end());
   }
   deadline_alarm_.reset();
   grace_alarm_.reset();
@@ -87,6 +90,25 @@ Async<Outcome> Serving::call(std::shared_ptr<LiveCall> call) {
   }
   outcome.took = std::chrono::duration_cast<Microseconds>(surroundings_.clock.instant() - start);
   co_return outcome;
+}
+
+Async<Json> Serving::call_worker(LiveCall& call, Scope& scope) {
+  if (auto output = co_await call_worker_if_there(scope)) co_return std::move(*output);
+  co_await close(session::CloseReason::lost, surroundings_.clock.instant() + surroundings_.cancel_grace);
+  co_await open_worker(call, scope.request().deadline);
+  if (stop_reason_) throw Error(*stop_reason_);
+  co_return co_await worker_->call(scope);
+}
+
+// Nothing when the worker was gone before the call could reach it, and another may take its place.
+Async<std::optional<Json>> Serving::call_worker_if_there(Scope& scope) {
+  try {
+    co_return co_await worker_->call(scope);
+  } catch (const Error& error) {
+    if (!session::is_unreached(error) || !app_->info().recover || stop_reason_) throw;
+    if (!lost_cause_) lost_cause_ = writable(error);
+  }
+  co_return std::nullopt;
 }
 
 void Serving::stop_call(Error why) {
@@ -200,7 +222,7 @@ void Serving::lost(Error cause) {
   if (!running_) hooks_.lost();
 }
 
-Async<void> Serving::open_worker(LiveCall& call) {
+Async<void> Serving::open_worker(LiveCall& call, Instant deadline) {
   const Instant start = surroundings_.clock.instant();
   call.set_status(store::TaskStatus::setting_up, surroundings_.clock.now());
   folder_ = co_await surroundings_.make_folder(kept_.record());
@@ -217,7 +239,7 @@ Async<void> Serving::open_worker(LiveCall& call) {
   }
   outside_changes_.clear();
   lost_cause_.reset();
-  co_await start_worker(std::move(opening), start + call.timeout);
+  co_await start_worker(std::move(opening), deadline);
   JsonObject data = worker_->describe();
   data["restored"] = restored_;
   data["ms"] = std::chrono::duration_cast<Milliseconds>(surroundings_.clock.instant() - start).count();

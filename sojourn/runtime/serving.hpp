@@ -90,7 +90,9 @@ class Serving final : private session::WorkerEvents {
   void resource_released(std::string_view id) override;
   void lost(Error cause) override;
 
-  Async<void> open_worker(LiveCall& call);
+  Async<void> open_worker(LiveCall& call, Instant deadline);
+  Async<Json> call_worker(LiveCall& call, Scope& scope);
+  Async<std::optional<Json>> call_worker_if_there(Scope& scope);
   Async<void> start_worker(session::Opening opening, Instant deadline);
   Async<void> clean_up_after_lost_worker();
   void append_log(LogLevel level, std::string_view stream, std::string_view message, const JsonObject& fields,

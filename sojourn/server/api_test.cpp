@@ -338,6 +338,84 @@ TEST_F(ApiTest, StreamsATaskFromItsSnapshotToItsEnd) {
   });
 }
 
+// A follower that takes nothing of a stream until it is let go on, or that is gone by then.
+class SlowFollower final : public http::Responder {
+ public:
+  explicit SlowFollower(bool leaves = false) : leaves_(leaves) {}
+
+  Async<void> send(http::Response) override { co_return; }
+  Async<void> start(http::Response) override { co_return; }
+  Async<void> write(std::string chunk) override {
+    largest = std::max(largest, chunk.size());
+    text += chunk;
+    if (free) co_return;
+    co_await go_on.wait();
+    if (leaves_) throw Error(ErrorCode::connection_failed, "the client is gone");
+  }
+  Async<void> client_gone() override { co_return; }
+
+  static Async<void> follow(RuntimeTest& test, std::string task, SlowFollower& follower) {
+    try {
+      co_await stream_task(*test.runtime, test.clock, std::move(task), StreamFormat::ndjson, {.linger = 0ms},
+                           follower);
+    } catch (const Error& error) {
+      follower.failure = error.code();
+    }
+  }
+
+  Event go_on;
+  bool free = false;
+  std::string text;
+  std::size_t largest = 0;
+  std::optional<ErrorCode> failure;
+
+ private:
+  bool leaves_;
+};
+
+TEST_F(ApiTest, OfAStreamOnePieceWaitsForASlowFollower) {
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const auto call = co_await test.start("new", "emit");
+    SlowFollower slow;
+    TaskGroup followers(test.loop.executor());
+    followers.spawn(SlowFollower::follow(test, call->task.id, slow));
+    co_await test.settle();
+    for (int i = 0; i < 1000; ++i) call->publish(runtime::Update::Kind::delta, '"' + std::string(8'000, 'd') + '"');
+    for (int i = 0; i < 10; ++i) {
+      slow.go_on.notify_all();
+      co_await test.settle();
+    }
+    EXPECT_LT(std::ranges::count(slow.text, '\n'), 200);
+    slow.free = true;
+    slow.go_on.notify_all();
+    test.script.release.notify_all();
+    co_await followers.join();
+    EXPECT_LT(slow.largest, 80'000u);
+    EXPECT_EQ(std::ranges::count(slow.text, '\n'), 1002);  // each delta, the snapshot and the final task
+    EXPECT_THAT(slow.text, testing::EndsWith(task_json({call->task, call->app}) + "\n"));
+  });
+}
+
+TEST_F(ApiTest, AFollowerThatLeavesCostsNothingAndTheCallGoesOn) {
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const auto call = co_await test.start("new", "emit");
+    const auto owners = call.use_count();
+    SlowFollower leaving(true);
+    TaskGroup followers(test.loop.executor());
+    followers.spawn(SlowFollower::follow(test, call->task.id, leaving));
+    co_await test.settle();
+    EXPECT_GT(call.use_count(), owners);
+    leaving.go_on.notify_all();
+    co_await followers.join();
+    EXPECT_EQ(leaving.failure, ErrorCode::connection_failed);
+    EXPECT_EQ(call.use_count(), owners);
+    EXPECT_FALSE(call->is_final());
+    test.script.release.notify_all();
+    co_await test.settle();
+    EXPECT_EQ(call->task.status, store::TaskStatus::completed);
+  });
+}
+
 TEST_F(ApiTest, StreamsAFinishedTaskInOneLine) {
   with_runtime([](RuntimeTest& test) -> Async<void> {
     const runtime::TaskView view = co_await test.call("new", "run", 5);

@@ -123,8 +123,13 @@ class Service {
     }
     has_programs_ = true;
     worker::FoundManifests found = worker::find_manifests(options_.apps);
-    for (const Error& broken : found.broken) {
-      log_.error("an app cannot be served", {{"error", to_valid_utf8(broken.message())}});
+    for (const auto& [folder, error] : found.broken) {
+      const std::string what = to_valid_utf8(error.message());
+      log_.error("an app cannot be served", {{"error", what}});
+      // The message begins with the file's path, which is the server's own business.
+      const std::size_t file = what.find("app.toml");
+      runtime_.note_missing_app(folder, fmt::format("there is a folder of that name, but it cannot be served: {}",
+                                                    file == std::string::npos ? what : what.substr(file)));
     }
     for (worker::Manifest& manifest : found.apps) {
       runtime_.add_app(std::make_shared<worker::ProcessApp>(std::move(manifest), supervisor_, clock_, log_));

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "sojourn/base/event.hpp"
+#include "sojourn/base/limits.hpp"
 #include "sojourn/server/wire.hpp"
 
 namespace sojourn::server {
@@ -23,8 +24,11 @@ runtime::TaskView view_of(const runtime::LiveCall& call) {
   return {call.task, call.app};
 }
 
-// What the followers of `call` are told of what came after `seen`, as lines. A burst of status changes is told once.
-// Of a final call only the deltas are told: the whole task follows.
+// What waits for a slow follower is one piece of so much, or one update where that is larger.
+constexpr std::size_t piece_bytes = 64 * limits::kibibyte;
+
+// The next piece of what the followers of `call` are told of what came after `seen`, as lines. A burst of status
+// changes is told once. Of a final call only the deltas are told: the whole task follows.
 std::string lines_after(const runtime::LiveCall& call, std::uint64_t& seen, StreamFormat format) {
   std::string lines;
   bool status_changed = false;
@@ -35,7 +39,7 @@ std::string lines_after(const runtime::LiveCall& call, std::uint64_t& seen, Stre
           fmt::format("{{\"data\":{},\"fields\":[\"status\"]}}", task_change_json(view_of(call), std::nullopt)));
     }
   };
-  for (const runtime::Update& update : call.updates_after(seen)) {
+  for (const runtime::Update& update : call.updates_after(seen, piece_bytes)) {
     seen = update.seq;
     switch (update.kind) {
       case runtime::Update::Kind::status:
@@ -93,7 +97,10 @@ Async<void> stream_task(runtime::Runtime& runtime, Clock& clock, std::string tas
       co_await responder.write(std::exchange(lines, {}));
     }
     // Deltas that came with the end are told before it.
-    lines = lines_after(*call, seen, format);
+    while (seen < call->last_update()) {
+      lines += lines_after(*call, seen, format);
+      if (lines.size() >= piece_bytes) co_await responder.write(std::exchange(lines, {}));
+    }
     view = view_of(*call);
   }
   append_line(lines, format, task_json(view));

@@ -118,6 +118,10 @@ class CallScope {
   virtual Async<void> cancel_wait() = 0;
 };
 
+// The error of a call whose worker was gone before the call could reach it, so that another worker may serve it.
+Error unreached(const Error& lost);
+bool is_unreached(const Error& error);
+
 enum class CloseReason { ended, expired, lost, server_stopping };
 
 std::string_view to_string(CloseReason reason);
@@ -130,7 +134,7 @@ class Worker {
 
   // Serves one call and returns its output.
   // Errors: whatever it throws fails the call, and the call's state changes are dropped. Of these worker_lost and
-  //         protocol_error mean that the worker is gone too.
+  //         protocol_error mean that the worker is gone too, and unreached() that it was before the call began.
   // Cancel: the runtime asks through the scope; at the deadline it calls kill().
   virtual Async<Json> call(CallScope& scope) = 0;
 

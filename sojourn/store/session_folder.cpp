@@ -1,70 +1,17 @@
 #include "sojourn/store/session_folder.hpp"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstdio>
-#include <utility>
 
 #include "sojourn/base/error.hpp"
 #include "sojourn/base/ids.hpp"
 #include "sojourn/base/json.hpp"
-#include "sojourn/store/refusals.hpp"
+#include "sojourn/store/durable_file.hpp"
 
 namespace sojourn::store {
 
 namespace {
 
 namespace fs = std::filesystem;
-
-// A file or folder that is open.
-class Descriptor {
- public:
-  Descriptor(const fs::path& path, int flags) : path_(path), number_(::open(path.c_str(), flags | O_CLOEXEC, 0644)) {
-    if (number_ < 0) throw file_refused("open", path_, errno);
-  }
-  ~Descriptor() { ::close(number_); }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-
-  void write(std::string_view text) {
-    while (!text.empty()) {
-      const ::ssize_t written = ::write(number_, text.data(), text.size());
-      if (written < 0 && errno == EINTR) continue;
-      if (written < 0) throw file_refused("write", path_, errno);
-      text.remove_prefix(static_cast<std::size_t>(written));
-    }
-  }
-
-  void sync() {
-    if (::fsync(number_) != 0) throw file_refused("sync", path_, errno);
-  }
-
- private:
-  fs::path path_;
-  int number_;
-};
-
-void replace_file(const fs::path& file, std::string_view text) {
-  fs::path fresh = file;
-  fresh += ".new";
-  try {
-    Descriptor out(fresh, O_WRONLY | O_CREAT | O_TRUNC);
-    out.write(text);
-    out.sync();
-  } catch (...) {
-    ::unlink(fresh.c_str());
-    throw;
-  }
-  if (::rename(fresh.c_str(), file.c_str()) != 0) {
-    const int error = errno;
-    ::unlink(fresh.c_str());
-    throw file_refused("replace", file, error);
-  }
-  Descriptor(file.parent_path(), O_RDONLY | O_DIRECTORY).sync();
-}
 
 Json time_or_null(const std::optional<Time>& time) {
   return time ? Json(format_time(*time)) : Json(nullptr);
@@ -87,14 +34,16 @@ fs::path SessionFolders::path_of(std::string_view session_id) const {
 
 fs::path SessionFolders::create(std::string_view session_id) const {
   fs::path folder = path_of(session_id);
-  std::error_code error;
-  fs::create_directories(folder, error);
-  if (error) throw file_refused("make", folder, error.value());
+  make_folders(folder);
   return folder;
 }
 
 void SessionFolders::write_metadata(const SessionRecord& record) const {
-  replace_file(create(record.id) / "session_metadata.json", metadata_of(record) + "\n");
+  const fs::path folder = create(record.id);
+  replace_file(folder / "session_metadata.json", metadata_of(record) + "\n");
+  // Who made these folders may have died before it synced them; syncing what is on the disk costs nothing.
+  const fs::path day = folder.parent_path();
+  for (const fs::path& above : {day, sessions_, sessions_.parent_path()}) sync_folder(above);
 }
 
 JsonText metadata_of(const SessionRecord& record) {

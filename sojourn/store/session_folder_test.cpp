@@ -106,7 +106,7 @@ TEST_F(SessionFoldersTest, SaysWhyAFolderCannotBeMade) {
     ADD_FAILURE() << "the folder was made";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::io_error);
-    EXPECT_THAT(error.message(), testing::HasSubstr(id_));
+    EXPECT_THAT(error.message(), testing::HasSubstr((data_.path() / "sessions").string()));
   }
 }
 

@@ -8,6 +8,7 @@
 #include <system_error>
 
 #include "sojourn/base/loop.hpp"
+#include "sojourn/store/durable_file.hpp"
 #include "sojourn/store/folder_lock.hpp"
 #include "sojourn/store/reader_connections.hpp"
 #include "sojourn/store/refusals.hpp"
@@ -26,17 +27,18 @@ constexpr std::uint64_t page_bytes = 4'096;
 
 // FULL: the log is synced at each commit. A checkpoint at 8,000 pages was measured to cost commits least.
 constexpr const char* writer_pragmas =
-    "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 8000; "
+    "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; "
     "PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY";
 
 void make_folder(const std::filesystem::path& folder) {
-  std::error_code error;
-  std::filesystem::create_directories(folder, error);
-  if (!error) return;
-  const Error refused = file_refused("make", folder, error.value());
-  // Whatever is in its way: a data folder that cannot be made cannot be written.
-  if (refused.code() == ErrorCode::io_error) throw Error(ErrorCode::store_read_only, refused.message());
-  throw refused;
+  make_folders(folder);
+  try {
+    // Its maker may have died before it synced.
+    sync_folder(std::filesystem::canonical(folder).parent_path());
+  } catch (const Error& error) {
+    // Whoever may not read the folder above did not make this one in it.
+    if (error.code() != ErrorCode::store_read_only) throw;
+  }
 }
 
 // What only a store that writes has. The connection is closed before the folder is another's.
@@ -44,6 +46,7 @@ struct Writer {
   Writer(const SqliteOptions& options, const std::filesystem::path& file)
       : lock(options.folder), connection(std::in_place, file, OpenMode::read_write) {
     connection->run(writer_pragmas);
+    connection->run(fmt::format("PRAGMA wal_autocheckpoint = {}", options.log_pages));
     if (options.max_bytes > 0) {
       connection->run(
           fmt::format("PRAGMA max_page_count = {}", std::max<std::uint64_t>(1, options.max_bytes / page_bytes)));

@@ -34,14 +34,14 @@ Async<std::optional<Frame>> FrameStream::read() {
   }
 }
 
-void FrameStream::send(std::string frame) {
+bool FrameStream::send(std::string frame) {
   waiting_ += frame.size();
   queue_.push_back(std::move(frame));
-  if (sending_) return;
-  if (!send_some()) {
+  if (!sending_ && !send_some()) {
     sending_ = true;
     group_.spawn(send_waiting());
   }
+  return !peer_gone_;
 }
 
 // Whether nothing waits any more.
@@ -53,6 +53,7 @@ bool FrameStream::send_some() {
     if (taken < 0) {
       if (errno == EINTR) continue;
       if (errno == EAGAIN) return false;
+      peer_gone_ = sent_ == 0 && queue_.size() == 1;
       drop();
       return true;
     }

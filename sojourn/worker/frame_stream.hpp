@@ -24,8 +24,9 @@ class FrameStream {
   Async<std::optional<Frame>> read();
 
   // Sends `frame` behind those that were sent before. Never waits: what the kernel does not take now waits here. When
-  // the peer is gone it is dropped, which the reader notices.
-  void send(std::string frame);
+  // the peer is gone it is dropped, which the reader notices; false where that is known now, so that nothing of it
+  // was sent.
+  bool send(std::string frame);
 
   // Bytes that wait to be sent.
   std::size_t waiting() const { return waiting_; }
@@ -48,6 +49,7 @@ class FrameStream {
   std::size_t sent_ = 0;  // bytes of the first in the queue
   std::size_t waiting_ = 0;
   bool sending_ = false;
+  bool peer_gone_ = false;
 };
 
 }  // namespace sojourn::worker

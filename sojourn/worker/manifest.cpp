@@ -264,7 +264,7 @@ FoundManifests find_manifests(const fs::path& apps_folder) {
       }
       found.apps.push_back(std::move(manifest));
     } catch (const Error& wrong) {
-      found.broken.push_back(wrong);
+      found.broken.push_back({to_valid_utf8(folder.filename().string()), wrong});
     }
   }
   return found;

@@ -24,10 +24,15 @@ struct Manifest {
 // Errors: manifest_invalid that names the file, the key or line, and what is expected there.
 Manifest read_manifest(const std::filesystem::path& folder);
 
+struct BrokenManifest {
+  std::string folder;  // its name in the folder of apps
+  Error error;
+};
+
 // The apps of a folder, and what is wrong with those that cannot be used.
 struct FoundManifests {
   std::vector<Manifest> apps;
-  std::vector<Error> broken;  // also a second app of the same name
+  std::vector<BrokenManifest> broken;  // also a second app of the same name
 };
 
 // Reads the app.toml of each folder in `apps_folder` that has one, in the order of their names. Blocks.

@@ -185,8 +185,9 @@ TEST_F(ManifestTest, IsFoundBesideABrokenOne) {
   ASSERT_EQ(found.apps.size(), 1u);
   EXPECT_EQ(found.apps[0].info.name, "b");
   ASSERT_EQ(found.broken.size(), 2u);
-  EXPECT_THAT(found.broken[0].message(), HasSubstr("a/app.toml:1"));
-  EXPECT_THAT(found.broken[1].message(), AllOf(HasSubstr("c/app.toml"), HasSubstr("\"b\" already")));
+  EXPECT_EQ(found.broken[0].folder, "a");
+  EXPECT_THAT(found.broken[0].error.message(), HasSubstr("a/app.toml:1"));
+  EXPECT_THAT(found.broken[1].error.message(), AllOf(HasSubstr("c/app.toml"), HasSubstr("\"b\" already")));
 }
 
 TEST_F(ManifestTest, IsNotSoughtInAFolderThatIsNotThere) {

@@ -1,5 +1,6 @@
 #include "sojourn/worker/process_app.hpp"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include <boost/asio/error.hpp>
@@ -416,7 +417,7 @@ TEST_F(ProcessAppTest, EndsAWorkerWhoseCallWasGivenUp) {
     TaskGroup group(bench.loop.executor());
     bool ended = false;
     group.spawn([](session::Worker& called, TestScope& in, bool& over) -> Async<void> {
-      EXPECT_EQ((co_await error_of(called.call(in))).code(), ErrorCode::internal_error);
+      EXPECT_EQ((co_await error_of(called.call(in))).code(), ErrorCode::cancelled);
       over = true;
     }(*worker, scope, ended));
     co_await sleep_until(bench.clock, bench.in(Milliseconds(1)));
@@ -558,7 +559,7 @@ TEST_F(ProcessAppTest, LeavesNothingWhenAnOpeningIsGivenUp) {
     TaskGroup group(bench.loop.executor());
     bool ended = false;
     group.spawn([](Bench& opening, bool& over) -> Async<void> {
-      EXPECT_EQ((co_await error_of(opening.open("mute"))).code(), ErrorCode::internal_error);
+      EXPECT_EQ((co_await error_of(opening.open("mute"))).code(), ErrorCode::cancelled);
       over = true;
     }(bench, ended));
     co_await bench.until([] { return descendants(::getpid()).size() == 2; });
@@ -647,6 +648,21 @@ TEST_F(ProcessAppTest, EndsAWorkerThatClosesItsConnection) {
     const Error error = co_await error_of(bench.call(*worker, "any"));
     EXPECT_EQ(error.code(), ErrorCode::worker_lost);
     EXPECT_THAT(error.message(), HasSubstr("closed its connection"));
+    co_await bench.close(*worker);
+  });
+}
+
+TEST_F(ProcessAppTest, SaysThatACallNeverReachedAWorkerThatHadLeft) {
+  run([](Bench& bench) -> Async<void> {
+    auto worker = co_await bench.open("leaves_after_result");
+    const std::string socket = fmt::format("/proc/{}/fd/3", worker->describe().at("pid").as_int64());
+    EXPECT_EQ(co_await bench.call(*worker, "any"), Json(1));
+    std::error_code gone;
+    while (std::filesystem::is_symlink(std::filesystem::symlink_status(socket, gone))) {
+    }  // without a turn of the loop, in which the worker would be found out
+    const Error error = co_await error_of(bench.call(*worker, "any"));
+    EXPECT_EQ(error.code(), ErrorCode::worker_lost);
+    EXPECT_TRUE(session::is_unreached(error));
     co_await bench.close(*worker);
   });
 }

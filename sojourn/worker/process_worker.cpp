@@ -298,9 +298,12 @@ Async<void> ProcessWorker::open(session::Opening opening, std::string app_versio
 }
 
 Async<Json> ProcessWorker::call(session::CallScope& scope) {
-  if (lost_) throw *lost_;
+  if (lost_) throw session::unreached(*lost_);
   assert(phase_ == Phase::idle);
-  stream_.send(call_frame(scope.request(), clock_.instant()));
+  if (!stream_.send(call_frame(scope.request(), clock_.instant()))) {
+    while (!lost_) co_await changed_.wait();  // the reader finds out how
+    throw session::unreached(*lost_);
+  }
   phase_ = Phase::calling;
   request_id_ = scope.request().task_id;
   answered_ = false;

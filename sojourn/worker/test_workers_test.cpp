@@ -275,6 +275,11 @@ int run_test_worker(std::string_view mode) {
     if (mode == "closes_socket") ::close(3);
     hang();
   }
+  if (mode == "leaves_after_result") {
+    raw.result(raw.reach_call());
+    ::close(3);
+    hang();
+  }
   if (mode == "failures") {
     const std::string id = raw.reach_call();
     raw.result(id);

@@ -254,11 +254,11 @@ class Stream:
     def wait_for_output(self, output):
         """Reads on until the task shows `output`, in the first line or as a partial one later."""
 
-        def shown():
-            line = self.next()
-            return line.get("data", line).get("output") == output
+        self.wait_for_line(lambda line: line.get("data", line).get("output") == output)
 
-        wait_for(shown, f"the output {output}")
+    def wait_for_line(self, fits):
+        """Reads on until a line fits."""
+        wait_for(lambda: fits(self.next()), "a line of a stream")
 
     def next(self):
         """The next line's JSON, or None at the end."""

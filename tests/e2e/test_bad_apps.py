@@ -145,6 +145,12 @@ class BadApps(Served):
                 self.assertIn(words, lines[0])
         self.assertNotIn("x", [app["name"] for app in self.server.get("/apps").data])
 
+    def test_app_whose_manifest_is_malformed_says_so_when_it_is_run(self):
+        for name, words in {"not-toml": "app.toml:1: ", "bad-timeout": "app.toml:4: session_timeout: expected"}.items():
+            error = self.refused(self.server.ask_run(name), 404, "app_not_found", f"there is no app '{name}'", words)
+            self.assertNotIn(str(self.folder), error["message"])
+        self.assertEqual(self.server.get("/apps/not-toml").status, 404)
+
     def test_manifest_that_is_missing_is_no_app(self):
         self.assertNotIn("no-manifest", self.server.log())
         self.refused(self.server.ask_run("no-manifest"), 404, "app_not_found", "no-manifest")

@@ -1,0 +1,92 @@
+#include "sojourn/store/durable_file.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <system_error>
+
+#include "sojourn/base/error.hpp"
+#include "sojourn/store/refusals.hpp"
+
+namespace sojourn::store {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+// A file or folder that is open.
+class Descriptor {
+ public:
+  Descriptor(const fs::path& path, int flags) : path_(path), number_(::open(path.c_str(), flags | O_CLOEXEC, 0644)) {
+    if (number_ < 0) throw file_refused("open", path_, errno);
+  }
+  ~Descriptor() { ::close(number_); }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+
+  void write(std::string_view text) {
+    while (!text.empty()) {
+      const ::ssize_t written = ::write(number_, text.data(), text.size());
+      if (written < 0 && errno == EINTR) continue;
+      if (written < 0) throw file_refused("write", path_, errno);
+      text.remove_prefix(static_cast<std::size_t>(written));
+    }
+  }
+
+  void sync() {
+    if (::fsync(number_) != 0) throw file_refused("sync", path_, errno);
+  }
+
+ private:
+  fs::path path_;
+  int number_;
+};
+
+// "a" for "a/b" and for "a/b/"; "." for a name alone.
+fs::path folder_of(const fs::path& path) {
+  const fs::path parent = path.has_filename() ? path.parent_path() : path.parent_path().parent_path();
+  return parent.empty() ? "." : parent;
+}
+
+}  // namespace
+
+void make_folders(const fs::path& folder) {
+  std::error_code error;
+  if (fs::is_directory(folder, error)) return;
+  const fs::path above = folder_of(folder);
+  if (above != folder) make_folders(above);
+  if (::mkdir(folder.c_str(), 0777) != 0) {
+    const int reason = errno;
+    // Another may have made it meanwhile.
+    if (reason != EEXIST || !fs::is_directory(folder, error)) throw file_refused("make", folder, reason);
+  }
+  sync_folder(above);
+}
+
+void sync_folder(const fs::path& folder) {
+  Descriptor(folder, O_RDONLY | O_DIRECTORY).sync();
+}
+
+void replace_file(const fs::path& file, std::string_view content) {
+  fs::path fresh = file;
+  fresh += ".new";
+  try {
+    Descriptor out(fresh, O_WRONLY | O_CREAT | O_TRUNC);
+    out.write(content);
+    out.sync();
+  } catch (...) {
+    ::unlink(fresh.c_str());
+    throw;
+  }
+  if (::rename(fresh.c_str(), file.c_str()) != 0) {
+    const int error = errno;
+    ::unlink(fresh.c_str());
+    throw file_refused("replace", file, error);
+  }
+  sync_folder(folder_of(file));
+}
+
+}  // namespace sojourn::store

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <filesystem>
+#include <string_view>
+
+// Files and folders that are there after a power cut. A name is on the disk only once the folder that holds it is
+// synced, so whoever makes one syncs that folder too.
+namespace sojourn::store {
+
+// Makes the folder and those above it that are missing, and syncs each folder in which one was made.
+// Errors: store_read_only, store_full, io_error; some folders may have been made then.
+// Durable: what it made, when it returns. A folder that was there may be one whose maker died before it synced.
+void make_folders(const std::filesystem::path& folder);
+
+// Errors: store_read_only, store_full, io_error.
+void sync_folder(const std::filesystem::path& folder);
+
+// Gives the file this content; whoever reads it finds the old one or the new one, whole.
+// Errors: those of sync_folder(); the old content is there then, or either where only the folder's sync failed.
+// Durable: the content, and the name in its folder, when it returns.
+void replace_file(const std::filesystem::path& file, std::string_view content);
+
+}  // namespace sojourn::store
