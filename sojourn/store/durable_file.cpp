@@ -70,6 +70,10 @@ void sync_folder(const fs::path& folder) {
   Descriptor(folder, O_RDONLY | O_DIRECTORY).sync();
 }
 
+void make_file(const fs::path& file) {
+  Descriptor(file, O_RDONLY | O_CREAT);
+}
+
 void replace_file(const fs::path& file, std::string_view content) {
   fs::path fresh = file;
   fresh += ".new";

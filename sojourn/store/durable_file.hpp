@@ -15,6 +15,10 @@ void make_folders(const std::filesystem::path& folder);
 // Errors: store_read_only, store_full, io_error.
 void sync_folder(const std::filesystem::path& folder);
 
+// Makes an empty file where there is none. Not durable.
+// Errors: store_read_only, store_full, io_error.
+void make_file(const std::filesystem::path& file);
+
 // Gives the file this content; whoever reads it finds the old one or the new one, whole.
 // Errors: those of sync_folder(); the old content is there then, or either where only the folder's sync failed.
 // Durable: the content, and the name in its folder, when it returns.

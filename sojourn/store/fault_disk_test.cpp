@@ -257,7 +257,8 @@ long watched_open(const char* path, int flags, unsigned mode) {
   const std::optional<std::size_t> before = disk->inode_at(*place);
   const bool makes = !before && (flags & O_CREAT) != 0;
   bool half_done = false;
-  const int error_number = disk->begin(&Asked::open, (makes ? "make " : "open ") + place->path, half_done);
+  const int error_number =
+      disk->begin(makes ? &Asked::name : &Asked::open, (makes ? "make " : "open ") + place->path, half_done);
   if (error_number != 0 && !(half_done && makes)) return refuse(error_number);
   const long file = error_number == 0 ? open() : refuse(error_number);
   if (file < 0 && !half_done) return file;

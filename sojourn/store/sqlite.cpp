@@ -37,16 +37,18 @@ ErrorCode code_of(int result, int system_error) {
     case SQLITE_CANTOPEN:
       return system_error == EACCES || system_error == EROFS ? ErrorCode::store_read_only : ErrorCode::io_error;
     case SQLITE_IOERR:
-      return ErrorCode::io_error;
+      return result == SQLITE_IOERR_NOMEM ? ErrorCode::unavailable : ErrorCode::io_error;
+    case SQLITE_NOMEM:
+      return ErrorCode::unavailable;
     default:
       return ErrorCode::internal_error;
   }
 }
 
-[[noreturn]] void fail(sqlite3* database, int result) {
+// `file` is the database's, of which SQLite knows nothing where it could not open it.
+[[noreturn]] void fail(sqlite3* database, int result, std::string_view file) {
   const int system_error = sqlite3_system_errno(database);
-  const char* file = sqlite3_db_filename(database, "main");
-  std::string message = fmt::format("'{}': {}", file == nullptr ? "" : file, sqlite3_errmsg(database));
+  std::string message = fmt::format("'{}': {}", file, sqlite3_errmsg(database));
   // SQLite keeps the errno of the last failure, which says nothing of a failure that is no input or output.
   const int kind = result & 0xFF;
   const bool system = (kind == SQLITE_IOERR || kind == SQLITE_CANTOPEN || kind == SQLITE_FULL) && system_error != 0;
@@ -58,6 +60,11 @@ ErrorCode code_of(int result, int system_error) {
 // sums.
 void configure() {
   [[maybe_unused]] static const int done = sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
+[[noreturn]] void fail(sqlite3* database, int result) {
+  const char* file = sqlite3_db_filename(database, "main");
+  fail(database, result, file == nullptr ? "" : file);
 }
 
 std::string immutable_uri(std::string_view path) {
@@ -150,7 +157,7 @@ Connection::Connection(const std::filesystem::path& file, OpenMode mode) {
   sqlite3* database = nullptr;
   const int result = sqlite3_open_v2(name.c_str(), &database, flags, gathering_vfs());
   database_.reset(database);
-  if (result != SQLITE_OK) fail(database, result);
+  if (result != SQLITE_OK) fail(database, result, file.string());
   sqlite3_busy_timeout(database, 5'000);
 }
 

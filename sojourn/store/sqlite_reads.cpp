@@ -88,8 +88,9 @@ class Conditions {
       // One value for all of them, so that the number of statements that are kept prepared is bounded.
       JsonObject labels;
       for (const auto& [key, value] : query.labels) labels.emplace(key, value);
-      add("NOT EXISTS (SELECT 1 FROM json_each(?) wanted WHERE NOT EXISTS (SELECT 1 FROM json_each(s.labels) own "
-          "WHERE own.key = wanted.key AND own.type = 'text' AND own.atom = wanted.atom))",
+      add("NOT EXISTS (SELECT 1 FROM json_each(?) wanted WHERE NOT EXISTS (SELECT 1 FROM "
+          "json_each(CASE WHEN json_valid(s.labels) THEN s.labels ELSE '{}' END) own WHERE own.key = wanted.key AND "
+          "own.type = 'text' AND own.atom = wanted.atom))",
           to_text(labels));
     }
     if (query.created_from) add("s.created_at >= ?", query.created_from->time_since_epoch().count());

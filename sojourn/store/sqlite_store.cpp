@@ -43,8 +43,10 @@ void make_folder(const std::filesystem::path& folder) {
 
 // What only a store that writes has. The connection is closed before the folder is another's.
 struct Writer {
-  Writer(const SqliteOptions& options, const std::filesystem::path& file)
-      : lock(options.folder), connection(std::in_place, file, OpenMode::read_write) {
+  Writer(const SqliteOptions& options, const std::filesystem::path& file) : lock(options.folder) {
+    // SQLite, where it cannot make the file, tries to read it, and then says only that it is not there.
+    make_file(file);
+    connection.emplace(file, OpenMode::read_write);
     connection->run(writer_pragmas);
     connection->run(fmt::format("PRAGMA wal_autocheckpoint = {}", options.log_pages));
     if (options.max_bytes > 0) {
@@ -52,6 +54,8 @@ struct Writer {
           fmt::format("PRAGMA max_page_count = {}", std::max<std::uint64_t>(1, options.max_bytes / page_bytes)));
     }
     migrate(*connection, migrations(), file);
+    // SQLite syncs the folder too when it makes a log, but does not look at what comes of it (os_unix.c, unixSync).
+    sync_folder(options.folder);
     writes.emplace(*connection);
     commits.emplace(*connection, [this] { writes->rolled_back(); });
   }

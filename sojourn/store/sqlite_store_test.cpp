@@ -7,10 +7,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <fstream>
 
 #include "sojourn/base/task_group.hpp"
-#include "sojourn/store/fault_vfs_test.hpp"
+#include "sojourn/store/fault_disk_test.hpp"
+#include "sojourn/store/ledger_test.hpp"
+#include "sojourn/store/memory_store.hpp"
 #include "sojourn/store/sqlite_schema.hpp"
 #include "sojourn/store/store_fixture_test.hpp"
 
@@ -310,12 +313,12 @@ Async<void> commit_to_all(Store& store, std::vector<Writing> sessions, int& fail
 }
 
 TEST_F(SqliteStoreTest, AppliesNothingOfATransactionThatCannotBeSynced) {
-  const FaultVfs faults;
+  FaultDisk disk(folder_.path());
   open();
   std::vector<Writing> sessions;
   for (int i = 0; i < 10; ++i) sessions.push_back(write_new(*store_, "sess_" + std::to_string(i)));
 
-  faults.fail_syncs(true);
+  disk.fail_at({.sync = true}, 1, EIO, true);
   int failed = 0;
   run(commit_to_all(*store_, sessions, failed));
   EXPECT_EQ(failed, 10);
@@ -326,7 +329,7 @@ TEST_F(SqliteStoreTest, AppliesNothingOfATransactionThatCannotBeSynced) {
     EXPECT_THAT(snapshot.state, IsEmpty());
   }
 
-  faults.fail_syncs(false);
+  disk.mend();
   failed = 0;
   run(commit_to_all(*store_, sessions, failed));
   EXPECT_EQ(failed, 0);
@@ -456,6 +459,30 @@ TEST_F(SqliteStoreTest, FindsWhatWasLeftOpenWithoutReadingEverySession) {
               Not(HasSubstr("TEMP B-TREE")));
   EXPECT_THAT(plan("SELECT row FROM sessions s WHERE s.app <> '' AND s.app = ? AND s.row < ? ORDER BY s.row DESC"),
               AllOf(HasSubstr("sessions_by_app"), Not(HasSubstr("TEMP B-TREE"))));
+}
+
+TEST_F(SqliteStoreTest, ListsByLabelBesideARowWhoseLabelsAreNoJson) {
+  NewSession session = new_session("sess_1");
+  session.record.labels = R"({"line":"1"})";
+  run(open().create(session));
+  write_new(*store_, "sess_2");
+  close();
+  run_sql("UPDATE sessions SET labels = '{broken' WHERE id = 'sess_2'");
+  const SessionPage page = run(open().list({.labels = {{"line", "1"}}}, "", 10));
+  ASSERT_THAT(page.sessions, SizeIs(1));
+  EXPECT_EQ(page.sessions[0].id, "sess_1");
+}
+
+TEST_F(SqliteStoreTest, OpensAStoreThatItsFirstSchemaWrote) {
+  // Written by Ledger(3) with six steps each and one more session, which was purged.
+  std::filesystem::copy(SOJOURN_STORE_TESTDATA "/schema_1.db", file());
+  Ledger ledger(3);
+  MemoryStore same;
+  ASSERT_TRUE(ledger.write(same, 6));
+  ledger.check(open(), true);
+  EXPECT_TRUE(ledger.write(*store_, 3)) << "it cannot be written";
+  ledger.check(reopen(), true);
+  EXPECT_EQ(refusal(store_->create(new_session("sess_purged"))), ErrorCode::already_exists);
 }
 
 class MigrationTest : public testing::Test {
