@@ -30,7 +30,9 @@ inline constexpr std::size_t events_per_commit = 1'000;
 // Calls.
 inline constexpr std::size_t function_name_bytes = 128;
 inline constexpr std::size_t idempotency_key_bytes = 256;
-inline constexpr std::size_t default_queue = 1'000;  // waiting calls of one session
+inline constexpr std::size_t default_queue = 1'000;              // waiting calls of one session
+inline constexpr std::size_t queue_bytes = 32 * mebibyte;        // of what waits for one session
+inline constexpr std::size_t all_queues_bytes = 256 * mebibyte;  // of what waits for any
 inline constexpr auto default_call_timeout = 600s;
 
 // Sessions.

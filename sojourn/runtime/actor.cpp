@@ -38,17 +38,17 @@ session::NewEvent failed_event(const store::TaskRecord& task, const Error& error
 }  // namespace
 
 Actor::Actor(const Surroundings& surroundings, std::unique_ptr<session::KeptSession> kept,
-             std::shared_ptr<session::App> app, bool restored)
+             std::shared_ptr<session::App> app, std::uint64_t last_seq)
     : around_(surroundings),
       kept_(std::move(kept)),
       app_(std::move(app)),
-      serving_(around_.serving, *kept_, app_.get(), restored,
+      serving_(around_.serving, *kept_, app_.get(), record().head.last_call_at.has_value(),
                {.lost = [this] { lose_worker(); },
                 .commit_wanted =
                     [this] {
                       if (!std::exchange(writing_down_, true)) around_.group.spawn(write_down(shared_from_this()));
                     }}),
-      last_seq_(record().head.call_count),
+      last_seq_(last_seq),
       last_active_(around_.serving.clock.instant()) {
   const store::SessionRecord& session = record();
   if (session.lifetime) lifetime_end_ = instant_of(around_.serving.clock, session.created_at + *session.lifetime);
@@ -93,17 +93,13 @@ void Actor::check_open() const {
 
 Async<void> Actor::submit(std::shared_ptr<LiveCall> call, bool durable) {
   check_open();
-  const std::size_t limit = app_ ? app_->info().queue_limit : limits::default_queue;
-  if (queue_.size() >= limit) {
-    throw Error(ErrorCode::queue_full,
-                fmt::format("session {} has {} calls waiting, the most allowed", record().id, limit),
-                {{"queue_limit", limit}});
-  }
+  const std::size_t bytes = call->task.input.size();
+  check_room(bytes);
   if (!call->task.idempotency_key.empty()) keyed_.emplace(call->task.idempotency_key, call);
   call->task.seq = ++last_seq_;
   call->set_status(TaskStatus::queued, around_.serving.clock.now());
   if (!durable) call->accepted.set(true);
-  push({call, {}});
+  push({call, {}, bytes});
   if (!durable) co_return;
 
   std::exception_ptr failure;
@@ -122,6 +118,28 @@ Async<void> Actor::submit(std::shared_ptr<LiveCall> call, bool durable) {
   if (failure) forget_key(*call);  // the same key may try again
   call->accepted.set(!failure);
   if (failure) std::rethrow_exception(failure);
+}
+
+void Actor::check_room(std::size_t bytes) const {
+  const std::size_t most = app_ ? app_->info().queue_limit : limits::default_queue;
+  if (queue_.size() >= most) {
+    throw Error(ErrorCode::queue_full,
+                fmt::format("session {} has {} calls waiting, the most allowed", record().id, most),
+                {{"queue_limit", most}});
+  }
+  // Whatever its size, one may always wait.
+  if (waiting_bytes_ > 0 && waiting_bytes_ + bytes > limits::queue_bytes) {
+    throw Error(ErrorCode::queue_full,
+                fmt::format("the calls waiting for session {} hold {} bytes of at most {}", record().id,
+                            waiting_bytes_, limits::queue_bytes),
+                {{"queue_bytes", limits::queue_bytes}});
+  }
+  if (around_.waiting_bytes + bytes > limits::all_queues_bytes) {
+    throw Error(ErrorCode::queue_full,
+                fmt::format("the calls waiting for all sessions hold {} bytes of at most {}", around_.waiting_bytes,
+                            limits::all_queues_bytes),
+                {{"all_queues_bytes", limits::all_queues_bytes}});
+  }
 }
 
 void Actor::forget_key(const LiveCall& call) {
@@ -153,10 +171,19 @@ Async<void> Actor::keepalive(std::string actor) {
 
 Async<void> Actor::change_state(std::vector<std::pair<std::string, std::optional<Json>>> changes, std::string actor) {
   check_open();
+  std::vector<store::StateChange> texts;
+  std::size_t bytes = 0;
+  for (const auto& [key, value] : changes) {
+    texts.push_back({key, value ? std::optional(session::State::text_of(key, *value)) : std::nullopt});
+    bytes += key.size() + (value ? texts.back().value->size() : 0);
+  }
+  check_room(bytes);
   const auto done = std::make_shared<Completion<bool>>();  // owned by this and by the item
-  push({nullptr, [this, done, changes = std::move(changes), actor = std::move(actor)] {
-          return take_turn_to_write(changes, actor, done);
-        }});
+  push({nullptr,
+        [this, done, texts = std::move(texts), actor = std::move(actor)] {
+          return take_turn_to_write(texts, actor, done);
+        },
+        bytes});
   co_await done->wait();
 }
 
@@ -165,7 +192,7 @@ Async<void> Actor::end(std::string actor) {
   const auto self = shared_from_this();
   ending_ = Ending{.reason = "ended by request", .actor = std::move(actor)};
   if (current_) serving_.stop_call(Error(ErrorCode::cancelled, fmt::format("session ended: {}", record().id)));
-  push({});
+  wake();
   co_await left_.wait();
 }
 
@@ -177,13 +204,28 @@ Async<void> Actor::leave(Error why) {
                      .error = Error(ErrorCode::worker_lost, why.message()),
                      .close_reason = session::CloseReason::server_stopping};
     if (current_) serving_.stop_call(std::move(why));
-    push({});
+    wake();
   }
   co_await left_.wait();
 }
 
 void Actor::push(Item item) {
+  waiting_bytes_ += item.bytes;
+  around_.waiting_bytes += item.bytes;
   queue_.push_back(std::move(item));
+  wake();
+}
+
+Actor::Item Actor::take_next() {
+  Item item = std::move(queue_.front());
+  queue_.pop_front();
+  waiting_bytes_ -= item.bytes;
+  around_.waiting_bytes -= item.bytes;
+  return item;
+}
+
+// Starts the coroutine that serves what waits and carries out an ending, unless it runs.
+void Actor::wake() {
   if (running_) return;
   running_ = true;
   around_.group.spawn(run(shared_from_this()));
@@ -196,11 +238,10 @@ Async<void> Actor::run(std::shared_ptr<Actor> self) {
       co_await finish();
       continue;
     }
-    const Item item = std::move(queue_.front());
-    queue_.pop_front();
+    const Item item = take_next();
     if (item.call) {
       co_await serve(item.call);
-    } else if (item.action) {
+    } else {
       co_await item.action();
     }
   }
@@ -212,7 +253,7 @@ Async<void> Actor::run(std::shared_ptr<Actor> self) {
 Async<void> Actor::serve(std::shared_ptr<LiveCall> call) {
   if (!co_await call->accepted.wait()) co_return;
   if (ending_ && ending_->leaves_memory) {
-    queue_.push_front({call, {}});  // to be dropped with what else waits
+    queue_.push_front({call, {}, 0});  // to be dropped with what else waits
     co_return;
   }
   if (call->cancel_requested()) {
@@ -276,7 +317,7 @@ Async<void> Actor::conclude(std::shared_ptr<LiveCall> call, Outcome outcome) {
   } else {
     forget_key(*call);
   }
-  if ((outcome.ends_session && !failure) || call->ends_session) {
+  if (!fenced_ && ((outcome.ends_session && !failure) || call->ends_session)) {
     ending_ = Ending{.reason = outcome.ends_session ? "the app ended it" : "it had one call", .actor = "app"};
   }
   around_.on_final(*call);
@@ -320,7 +361,21 @@ void Actor::lose_worker() {
                    .error = Error(ErrorCode::worker_lost, cause.message(), cause.details()),
                    .close_reason = session::CloseReason::lost,
                    .leaves_memory = !goes_on};
-  push({});
+  wake();
+}
+
+// Another server owns the session: what is here of it is stale, and goes without a trace in the store.
+void Actor::lose_session(const Error& why) {
+  if (fenced_) return;
+  fenced_ = why;
+  around_.log.warning("another server owns a session now", {{"session", record().id}});
+  serving_.abandon(why);
+  ending_ = Ending{.status = SessionStatus::active,
+                   .reason = why.message(),
+                   .error = why,
+                   .close_reason = session::CloseReason::lost};
+  if (current_) serving_.stop_call(why);
+  wake();
 }
 
 // Does what `ending_` says.
@@ -362,6 +417,8 @@ Async<void> Actor::end_durably(const Ending& ending) {
   around_.on_leave(record().id);
   if (durable) {
     left_.set(true);
+  } else if (fenced_) {
+    left_.fail(std::make_exception_ptr(Error(*fenced_)));
   } else {
     left_.fail(std::make_exception_ptr(
         Error(ErrorCode::io_error,
@@ -371,15 +428,14 @@ Async<void> Actor::end_durably(const Ending& ending) {
 
 Async<void> Actor::empty_queue(Error why) {
   while (!queue_.empty()) {
-    const Item item = std::move(queue_.front());
-    queue_.pop_front();
+    const Item item = take_next();
     if (item.action) co_await item.action();
     if (item.call && co_await item.call->accepted.wait()) co_await drop(item.call, why);
   }
 }
 
-Async<void> Actor::take_turn_to_write(std::vector<std::pair<std::string, std::optional<Json>>> changes,
-                                      std::string actor, std::shared_ptr<Completion<bool>> done) {
+Async<void> Actor::take_turn_to_write(std::vector<store::StateChange> changes, std::string actor,
+                                      std::shared_ptr<Completion<bool>> done) {
   try {
     co_await write_state(std::move(changes), std::move(actor));
     done->set(true);
@@ -388,14 +444,14 @@ Async<void> Actor::take_turn_to_write(std::vector<std::pair<std::string, std::op
   }
 }
 
-Async<void> Actor::write_state(std::vector<std::pair<std::string, std::optional<Json>>> changes, std::string actor) {
+Async<void> Actor::write_state(std::vector<store::StateChange> changes, std::string actor) {
   session::State& state = kept_->session().state();
   std::exception_ptr failure;
   std::vector<store::StateChange> written;
   try {
     for (const auto& [key, value] : changes) {
       if (value) {
-        state.set(key, *value);
+        state.set_text(key, *value);
       } else {
         state.remove(key);
       }
@@ -426,12 +482,21 @@ Async<void> Actor::write_down(std::shared_ptr<Actor> self) {
 
 // Takes along what an earlier commit could not make durable.
 Async<void> Actor::commit(session::Step step) {
+  if (fenced_) throw Error(*fenced_);
   const std::vector<store::TaskRecord> owed = std::exchange(owed_, {});
-  step.tasks.insert(step.tasks.begin(), owed.begin(), owed.end());
+  if (!owed.empty()) {
+    step.tasks.insert(step.tasks.begin(), owed.begin(), owed.end());
+    step.change = [count = owed.size(), change = std::move(step.change)](store::SessionHead& head) {
+      head.call_count += count;
+      if (change) change(head);
+    };
+  }
   try {
     co_await serving_.commit(std::move(step));
   } catch (...) {
     owed_.insert(owed_.end(), owed.begin(), owed.end());
+    const Error error = to_error(std::current_exception());
+    if (error.code() == ErrorCode::fenced) lose_session(error);
     throw;
   }
 }
@@ -496,7 +561,7 @@ void Actor::on_alarm() {
     ending_ = Ending{.status = SessionStatus::expired,
                      .reason = lifetime_over ? "its lifetime is over" : "idle for longer than its time-out",
                      .close_reason = session::CloseReason::expired};
-    push({});
+    wake();
   } else if (idle && can_rest()) {
     over_ = true;
     around_.on_leave(record().id);  // may destroy this

@@ -36,13 +36,14 @@ class Actor : public std::enable_shared_from_this<Actor> {
     const Log& log;
     Milliseconds close_grace;
     Milliseconds rest_after;
+    std::size_t& waiting_bytes;                        // of the queues of all actors
     std::function<void(const LiveCall&)> on_final;     // a call is final and durable, or dropped
     std::function<void(const std::string&)> on_leave;  // the session left memory
   };
 
-  // `app` is null for a session without one. `restored`: another worker served it before.
+  // `app` is null for a session without one. `last_seq` is that of its newest call in the store.
   Actor(const Surroundings& surroundings, std::unique_ptr<session::KeptSession> kept,
-        std::shared_ptr<session::App> app, bool restored);
+        std::shared_ptr<session::App> app, std::uint64_t last_seq);
   ~Actor();
 
   // Starts the time-outs; once, when the actor is owned.
@@ -60,7 +61,7 @@ class Actor : public std::enable_shared_from_this<Actor> {
 
   // Queues `call` and gives it its number. If `durable`, returns once its acceptance is; its place in the queue is
   // the one it came in with. Errors: session_ended and its kin, queue_full; those of the store, and then the call is
-  // dropped.
+  // dropped. Of these `fenced` says that the session left memory, since another server owns it now.
   Async<void> submit(std::shared_ptr<LiveCall> call, bool durable);
 
   // The call that runs or waits under this key, or null.
@@ -70,6 +71,7 @@ class Actor : public std::enable_shared_from_this<Actor> {
   void cancel(const std::shared_ptr<LiveCall>& call, Error why);
 
   Async<void> keepalive(std::string actor);
+  // Errors: queue_full; those of State::set.
   Async<void> change_state(std::vector<std::pair<std::string, std::optional<Json>>> changes, std::string actor);
 
   // Ends the session and returns when that is durable. Errors: those of over_error; those of the store.
@@ -83,13 +85,17 @@ class Actor : public std::enable_shared_from_this<Actor> {
   bool outlives_worker() const { return app_ == nullptr || app_->info().recover || !serving_.has_worker(); }
 
  private:
-  // What waits for its turn; nothing: only that there is an ending to see to.
+  // What waits for its turn.
   struct Item {
     std::shared_ptr<LiveCall> call;       // or
     std::function<Async<void>()> action;  // which does not throw
+    std::size_t bytes = 0;                // of its input, or of the values to write
   };
 
+  void check_room(std::size_t bytes) const;
   void push(Item item);
+  Item take_next();
+  void wake();
   Async<void> run(std::shared_ptr<Actor> self);
   Async<void> serve(std::shared_ptr<LiveCall> call);
   Async<void> conclude(std::shared_ptr<LiveCall> call, Outcome outcome);
@@ -97,9 +103,9 @@ class Actor : public std::enable_shared_from_this<Actor> {
   Async<void> finish();
   Async<void> end_durably(const Ending& ending);
   Async<void> empty_queue(Error why);
-  Async<void> take_turn_to_write(std::vector<std::pair<std::string, std::optional<Json>>> changes, std::string actor,
+  Async<void> take_turn_to_write(std::vector<store::StateChange> changes, std::string actor,
                                  std::shared_ptr<Completion<bool>> done);
-  Async<void> write_state(std::vector<std::pair<std::string, std::optional<Json>>> changes, std::string actor);
+  Async<void> write_state(std::vector<store::StateChange> changes, std::string actor);
   Async<void> write_down(std::shared_ptr<Actor> self);
   Async<void> commit(session::Step step);
   Async<bool> commit_or_log(session::Step step, std::string_view what);
@@ -107,6 +113,7 @@ class Actor : public std::enable_shared_from_this<Actor> {
   void owe(const LiveCall& call, const store::TaskRecord& task, const Error& why);
   void check_open() const;
   void lose_worker();
+  void lose_session(const Error& why);
 
   Instant idle_deadline() const;
   bool can_rest() const;
@@ -121,12 +128,14 @@ class Actor : public std::enable_shared_from_this<Actor> {
   std::shared_ptr<session::App> app_;  // shared with the runtime
   Serving serving_;
   std::list<Item> queue_;  // takes no memory while empty, unlike a deque
+  std::size_t waiting_bytes_ = 0;  // of `queue_`
   std::map<std::string, std::shared_ptr<LiveCall>, std::less<>> keyed_;
   std::vector<store::TaskRecord> owed_;  // calls that are over, which a failed commit left open in the store
   std::shared_ptr<LiveCall> current_;
   bool running_ = false;
   bool writing_down_ = false;
   bool over_ = false;
+  std::optional<Error> fenced_;  // another server owns the session
   std::optional<Ending> ending_;
   Completion<bool> left_;  // the ending is durable and the session out of memory
   std::uint64_t last_seq_;

@@ -67,6 +67,7 @@ Async<void> Serving::Scope::checkpoint() {
       {.type = "call.checkpoint",
        .actor = "app",
        .data = fmt::format("{{\"task\":\"{}\",\"state\":{}}}", call_->task.id, session::state_hashes(step.state))});
+  step.change = [now = serving_.surroundings_.clock.now()](store::SessionHead& head) { head.last_call_at = now; };
   co_await serving_.commit(std::move(step));
 }
 

@@ -19,12 +19,14 @@ class GuardedStore final : public store::Store {
   bool holds_creates = false;                         // until `release`
   bool holds_keys = false;                            // searches by key, until `release`
   Event release;
+  std::string last_task;  // of the newest commit with one, also while that is held
 
   Async<void> create(store::NewSession session) override {
     co_await store_.create(std::move(session));
     if (holds_creates) co_await release.wait();
   }
   Async<std::uint64_t> commit(store::Commit commit) override {
+    if (!commit.tasks.empty()) last_task = commit.tasks.back().id;
     if (holds_commits) co_await release.wait();
     if (refuses && refuses(commit)) throw Error(ErrorCode::store_full, "the disk is full");
     co_return co_await store_.commit(std::move(commit));

@@ -39,7 +39,8 @@ void fail_open_calls(std::vector<store::TaskRecord> open, Time now, session::Ste
 
 SessionStatus status_without_worker(const RecoverySurroundings& surroundings, const store::SessionRecord& session,
                                     bool has_open_tasks) {
-  const bool was_served = session.head.call_count > 0 || has_open_tasks;
+  // A call that was cancelled while it waited is counted, and leaves no last_call_at.
+  const bool was_served = session.head.last_call_at || has_open_tasks;
   if (!session.app.empty() && was_served && !surroundings.outlives_worker(session.app)) return SessionStatus::failed;
   if (session.head.expires_at && *session.head.expires_at <= surroundings.clock.now()) return SessionStatus::expired;
   return SessionStatus::active;
@@ -54,6 +55,8 @@ Async<void> settle_session(const RecoverySurroundings& around, std::string sessi
                                    : snapshot.record.head.status;
   session::Step step;
   const std::size_t calls = snapshot.open_tasks.size();
+  const std::optional<Time> last_call_at =
+      calls > 0 ? std::optional(snapshot.open_tasks.back().created_at) : snapshot.record.head.last_call_at;
   fail_open_calls(std::move(snapshot.open_tasks), now, step);
   const std::vector<store::ResourceRecord> resources = std::exchange(snapshot.resources, {});
   const std::string folder = resources.empty() ? "" : co_await around.make_folder(snapshot.record);
@@ -71,8 +74,9 @@ Async<void> settle_session(const RecoverySurroundings& around, std::string sessi
   }
   if (step.events.empty()) co_return;
 
-  step.change = [was_active, status, now, calls](store::SessionHead& head) {
+  step.change = [was_active, status, now, calls, last_call_at](store::SessionHead& head) {
     head.call_count += calls;
+    head.last_call_at = std::max(head.last_call_at, last_call_at);
     if (!was_active || status == SessionStatus::active) return;
     head.status = status;
     head.ended_at = now;

@@ -110,6 +110,7 @@ struct Runtime::Parts {
   std::map<std::string, std::size_t> sessions_of_app;              // live ones, and those being created
   std::unordered_map<std::string, std::shared_ptr<Actor>> actors;  // shared with what runs in them
   std::unordered_map<std::string, std::shared_ptr<LiveCall>> calls;
+  std::size_t waiting_bytes = 0;  // of what waits in the actors' queues
   AsyncMutex adopting;
   bool draining = false;
   bool hurried = false;
@@ -145,6 +146,7 @@ Runtime::Runtime(Executor executor, store::Store& store, Clock& clock, Random& r
       .log = parts.log,
       .close_grace = parts.options.close_grace,
       .rest_after = parts.options.rest_after,
+      .waiting_bytes = parts.waiting_bytes,
       .on_final =
           [&parts](const LiveCall& call) {
             parts.calls.erase(call.task.id);
@@ -383,13 +385,13 @@ Async<std::shared_ptr<Actor>> Runtime::begin_session(const RunRequest& request, 
   }
   --parts_->sessions_of_app[app_name];
   check_serving();
-  co_return keep(std::move(kept), std::move(app), false);
+  co_return keep(std::move(kept), std::move(app), 0);
 }
 
 std::shared_ptr<Actor> Runtime::keep(std::unique_ptr<session::KeptSession> kept, std::shared_ptr<session::App> app,
-                                     bool restored) {
+                                     std::uint64_t last_seq) {
   ++parts_->sessions_of_app[kept->record().app];
-  auto actor = std::make_shared<Actor>(*parts_->around, std::move(kept), std::move(app), restored);
+  auto actor = std::make_shared<Actor>(*parts_->around, std::move(kept), std::move(app), last_seq);
   parts_->actors.emplace(actor->record().id, actor);
   actor->start();
   return actor;
@@ -431,11 +433,11 @@ Async<std::shared_ptr<Actor>> Runtime::adopt_session(std::string session_id) {
                               stored->record.app_version, stored->record.app, app->info().version));
     }
   }
-  const bool restored = head.call_count > 0;
-  auto kept = std::make_unique<session::KeptSession>(parts_->store, parts_->clock,
-                                                     co_await parts_->store.adopt(session_id, parts_->options.owner));
+  store::Snapshot adopted = co_await parts_->store.adopt(session_id, parts_->options.owner);
+  const std::uint64_t last_seq = adopted.last_task_seq;
+  auto kept = std::make_unique<session::KeptSession>(parts_->store, parts_->clock, std::move(adopted));
   check_serving();
-  co_return keep(std::move(kept), std::move(app), restored);
+  co_return keep(std::move(kept), std::move(app), last_seq);
 }
 
 // What is in memory of a session is newer than what a reader saw in the store, and knows its worker and queue.

@@ -159,7 +159,7 @@ class Runtime {
   RecoverySurroundings recovery() const;
   Async<void> watch(std::string session_id);
   std::shared_ptr<Actor> keep(std::unique_ptr<session::KeptSession> kept, std::shared_ptr<session::App> app,
-                              bool restored);
+                              std::uint64_t last_seq);
   std::shared_ptr<LiveCall> make_call(RunRequest& request, const Actor& actor) const;
   Async<std::optional<TaskView>> known_call(std::shared_ptr<Actor> actor, std::shared_ptr<LiveCall> call, bool wait);
   Async<std::optional<TaskView>> past_call(const RunRequest& request);

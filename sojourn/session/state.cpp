@@ -19,16 +19,6 @@ void check_key(std::string_view key) {
   if (!is_valid_utf8(key)) throw Error(ErrorCode::invalid_request, "a state key must be valid UTF-8");
 }
 
-store::JsonText text_of(std::string_view key, const Json& value) {
-  try {
-    return to_text(value, {.bytes = limits::state_value_bytes, .depth = limits::json_depth});
-  } catch (const Error& error) {
-    JsonObject details = error.details();
-    details["key"] = key;
-    throw Error(error.code(), fmt::format("state[\"{}\"]: {}", key, error.message()), std::move(details));
-  }
-}
-
 Json read(std::string_view key, const store::JsonText& text) {
   try {
     return parse_json(text, {.bytes = limits::state_value_bytes});
@@ -59,9 +49,22 @@ bool State::exists(std::string_view key) const {
   return values_.contains(key);
 }
 
-void State::set(std::string_view key, const Json& value) {
+store::JsonText State::text_of(std::string_view key, const Json& value) {
   check_key(key);
-  store::JsonText text = text_of(key, value);
+  try {
+    return to_text(value, {.bytes = limits::state_value_bytes, .depth = limits::json_depth});
+  } catch (const Error& error) {
+    JsonObject details = error.details();
+    details["key"] = key;
+    throw Error(error.code(), fmt::format("state[\"{}\"]: {}", key, error.message()), std::move(details));
+  }
+}
+
+void State::set(std::string_view key, const Json& value) {
+  set_text(key, text_of(key, value));
+}
+
+void State::set_text(std::string_view key, store::JsonText text) {
   const auto found = values_.find(key);
   const std::size_t before = found == values_.end() ? 0 : found->second.size();
   if (bytes_ - before + text.size() > limits::state_bytes) {

@@ -34,6 +34,10 @@ class State {
   //         too_large when the whole state would pass limits::state_bytes or state_keys. Nothing is changed then.
   void set(std::string_view key, const Json& value);
 
+  // The same in two steps: what can be checked without a state, and the rest.
+  static store::JsonText text_of(std::string_view key, const Json& value);
+  void set_text(std::string_view key, store::JsonText text);  // that text_of made
+
   // Whether the key was there.
   bool remove(std::string_view key);
   void clear();

@@ -215,7 +215,8 @@ MemoryStore::Stored& MemoryStore::find(const std::string& session_id) {
 }
 
 Snapshot MemoryStore::snapshot_of(const Stored& stored) const {
-  Snapshot snapshot{stored.record, stored.state, stored.resources, {}};
+  Snapshot snapshot{stored.record, stored.state, stored.resources, {}, 0};
+  if (!stored.tasks.empty()) snapshot.last_task_seq = stored.tasks.rbegin()->first;
   for (const auto& [seq, id] : stored.tasks) {
     const TaskRecord& task = tasks_.at(id);
     if (!is_final(task.status)) snapshot.open_tasks.push_back(task);

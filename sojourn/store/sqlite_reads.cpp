@@ -154,6 +154,8 @@ Snapshot read_snapshot(Connection& connection, StoredSession session) {
   }
   snapshot.resources = take_resources(connection.query(open_resources, session.row));
   snapshot.open_tasks = take_tasks(connection.query(open_tasks, session.row));
+  Statement last = connection.query("SELECT COALESCE(MAX(seq), 0) FROM tasks WHERE session = ?", session.row);
+  if (last.next()) snapshot.last_task_seq = last.value<std::uint64_t>();
   snapshot.record = std::move(session.record);
   return snapshot;
 }

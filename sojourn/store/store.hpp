@@ -42,6 +42,7 @@ struct Snapshot {
   std::map<std::string, JsonText> state;
   std::vector<ResourceRecord> resources;  // oldest first
   std::vector<TaskRecord> open_tasks;     // not final, by seq
+  std::uint64_t last_task_seq = 0;        // the highest of any task, 0 without one
 };
 
 // What the last owner left open when it went without closing.
