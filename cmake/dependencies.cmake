@@ -34,3 +34,4 @@ find_package(spdlog REQUIRED)         # the server's own log
 find_package(tomlplusplus REQUIRED)   # app.toml, sojourn.toml
 find_package(CLI11 REQUIRED)          # the command line
 find_package(GTest REQUIRED)          # tests
+find_package(benchmark REQUIRED)      # what single steps cost (bench/micro.cpp)
