@@ -1,5 +1,7 @@
 #pragma once
 
+#include <boost/asio/post.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <memory>
 #include <string>
 
@@ -17,7 +19,7 @@ class CounterWorker final : public session::Worker {
     const session::CallRequest& request = scope.request();
     const JsonObject& input = request.input.as_object();
     if (request.function == "fill") co_return fill(scope.session().state(), input);
-    if (request.function == "stream") co_return stream(scope, input);
+    if (request.function == "stream") co_return co_await stream(scope, input);
     co_return increment(scope.session().state(), input);
   }
   Async<void> close(session::CloseReason, Instant) override { co_return; }
@@ -42,11 +44,14 @@ class CounterWorker final : public session::Worker {
     return filled_;
   }
 
-  static Json stream(session::CallScope& scope, const JsonObject& input) {
+  static Async<Json> stream(session::CallScope& scope, const JsonObject& input) {
     const auto count = input.at("count").to_number<std::size_t>();
     const std::string text(input.at("bytes").to_number<std::size_t>(), 'x');
-    for (std::size_t i = 0; i < count; ++i) scope.emit(Json(text));
-    return count;
+    for (std::size_t i = 0; i < count; ++i) {
+      scope.emit(Json(text));
+      co_await boost::asio::post(boost::asio::use_awaitable);  // lets followers take their turn
+    }
+    co_return count;
   }
 
   unsigned filled_ = 0;

@@ -1,12 +1,14 @@
 #include <fmt/format.h>
 #include <malloc.h>
-#include <sqlite3.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <atomic>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -19,8 +21,46 @@
 
 // What a session takes of memory, live and at rest, one JSON object a line: {"name", "value", "unit", "asked"}.
 //
-// The runtime and the store run in this process, without HTTP. What the allocator has given out is counted,
-// SQLite's pages apart. Counted in is what the store's writer remembers of each session (docs/reference/limits.md).
+// The runtime and the store run in this process, without HTTP. What C++ code allocates is counted, what SQLite does
+// apart. Counted in is what the store's writer remembers of each session (docs/reference/limits.md).
+namespace {
+
+std::atomic<std::int64_t> given_out = 0;  // bytes
+
+void* count(void* piece) {
+  if (piece == nullptr) throw std::bad_alloc();
+  given_out += static_cast<std::int64_t>(::malloc_usable_size(piece)) + 8;
+  return piece;
+}
+
+void give_back(void* piece) noexcept {
+  if (piece != nullptr) given_out -= static_cast<std::int64_t>(::malloc_usable_size(piece)) + 8;
+  std::free(piece);
+}
+
+}  // namespace
+
+// The other forms of new and delete go through these.
+void* operator new(std::size_t bytes) {
+  return count(std::malloc(bytes));
+}
+void* operator new(std::size_t bytes, std::align_val_t alignment) {
+  const auto unit = static_cast<std::size_t>(alignment);
+  return count(std::aligned_alloc(unit, (bytes + unit - 1) / unit * unit));
+}
+void operator delete(void* piece) noexcept {
+  give_back(piece);
+}
+void operator delete(void* piece, std::size_t) noexcept {
+  give_back(piece);
+}
+void operator delete(void* piece, std::align_val_t) noexcept {
+  give_back(piece);
+}
+void operator delete(void* piece, std::size_t, std::align_val_t) noexcept {
+  give_back(piece);
+}
+
 namespace sojourn::bench {
 namespace {
 
@@ -29,19 +69,19 @@ namespace fs = std::filesystem;
 constexpr std::size_t at_once = 256;  // of sessions that are being created or called
 
 struct Memory {
-  std::int64_t heap = 0;   // bytes given out, without the store's
-  std::int64_t store = 0;  // bytes that SQLite holds
+  std::int64_t own = 0;        // bytes that C++ code holds, with the allocator's eight for each piece
+  std::int64_t libraries = 0;  // bytes that C libraries hold: SQLite's pages, nearly all
   std::int64_t resident = 0;
 
   static Memory now() {
     ::malloc_trim(0);
     const auto info = ::mallinfo2();
-    const std::int64_t store = ::sqlite3_memory_used();
+    const std::int64_t own = given_out;
     std::ifstream statm("/proc/self/statm");
     std::int64_t pages = 0;
     statm >> pages >> pages;
-    return {.heap = static_cast<std::int64_t>(info.uordblks + info.hblkhd) - store,
-            .store = store,
+    return {.own = own,
+            .libraries = static_cast<std::int64_t>(info.uordblks + info.hblkhd) - own,
             .resident = pages * ::sysconf(_SC_PAGESIZE)};
   }
 };
@@ -114,6 +154,15 @@ struct CallOne {
   }
 };
 
+struct CallOnce {
+  runtime::Runtime& runtime;
+
+  // A session of its own, which ends with the call.
+  Async<void> operator()(std::size_t) const {
+    co_await runtime.run({.app = "counter", .input = JsonObject{{"key", "n"}, {"amount", 1}}});
+  }
+};
+
 struct CreateOne {
   runtime::Runtime& runtime;
 
@@ -132,9 +181,8 @@ Async<void> live_sessions(Executor executor, fs::path folder, std::size_t count,
   for (std::size_t i = 0; i < calls; ++i) co_await house.repeat(count, CallOne{house.runtime(), ids});
   const Memory after = Memory::now();
   const std::string name = fmt::format("live session of a C++ app, {} of them", count);
-  tell(name, each(after.heap - before.heap, count), "bytes of heap each", 4096.0);
-  tell(name, each(after.resident - before.resident - (after.store - before.store), count),
-       "bytes resident each, without the store's pages");
+  tell(name, each(after.own - before.own, count), "bytes of heap each", 4096.0);
+  tell(name, each(after.resident - before.resident, count), "bytes resident each, with the store's pages");
   co_await house.close();
 }
 
@@ -153,10 +201,17 @@ Async<void> resting_sessions(Executor executor, fs::path folder, std::size_t cou
   const Memory before = co_await after_rest_of(house, count);
   const Memory after = co_await after_rest_of(house, count);
   const std::string name = fmt::format("session at rest, {} of them and as many again", count);
-  tell(name, each(after.heap - before.heap, count), "bytes of heap each", 1.0);
-  tell(name, static_cast<double>(after.heap) / (1 << 20), "MiB of heap in all, without the store's pages");
-  tell(name, static_cast<double>(after.store) / (1 << 20), "MiB of the store's pages in all", 80.0);
+  tell(name, each(after.own - before.own, count), "bytes of heap each", 1.0);
+  tell(name, static_cast<double>(after.own) / (1 << 20), "MiB of heap in all, with the caches");
+  tell(name, static_cast<double>(after.libraries) / (1 << 20), "MiB of the store's pages in all", 80.0);
   tell(name, static_cast<double>(after.resident) / (1 << 20), "MiB resident in all");
+  co_await house.close();
+}
+
+// A store with sessions that were called once and have ended, for others to measure.
+Async<void> make_store(Executor executor, fs::path folder, std::size_t count) {
+  House house(executor, folder, Seconds(30));
+  co_await house.repeat(count, CallOnce{house.runtime()});
   co_await house.close();
 }
 
@@ -170,13 +225,20 @@ int main(int count, char** words) {
   std::size_t live = 10'000;
   std::size_t calls = 2;
   std::size_t resting = 100'000;
+  std::size_t made = 0;
   line.add_option("--data", folder, "an empty folder for the stores")->required();
+  line.add_option("--make", made, "make a store in it of so many sessions that have ended, and measure nothing");
   line.add_option("--live", live, "live sessions; 0: none");
   line.add_option("--calls", calls, "of each live session");
   line.add_option("--resting", resting, "sessions at rest; 0: none");
   CLI11_PARSE(line, count, words);
 
   const std::filesystem::path data = folder;
+  if (made > 0) {
+    Loop loop;
+    loop.run(bench::make_store(loop.executor(), data, made));
+    return 0;
+  }
   if (live > 0) {
     Loop loop;
     loop.run(bench::live_sessions(loop.executor(), data / "live", live, calls));

@@ -395,9 +395,15 @@ int main(int argc, char** argv) {
   app.add_option("--folder", folder, "where the databases are made, on the disk that is measured");
   app.add_option("--seconds", seconds, "of each load of commits");
   app.add_option("--stored", stored, "sessions that a start finds");
+  std::string fill;
+  app.add_option("--fill", fill, "only make a store of --stored sessions in this folder");
   app.add_option("--only", only, "one kind of figure")->check(CLI::IsMember(kinds));
   CLI11_PARSE(app, argc, argv);
   using namespace sojourn::bench;
+  if (!fill.empty()) {
+    fill_store(fill, stored);
+    return 0;
+  }
   if (only.empty() || only == "commits") figures_of_commits(folder, seconds);
   if (only.empty() || only == "verify") figure_verify(folder, 100, 1'000);
   if (only.empty() || only == "verify") figure_verify(folder, 20'000, 4);

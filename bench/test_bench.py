@@ -1,11 +1,16 @@
-"""The benchmark's own programs: they answer each other, and tell failure from success."""
+"""The benchmark's own programs answer each other and tell failure from success; its report says what was measured."""
 import json
 import os
 import pathlib
 import re
 import subprocess
+import sys
 import tempfile
 import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import report  # noqa: E402
+from report import Figure  # noqa: E402
 
 PROGRAMS = pathlib.Path(os.environ["SOJOURN_BUILD"]) / "bench"
 WORKER = pathlib.Path(os.environ["SOJOURN_SOURCE"]) / "bench" / "bare_worker.py"
@@ -51,6 +56,63 @@ class Bench(unittest.TestCase):
         self.assertEqual(done.returncode, 1)
         self.assertGreater(json.loads(done.stdout)["errors"], 0)
         self.assertIn("session not found", done.stderr)
+
+    def figures_of(self, name, *arguments):
+        with tempfile.TemporaryDirectory() as folder:
+            done = subprocess.run([PROGRAMS / name, "--data", folder, *arguments], capture_output=True, text=True, check=True)
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def test_memory_figures_count_what_live_sessions_take(self):
+        live = self.figures_of("memory_figures", "--live", "200", "--resting", "0")[0]
+        self.assertEqual((live["unit"], live["asked"]), ("bytes of heap each", 4096))
+        self.assertGreater(live["value"], 500)
+
+
+class Report(unittest.TestCase):
+    HOST = {"date": "2026-01-15 10:30 UTC", "processor": "P", "cores": 2, "system": "S", "busy": 0.25, "fsync_us": 100.0,
+            "rounds": 3, "seconds": 1.0}
+    SECTIONS = {"calls": ("Calls", "A note."), "memory": ("Memory", "")}
+
+    def test_rates_are_to_be_reached_and_all_else_is_not_to_be_passed(self):
+        for unit, value, asked, met in (("calls/s", 10, 9, True), ("calls/s", 8, 9, False), ("calls/s", 9, 9, True),
+                                        ("of bare calls/s", 0.7, 0.6, True), ("of bare calls/s", 0.5, 0.6, False),
+                                        ("us p99", 8, 9, True), ("us p99", 10, 9, False), ("of bare p50", 1.4, 1.3, False),
+                                        ("bytes of heap each", 4097, 4096, False), ("s", 2, None, None)):
+            with self.subTest(unit=unit, value=value):
+                self.assertIs(Figure("calls", "x", value, unit, asked).met, met)
+
+    def test_rounds_become_the_median_of_each_figure(self):
+        rounds = [[Figure("calls", "a", value, "calls/s", 5), Figure("calls", "a", -value, "us p50")] for value in (9, 1, 4)]
+        rate, time = report.median_figures(rounds)
+        self.assertEqual((rate.value, rate.rounds, rate.asked), (4, [9, 1, 4], 5))
+        self.assertEqual((time.value, time.rounds), (-4, [-9, -1, -4]))
+
+    def test_a_round_that_lacks_a_figure_is_an_error(self):
+        with self.assertRaises(ValueError):
+            report.median_figures([[Figure("calls", "a", 1, "s")], []])
+
+    def test_page_names_each_missed_bound_first_and_each_figure_in_its_section(self):
+        page = report.page(self.HOST, [Figure("memory", "session", 5_000, "bytes", 4_096), Figure("calls", "one", 12_345.6, "calls/s"),
+                                       Figure("calls", "one", 0.75, "of bare calls/s", 0.6)], self.SECTIONS)
+        self.assertIn("1 of 2 bounds are met.", page)
+        missed, calls, memory = page.split("\n## ")
+        self.assertIn("| session | 5,000 | bytes | at most 4,096 | **missed** |", missed)
+        self.assertNotIn("one", missed)
+        self.assertTrue(calls.startswith("Calls\n"))
+        self.assertIn("| one | 12,346 | calls/s |  |  |", calls)
+        self.assertIn("| one | 0.75 | of bare calls/s | at least 0.6 | met |", calls)
+        self.assertIn("A note.", calls)
+        self.assertIn("| session | 5,000 | bytes | at most 4,096 | **missed** |", memory)
+
+    def test_page_without_a_missed_bound_lists_none(self):
+        page = report.page(self.HOST, [Figure("calls", "one", 3, "s", 4)], self.SECTIONS)
+        self.assertIn("1 of 1 bounds are met.", page)
+        self.assertNotIn("issed", page)
+        self.assertNotIn("Memory", page)
+
+    def test_numbers_show_three_digits_that_count(self):
+        self.assertEqual([report.number(value) for value in (0, 0.0001234, 0.5, 99.44, 1234567.8)],
+                         ["0", "0.000123", "0.5", "99.4", "1,234,568"])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,330 @@
+"""What scripts/bench measures: a function a section, each of which yields figures as it goes."""
+import json
+import os
+import pathlib
+import re
+import resource
+import shutil
+import socket
+import statistics
+import subprocess
+import time
+
+from report import Figure, median_figures
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+BUILD = ROOT / "build" / "release"
+WORK = ROOT / "build" / "bench"
+PROGRAMS = BUILD / "bench"
+STOP_DEADLINE = 30  # seconds
+
+FACES = {"cpp": "an app in C++", "python": "Python workers"}
+STATE_SIZES = [1, 10, 100]  # KB
+STORED = [10, 1_000, 100_000]
+
+
+class Server:
+    """A server under test: on a fresh data folder, or on one that was made before."""
+
+    def __init__(self, command, data, fresh=True):
+        if fresh:
+            shutil.rmtree(data, ignore_errors=True)
+        os.makedirs(data, exist_ok=True)
+        self.log = WORK / "server.log"
+        with open(self.log, "w", encoding="utf-8") as log:
+            began = time.monotonic()
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True)
+        line = self.process.stdout.readline()
+        self.seconds_to_start = time.monotonic() - began
+        match = re.match(r"listening on http://[\d.]+:(\d+)", line)
+        if not match:
+            self.process.kill()
+            self.process.wait()
+            raise SystemExit(f"bench: {command[0]} did not start; see {self.log}")
+        self.port = int(match.group(1))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_DEADLINE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process.stdout.close()
+
+    def resident(self):
+        """Bytes of memory that are its own and in use."""
+        text = pathlib.Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8")
+        return int(re.search(r"VmRSS:\s+(\d+) kB", text).group(1)) * 1024
+
+
+def command_of(server, face, data):
+    """The command that serves `face`, the bare server or Sojourn."""
+    if server == "bare":
+        worker = ["--worker", str(ROOT / "bench" / "bare_worker.py")] if face == "python" else []
+        return [str(PROGRAMS / "bare_server"), "--data", data, *worker]
+    if face == "cpp":
+        return [str(PROGRAMS / "bench_server"), "--listen", "127.0.0.1:0", "--data", data]
+    return [str(BUILD / "sojourn"), "serve", "--apps", str(ROOT / "apps"), str(ROOT / "bench" / "apps"), "--listen",
+            "127.0.0.1:0", "--data", data]
+
+
+def call_body(session, app="counter", function="increment", **arguments):
+    return json.dumps({"app": app, "function": function, "input": arguments or {"key": "n", "amount": 1},
+                       "session": session, "wait": True})
+
+
+def load(server, connections, sessions, seconds, opening=None, body=None, warm_up=1000):
+    done = subprocess.run(
+        [PROGRAMS / "load_client", "--port", str(server.port), "--path", "/apps/run", "--header", "X-API-Version: 2",
+         "--connections", str(connections), "--sessions", str(sessions), "--open", opening or call_body("new"),
+         "--body", body or call_body("{session}"), "--warm-up", str(warm_up), "--duration", str(int(seconds * 1000))],
+        capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"bench: a call failed\n{done.stdout}{done.stderr}see {server.log}")
+    return json.loads(done.stdout)
+
+
+def program(section, name, *arguments):
+    """The figures that a program prints, a JSON object a line."""
+    done = subprocess.run([PROGRAMS / name, *arguments], stdout=subprocess.PIPE, text=True, check=True)
+    for line in done.stdout.splitlines():
+        told = json.loads(line)
+        yield Figure(section, told["name"].replace("_", " "), told["value"], told["unit"], told["asked"])
+
+
+def rounds_of(plan, measure):
+    return median_figures([list(measure()) for _ in range(plan.rounds)])
+
+
+# What is asked of calls, by face, connections and sessions.
+CALLS = {
+    ("cpp", 1, 1): {"p50": 1.3},
+    ("cpp", 16, 16): {},
+    ("cpp", 64, 64): {"ratio": 0.6, "p99_us": 5_000, "calls": 35_000},
+    ("cpp", 16, 1): {},
+    ("python", 1, 1): {"p50": 1.6},
+    ("python", 16, 16): {},
+    ("python", 64, 64): {"ratio": 0.5, "calls": 15_000},
+    ("python", 16, 1): {"calls": 5_000},
+}
+
+
+def calls(plan):
+    data = str(WORK / "data")
+    for (face, connections, sessions), asked in CALLS.items():
+        name = f"{FACES[face]}, {connections} connection{'s' * (connections > 1)}, {sessions} session{'s' * (sessions > 1)}"
+        if not plan.wants("calls", name):
+            continue
+        # The bare server keeps no order among the callers of one session.
+        servers = ["sojourn"] if sessions < connections else ["bare", "sojourn"]
+        rounds = {server: [] for server in servers}
+        for _ in range(plan.rounds):
+            for server, measured in rounds.items():
+                with Server(command_of(server, face, data), data) as running:
+                    measured.append(load(running, connections, sessions, plan.seconds))
+        median = {server: {key: statistics.median(each[key] for each in measured) for key in measured[0]}
+                  for server, measured in rounds.items()}
+
+        def figure(server, key, unit, bound=None):
+            return Figure("calls", name + ("" if server == "sojourn" else ", bare"), median[server][key], unit, bound,
+                          [each[key] for each in rounds[server]])
+
+        for server in servers:
+            ours = server == "sojourn"
+            yield figure(server, "calls_per_second", "calls/s", asked.get("calls") if ours else None)
+            yield figure(server, "p50_us", "us p50")
+            yield figure(server, "p99_us", "us p99", asked.get("p99_us") if ours else None)
+        if len(servers) == 2:
+            # Each round's two servers ran one after the other, so their ratio says more than that of two medians.
+            for key, unit, bound in (("calls_per_second", "of bare calls/s", "ratio"), ("p50_us", "of bare p50", "p50")):
+                ratios = [ours[key] / bare[key] for ours, bare in zip(rounds["sojourn"], rounds["bare"])]
+                yield Figure("calls", name, statistics.median(ratios), unit, asked.get(bound), ratios)
+    shutil.rmtree(data, ignore_errors=True)
+
+
+def linear(plan):
+    """How a call's cost grows with what is stored, and with the session's state."""
+    base = None
+    for stored in STORED:
+        name = f"64 connections, {stored:,} stored sessions"
+        if not plan.wants("linear", name):
+            continue
+        folder = WORK / "stored"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        subprocess.run([PROGRAMS / "memory_figures", "--data", folder, "--make", str(stored)], check=True)
+
+        def measure():
+            with Server(command_of("sojourn", "cpp", str(folder)), folder, fresh=False) as running:
+                measured = load(running, 64, 64, plan.seconds)
+            yield Figure("linear", name, measured["calls_per_second"], "calls/s")
+            yield Figure("linear", name, measured["p99_us"], "us p99")
+
+        figures = rounds_of(plan, measure)
+        yield from figures
+        if base:
+            yield Figure("linear", name, base / figures[0].value, "times the cost with the fewest", 1.25)
+        base = base or figures[0].value
+        shutil.rmtree(folder)
+    for face, app in (("cpp", "counter"), ("python", "figures")):
+        for what, function, bound in (("a small key beside a state of", "increment", lambda kb: 1.25),
+                                      ("a value written anew of", "fill", lambda kb: kb)):
+            base = None
+            for kb in STATE_SIZES:
+                name = f"{FACES[face]}, {what} {kb} KB"
+                if not plan.wants("linear", name):
+                    continue
+                data = str(WORK / "data")
+                opening = call_body("new", app, "fill", bytes=kb * 1000, keys=1)
+                again = {"bytes": kb * 1000, "keys": 1} if function == "fill" else {}
+                body = call_body("{session}", app, function, **again)
+
+                def measure():
+                    with Server(command_of("sojourn", face, data), data) as running:
+                        measured = load(running, 16, 16, plan.seconds, opening, body)
+                    yield Figure("linear", name, measured["calls_per_second"], "calls/s")
+
+                figures = rounds_of(plan, measure)
+                yield from figures
+                if base:
+                    yield Figure("linear", name, base / figures[0].value, "times the cost at 1 KB", bound(kb))
+                base = base or figures[0].value
+                shutil.rmtree(data)
+
+
+def memory(plan):
+    if plan.wants("memory", "sessions"):
+        folder = WORK / "memory"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        yield from program("memory", "memory_figures", "--data", str(folder))
+        shutil.rmtree(folder)
+    if plan.wants("memory", "idle connections"):
+        yield from idle_connections()
+
+
+def idle_connections(count=10_000):
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    data = str(WORK / "data")
+    with Server(command_of("sojourn", "cpp", data), data) as running:
+        request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+        def connect():
+            client = socket.create_connection(("127.0.0.1", running.port))
+            client.sendall(request)
+            client.recv(4096)
+            return client
+
+        first = [connect() for _ in range(100)]
+        before = running.resident()
+        clients = [connect() for _ in range(count)]
+        after = running.resident()
+        for client in first + clients:
+            client.close()
+    shutil.rmtree(data, ignore_errors=True)
+    yield Figure("memory", f"idle connection, {count:,} of them, each after one request", (after - before) / count,
+                 "bytes resident each")
+
+
+MICRO_ASKED = {"state_set/8": 1_000}
+
+
+def micro(plan):
+    if not plan.wants("micro", "steps"):
+        return
+
+    def measure():
+        done = subprocess.run([PROGRAMS / "micro", "--benchmark_format=json", f"--benchmark_min_time={plan.seconds / 10}"],
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
+        for case in json.loads(done.stdout)["benchmarks"]:
+            # Of the processor's time: others take turns on this machine.
+            yield Figure("micro", f"`{case['name']}`", case["cpu_time"], case["time_unit"], MICRO_ASKED.get(case["name"]))
+
+    yield from rounds_of(plan, measure)
+
+
+def store(plan):
+    for kind in ("commits", "verify", "start"):
+        if plan.wants("store", kind):
+            yield from program("store", "store_figures", "--folder", str(WORK / "store"), "--only", kind, "--seconds",
+                               str(min(plan.seconds, 2)))
+
+
+def start(plan, count=1_000_000):
+    """How long `sojourn serve` takes until it listens."""
+    name = f"`sojourn serve` with {count:,} stored sessions, until it listens"
+    if not plan.wants("start", name):
+        return
+    folder = WORK / "million"
+    shutil.rmtree(folder, ignore_errors=True)
+    subprocess.run([PROGRAMS / "store_figures", "--fill", folder, "--stored", str(count)], check=True)
+
+    def measure():
+        with Server(command_of("sojourn", "python", str(folder)), folder, fresh=False) as running:
+            yield Figure("start", name, running.seconds_to_start, "s", 1.0)
+            yield Figure("start", name, running.resident() / 2**20, "MiB resident")
+
+    yield from rounds_of(plan, measure)
+    shutil.rmtree(folder)
+
+
+def request(port, method, path, body=""):
+    """The body of the answer; the connection is closed."""
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n"
+        client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+        answer = bytearray()
+        while part := client.recv(1 << 20):
+            answer += part
+    return bytes(answer).partition(b"\r\n\r\n")[2]
+
+
+def stream(plan, count=10_000):
+    data = str(WORK / "data")
+    for face, app in (("cpp", "counter"), ("python", "figures")):
+        name = f"{FACES[face]}, {count:,} partial outputs of 100 bytes to one follower"
+        if not plan.wants("stream", name):
+            continue
+
+        def measure():
+            with Server(command_of("sojourn", face, data), data) as running:
+                opened = json.loads(request(running.port, "POST", "/apps/run", call_body("new", app)))
+                session = opened.get("session_id") or opened["data"]["session_id"]
+                body = json.loads(call_body(session, app, "stream", count=count, bytes=100)) | {"wait": False}
+                began = time.monotonic()
+                task = json.loads(request(running.port, "POST", "/apps/run", json.dumps(body)))
+                task_id = task.get("id") or task["data"]["id"]
+                lines = request(running.port, "GET", f"/tasks/{task_id}/stream").count(b'"fields":["status","output"]')
+                took = time.monotonic() - began
+            yield Figure("stream", name, count / took, "outputs/s")
+            yield Figure("stream", name, lines / count * 100, "% that the follower saw")
+
+        yield from rounds_of(plan, measure)
+        shutil.rmtree(data, ignore_errors=True)
+
+
+# name -> (what measures it, its title, what stands below its table)
+SECTIONS = {
+    "calls": (calls, "A durable call, beside the bare server", """\
+*Bare* is `bench/bare_server.cpp`: the same HTTP, JSON and SQLite libraries, one commit a call by group commit and
+nothing else; with Python, one warm process a session behind a line of JSON each way. It serves each session
+to one caller only, so nothing stands beside many callers of one session. Rounds alternate between the two."""),
+    "linear": (linear, "A durable call with much stored, and with a large state", """\
+A value that is written anew costs by its size; a small key beside it must not. What is asked of small keys leaves a
+quarter for noise."""),
+    "memory": (memory, "Memory", """\
+Measured once, by what the allocator has given out. A live session counts what the store's writer remembers of it.
+The caches and their bounds are in [limits](../docs/reference/limits.md)."""),
+    "micro": (micro, "Single steps, without waiting", """\
+Processor time of one step (`bench/micro.cpp`); the number behind the name is the size of the value in bytes."""),
+    "store": (store, "The store by itself", "`bench/store_figures.cpp`; measured once."),
+    "start": (start, "Start of a server", ""),
+    "stream": (stream, "Streaming", """\
+From the call to the stream's end. A follower that is slower than the app is told the newest: partial outputs replace one
+another."""),
+}
