@@ -1,4 +1,5 @@
-// Frames: wherever the stream is cut, the same frames come out of it, and the same refusal.
+// Frames: wherever the stream is cut, the same frames come out of it, and the same refusal. What a frame holds is
+// read as either side reads it.
 
 #include "sojourn/worker/frame.hpp"
 
@@ -9,6 +10,8 @@
 
 #include "expect.hpp"
 #include "sojourn/base/error.hpp"
+#include "sojourn/worker/frames_to_server.hpp"
+#include "sojourn/worker/frames_to_worker.hpp"
 
 namespace {
 
@@ -21,6 +24,30 @@ struct Found {
   bool operator==(const Found&) const = default;
 };
 
+// That `read` takes what the frame holds, or refuses it as a breach of the protocol.
+template <class F>
+void check(F read) {
+  try {
+    read();
+  } catch (const sojourn::Error& error) {
+    expect(error.code() == sojourn::ErrorCode::protocol_error, "a refusal is a protocol_error");
+    expect(sojourn::is_valid_utf8(error.message()), "an error's message is valid UTF-8");
+  }
+}
+
+// Each reader takes what it wants out of the frame; those that follow find the rest.
+void read_all(sojourn::worker::Frame frame) {
+  using namespace sojourn::worker;
+  check([&] { read_level(frame); });
+  check([&] { read_app_error(frame); });
+  check([&] { read_close(frame); });
+  check([&] { read_resource(frame); });
+  check([&] { read_error(frame); });
+  check([&] { read_changes(frame); });
+  check([&] { read_call(frame, {}); });
+  check([&] { read_opening(frame); });
+}
+
 Found decode(std::string_view stream, std::size_t piece) {
   Found found;
   sojourn::worker::FrameDecoder decoder(max_frame_bytes);
@@ -32,9 +59,10 @@ Found decode(std::string_view stream, std::size_t piece) {
       std::ranges::copy(stream.substr(0, count), room.begin());
       decoder.filled(count);
       stream.remove_prefix(count);
-      while (const auto frame = decoder.next()) {
+      while (auto frame = decoder.next()) {
         expect(frame->bytes() <= max_frame_bytes, "a frame keeps the limit");
         found.frames.push_back(frame->fields());
+        read_all(std::move(*frame));
       }
     }
   } catch (const sojourn::Error& error) {
