@@ -12,8 +12,11 @@ namespace sojourn::store {
 
 namespace asio = boost::asio;
 
-CommitWriter::CommitWriter(Connection& connection, std::function<void()> rolled_back)
-    : connection_(connection), rolled_back_(std::move(rolled_back)), thread_([this] { write(); }) {}
+CommitWriter::CommitWriter(Connection& connection, std::function<void()> rolled_back, std::function<void()> answered)
+    : connection_(connection),
+      rolled_back_(std::move(rolled_back)),
+      answered_(std::move(answered)),
+      thread_([this] { write(); }) {}
 
 CommitWriter::~CommitWriter() {
   close();
@@ -74,6 +77,7 @@ void CommitWriter::write() {
     commit(batch);
     resume(batch);
     batch.clear();
+    answered_();
   }
 }
 

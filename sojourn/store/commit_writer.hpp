@@ -29,9 +29,10 @@ struct WriterStatistics {
 
 class CommitWriter {
  public:
-  // `rolled_back` runs on the writer's thread after each transaction that did not become durable.
+  // `rolled_back` runs on the writer's thread after each transaction that did not become durable, and `answered`
+  // outside of any once the callers of one are told how it ended.
   // Lifetime: `connection` is used until close() returns.
-  CommitWriter(Connection& connection, std::function<void()> rolled_back);
+  CommitWriter(Connection& connection, std::function<void()> rolled_back, std::function<void()> answered);
   ~CommitWriter();  // closes
   CommitWriter(const CommitWriter&) = delete;
   CommitWriter& operator=(const CommitWriter&) = delete;
@@ -76,6 +77,7 @@ class CommitWriter {
 
   Connection& connection_;
   std::function<void()> rolled_back_;
+  std::function<void()> answered_;
   std::mutex mutex_;
   std::condition_variable arrived_;
   std::vector<Change*> waiting_;

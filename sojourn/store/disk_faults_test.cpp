@@ -22,7 +22,7 @@ using testing::IsSubsetOf;
 constexpr int sessions = 3;
 constexpr SqliteOptions options_in(const std::filesystem::path& root) {
   // A short log, so that it is folded into the database and begun again meanwhile.
-  return {.folder = root / "data", .log_pages = 30};
+  return {.folder = root / "data", .log_pages = 15};
 }
 
 struct Fault {

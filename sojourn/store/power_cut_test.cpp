@@ -17,8 +17,8 @@ namespace sojourn::store {
 namespace {
 
 constexpr int sessions = 4;
-constexpr int steps = 5;
-constexpr std::uint64_t log_pages = 40;  // so that the log is folded into the database and begun again meanwhile
+constexpr int steps = 9;
+constexpr std::uint64_t log_pages = 20;  // so that the log is folded into the database and begun again meanwhile
 
 // Opens the store that is made anew below `root`, writes to it and closes it, as far as the disk lets it.
 void live(const std::filesystem::path& root, Ledger& ledger) {

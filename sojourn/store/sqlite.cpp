@@ -4,6 +4,7 @@
 #include <sqlite3.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cassert>
 #include <cerrno>
 #include <cstring>
@@ -187,6 +188,25 @@ bool Connection::in_transaction() const {
 
 void Connection::roll_back() noexcept {
   if (in_transaction()) sqlite3_exec(database_.get(), "ROLLBACK", nullptr, nullptr, nullptr);
+}
+
+std::int64_t Connection::log_pages() {
+  if (log_pages_ == nullptr) {
+    log_pages_ = std::make_unique<std::int64_t>(0);
+    const auto note = [](void* pages, sqlite3*, const char*, int count) {
+      *static_cast<std::int64_t*>(pages) = count;
+      return SQLITE_OK;
+    };
+    sqlite3_wal_hook(database_.get(), note, log_pages_.get());
+  }
+  return *log_pages_;
+}
+
+std::int64_t Connection::checkpoint() noexcept {
+  int pages = 0;
+  int folded = 0;
+  const int result = sqlite3_wal_checkpoint_v2(database_.get(), "main", SQLITE_CHECKPOINT_PASSIVE, &pages, &folded);
+  return result == SQLITE_OK ? std::max(folded, 0) : 0;
 }
 
 std::int64_t Connection::total_changes() const {

@@ -155,6 +155,14 @@ class Connection {
   // ended the transaction itself, and the next statement says what is wrong with the database.
   void roll_back() noexcept;
 
+  // Pages in the log after the connection's last commit. Asked for once, the log is folded into the database by
+  // checkpoint() alone.
+  std::int64_t log_pages();
+
+  // Folds into the database what of the log nobody reads any more, without waiting for anybody. Returns how many of
+  // its pages are folded now; 0 also when that failed, which harms nothing.
+  std::int64_t checkpoint() noexcept;
+
   // Rows changed since it was opened, and by the last statement.
   std::int64_t total_changes() const;
   std::int64_t changes() const;
@@ -173,6 +181,7 @@ class Connection {
 
   Statement start(std::string_view sql);
 
+  std::unique_ptr<std::int64_t> log_pages_;  // null until it is asked for
   std::unique_ptr<sqlite3, Close> database_;
   std::unordered_map<std::string, std::unique_ptr<sqlite3_stmt, Finalize>, TextHash, std::equal_to<>> statements_;
 };

@@ -8,6 +8,7 @@
 #include <system_error>
 
 #include "sojourn/base/loop.hpp"
+#include "sojourn/store/checkpoints.hpp"
 #include "sojourn/store/durable_file.hpp"
 #include "sojourn/store/folder_lock.hpp"
 #include "sojourn/store/reader_connections.hpp"
@@ -25,7 +26,7 @@ constexpr std::size_t purged_at_once = 64;
 constexpr std::int64_t swept_at_once = 1'000;
 constexpr std::uint64_t page_bytes = 4'096;
 
-// FULL: the log is synced at each commit. A checkpoint at 8,000 pages was measured to cost commits least.
+// FULL: the log is synced at each commit.
 constexpr const char* writer_pragmas =
     "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; "
     "PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY";
@@ -48,7 +49,6 @@ struct Writer {
     make_file(file);
     connection.emplace(file, OpenMode::read_write);
     connection->run(writer_pragmas);
-    connection->run(fmt::format("PRAGMA wal_autocheckpoint = {}", options.log_pages));
     if (options.max_bytes > 0) {
       connection->run(
           fmt::format("PRAGMA max_page_count = {}", std::max<std::uint64_t>(1, options.max_bytes / page_bytes)));
@@ -57,17 +57,20 @@ struct Writer {
     // SQLite syncs the folder too when it makes a log, but does not look at what comes of it (os_unix.c, unixSync).
     sync_folder(options.folder);
     writes.emplace(*connection);
-    commits.emplace(*connection, [this] { writes->rolled_back(); });
+    checkpoints.emplace(*connection, file, options.log_pages);
+    commits.emplace(*connection, [this] { writes->rolled_back(); }, [this] { checkpoints->after_commit(); });
   }
 
   void close() {
     commits->close();
+    checkpoints.reset();
     connection.reset();
   }
 
   FolderLock lock;
   std::optional<Connection> connection;
   std::optional<SqliteWrites> writes;
+  std::optional<Checkpoints> checkpoints;
   std::optional<CommitWriter> commits;
 };
 
