@@ -20,19 +20,50 @@ Instant instant_of(Clock& clock, Time when) {
   return clock.instant() + (when - clock.now());
 }
 
-std::string call_event(const store::TaskRecord& task, std::string_view rest) {
-  std::string data = fmt::format("{{\"task\":\"{}\",\"function\":", task.id);
+// The data of an event that tells of a call; the caller adds to it and closes it.
+std::string begin_call_event(const store::TaskRecord& task) {
+  std::string data;
+  data.reserve(512);
+  data.append("{\"task\":\"").append(task.id).append("\",\"function\":");
   append_json_string(data, task.function);
-  data.append(rest).append("}");
   return data;
 }
 
-session::NewEvent failed_event(const store::TaskRecord& task, const Error& error) {
-  std::string rest = fmt::format(",\"code\":\"{}\",\"message\":", info(error.code()).wire);
-  append_json_string(rest, to_valid_utf8(error.message()));
-  return {.type = task.status == TaskStatus::cancelled ? "call.cancelled" : "call.failed",
+session::NewEvent accepted_event(const LiveCall& call) {
+  std::string data = begin_call_event(call.task);
+  data.append(",\"input\":\"").append(to_hex(sha256(call.task.input))).append("\"}");
+  return {.type = "call.accepted", .actor = call.actor, .data = std::move(data)};
+}
+
+session::NewEvent completed_event(const LiveCall& call, std::string_view output,
+                                  const std::vector<store::StateChange>& state, std::chrono::microseconds took) {
+  std::string data = begin_call_event(call.task);
+  data.append(",\"input\":\"").append(to_hex(sha256(call.task.input)));
+  data.append("\",\"output\":\"").append(to_hex(sha256(output)));
+  data.append("\",\"state\":").append(session::state_hashes(state));
+  data.append(",\"us\":").append(std::to_string(took.count())).append("}");
+  return {.type = "call.completed", .actor = call.actor, .data = std::move(data)};
+}
+
+// What the store keeps of a call that is over.
+store::TaskRecord final_record(const LiveCall& call, const CallEnd& end) {
+  store::TaskRecord task = call.task;
+  task.status = end.status;
+  task.output = end.output;
+  task.error = end.error;
+  task.updated_at = end.time;
+  task.ended_at = end.time;
+  return task;
+}
+
+session::NewEvent failed_event(const store::TaskRecord& task, TaskStatus status, const Error& error) {
+  std::string data = begin_call_event(task);
+  data.append(",\"code\":\"").append(info(error.code()).wire).append("\",\"message\":");
+  append_json_string(data, to_valid_utf8(error.message()));
+  data += '}';
+  return {.type = status == TaskStatus::cancelled ? "call.cancelled" : "call.failed",
           .actor = "server",
-          .data = call_event(task, rest)};
+          .data = std::move(data)};
 }
 
 }  // namespace
@@ -104,12 +135,8 @@ Async<void> Actor::submit(std::shared_ptr<LiveCall> call, bool durable) {
 
   std::exception_ptr failure;
   try {
-    session::Step step{.tasks = {call->task}};
+    session::Step step{.events = {accepted_event(*call)}, .tasks = {call->task}};
     step.tasks.front().status = TaskStatus::received;
-    step.events.push_back(
-        {.type = "call.accepted",
-         .actor = call->actor,
-         .data = call_event(call->task, fmt::format(",\"input\":\"{}\"", to_hex(sha256(call->task.input))))});
     co_await commit(std::move(step));
   } catch (...) {
     failure = std::current_exception();
@@ -270,29 +297,21 @@ Async<void> Actor::serve(std::shared_ptr<LiveCall> call) {
 // Makes durable how a call ended, all in one commit, and only then tells anyone.
 Async<void> Actor::conclude(std::shared_ptr<LiveCall> call, Outcome outcome) {
   const Time now = around_.serving.clock.now();
-  store::TaskRecord task = call->task;
-  task.ended_at = now;
-  task.updated_at = now;
+  CallEnd end{.time = now};
   session::Step step;
   if (outcome.output) {
-    task.status = TaskStatus::completed;
-    task.output = std::move(*outcome.output);
+    end.output = std::move(*outcome.output);
     step.state = kept_->session().state().changes();
     step.events = std::move(outcome.events);
-    step.events.push_back(
-        {.type = "call.completed",
-         .actor = call->actor,
-         .data = call_event(task, fmt::format(",\"input\":\"{}\",\"output\":\"{}\",\"state\":{},\"us\":{}",
-                                              to_hex(sha256(task.input)), to_hex(sha256(task.output)),
-                                              session::state_hashes(step.state), outcome.took.count()))});
+    step.events.push_back(completed_event(*call, end.output, step.state, outcome.took));
   } else {
     // A worker that answered all the same believes in what it changed.
     serving_.note_outside_changes(kept_->session().state().discard());
-    task.status = outcome.cancelled ? TaskStatus::cancelled : TaskStatus::failed;
-    task.error = to_text(outcome.error->to_json());
-    step.events.push_back(failed_event(task, *outcome.error));
+    end.status = outcome.cancelled ? TaskStatus::cancelled : TaskStatus::failed;
+    end.error = to_text(outcome.error->to_json());
+    step.events.push_back(failed_event(call->task, end.status, *outcome.error));
   }
-  step.tasks.push_back(task);
+  step.tasks.push_back(final_record(*call, end));
   step.change = [this, now](store::SessionHead& head) {
     ++head.call_count;
     head.last_call_at = now;
@@ -308,12 +327,10 @@ Async<void> Actor::conclude(std::shared_ptr<LiveCall> call, Outcome outcome) {
   if (failure) {
     // The worker is ahead of the store now, so it cannot go on with this session.
     kept_->session().state().discard();
-    around_.log.error("a call could not be made durable", {{"task", task.id}, {"error", failure->message()}});
-    task.status = TaskStatus::failed;
-    task.output = "null";
-    task.error = to_text(failure->to_json());
+    around_.log.error("a call could not be made durable", {{"task", call->task.id}, {"error", failure->message()}});
+    end = {.status = TaskStatus::failed, .error = to_text(failure->to_json()), .time = now};
     serving_.abandon(*failure);
-    owe(*call, task, *failure);
+    owe(*call, end, *failure);
   } else {
     forget_key(*call);
   }
@@ -321,33 +338,32 @@ Async<void> Actor::conclude(std::shared_ptr<LiveCall> call, Outcome outcome) {
     ending_ = Ending{.reason = outcome.ends_session ? "the app ended it" : "it had one call", .actor = "app"};
   }
   around_.on_final(*call);
-  call->finish(std::move(task));
+  call->finish(std::move(end));
   if (serving_.lost_cause()) lose_worker();
 }
 
 // Ends a call that was accepted but never ran.
 Async<void> Actor::drop(std::shared_ptr<LiveCall> call, Error why) {
-  store::TaskRecord task = call->task;
-  task.status = why.code() == ErrorCode::cancelled ? TaskStatus::cancelled : TaskStatus::failed;
-  task.ended_at = task.updated_at = around_.serving.clock.now();
-  task.error = to_text(why.to_json());
-  session::Step step{.events = {failed_event(task, why)}, .tasks = {task}};
+  CallEnd end{.status = why.code() == ErrorCode::cancelled ? TaskStatus::cancelled : TaskStatus::failed,
+              .error = to_text(why.to_json()),
+              .time = around_.serving.clock.now()};
+  session::Step step{.events = {failed_event(call->task, end.status, why)}, .tasks = {final_record(*call, end)}};
   step.change = [](store::SessionHead& head) { ++head.call_count; };
   if (co_await commit_or_log(std::move(step), "a cancelled call could not be made durable")) {
     forget_key(*call);
   } else {
-    owe(*call, task, why);
+    owe(*call, end, why);
   }
   around_.on_final(*call);
-  call->finish(std::move(task));
+  call->finish(std::move(end));
 }
 
 // A call that the store still has as open is settled with the next commit, and until then found by its key.
-void Actor::owe(const LiveCall& call, const store::TaskRecord& task, const Error& why) {
+void Actor::owe(const LiveCall& call, const CallEnd& end, const Error& why) {
   if (!call.is_stored) return;
-  owed_.push_back(task);
-  session::NewEvent event = failed_event(task, why);
-  event.time = task.updated_at;
+  owed_.push_back(final_record(call, end));
+  session::NewEvent event = failed_event(call.task, end.status, why);
+  event.time = end.time;
   kept_->journal().append(std::move(event));
 }
 

@@ -110,7 +110,7 @@ class Actor : public std::enable_shared_from_this<Actor> {
   Async<void> commit(session::Step step);
   Async<bool> commit_or_log(session::Step step, std::string_view what);
   void forget_key(const LiveCall& call);
-  void owe(const LiveCall& call, const store::TaskRecord& task, const Error& why);
+  void owe(const LiveCall& call, const CallEnd& end, const Error& why);
   void check_open() const;
   void lose_worker();
   void lose_session(const Error& why);

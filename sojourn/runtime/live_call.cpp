@@ -31,10 +31,15 @@ void LiveCall::publish(Update::Kind kind, store::JsonText text) {
   changed_.notify_all();
 }
 
-void LiveCall::finish(store::TaskRecord final_task) {
-  task = std::move(final_task);
+void LiveCall::finish(CallEnd end) {
+  task.status = end.status;
+  task.output = std::move(end.output);
+  task.error = std::move(end.error);
+  task.updated_at = end.time;
+  task.ended_at = end.time;
   cancel_event_.notify_all();
   publish(Update::Kind::status, "null");
+  over_.notify_all();
 }
 
 bool LiveCall::request_cancel() {
@@ -45,7 +50,7 @@ bool LiveCall::request_cancel() {
 }
 
 Async<void> LiveCall::wait_final(std::shared_ptr<LiveCall> call) {
-  while (!call->is_final()) co_await call->changed_.wait();
+  while (!call->is_final()) co_await call->over_.wait();
 }
 
 std::deque<Update> LiveCall::updates_after(std::uint64_t seen, std::size_t most_bytes) const {

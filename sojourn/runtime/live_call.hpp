@@ -22,6 +22,14 @@ struct Update {
   store::JsonText text;   // of the partial output or the delta
 };
 
+// How a call is over.
+struct CallEnd {
+  store::TaskStatus status = store::TaskStatus::completed;
+  store::JsonText output = "null";
+  store::JsonText error = "null";
+  Time time{};
+};
+
 // Threads: the runtime's executor.
 class LiveCall {
  public:
@@ -44,10 +52,10 @@ class LiveCall {
   bool is_stored = false;     // its acceptance is durable
   bool is_final() const { return store::is_final(task.status); }
 
-  // Followers and whoever waits for the answer are woken by each of these.
+  // Followers are woken by each of these.
   void set_status(store::TaskStatus status, Time now);
   void publish(Update::Kind kind, store::JsonText text);
-  void finish(store::TaskRecord final_task);  // after its commit
+  void finish(CallEnd end);  // after its commit
 
   // Asks the call to stop. Whether this was the first time.
   bool request_cancel();
@@ -71,7 +79,8 @@ class LiveCall {
   std::uint64_t next_seq_ = 1;
   bool cancel_requested_ = false;
   Event cancel_event_;
-  Event changed_;
+  Event changed_;  // anything of the above
+  Event over_;     // of many steps, who waits for the answer is woken by the last only
 };
 
 }  // namespace sojourn::runtime

@@ -115,6 +115,7 @@ void Serving::stop_call(Error why) {
   if (!running_ || stop_reason_) return;
   stop_reason_ = why;
   running_->request_cancel();
+  if (worker_) worker_->cancel();
   running_->set_status(store::TaskStatus::cancelling, surroundings_.clock.now());
   const Instant end = surroundings_.clock.instant() + surroundings_.cancel_grace;
   grace_alarm_ = surroundings_.clock.set_alarm(end, surroundings_.executor, [this, why = std::move(why)] {

@@ -138,6 +138,9 @@ class Worker {
   // Cancel: the runtime asks through the scope; at the deadline it calls kill().
   virtual Async<Json> call(CallScope& scope) = 0;
 
+  // The running call was asked to stop: its scope tells it so. For a worker that must pass that on.
+  virtual void cancel() {}
+
   // Lets the worker clean up, until `deadline`, and releases all it holds. No call runs. Called once unless kill()
   // was.
   virtual Async<void> close(CloseReason reason, Instant deadline) = 0;

@@ -157,9 +157,10 @@ TEST_F(ProcessAppTest, PassesOnProgressAndLogLinesOfACall) {
   });
 }
 
-Async<void> cancel_when_running(TestScope& scope) {
+Async<void> cancel_when_running(session::Worker& worker, TestScope& scope) {
   while (scope.outputs.empty()) co_await scope.changed.wait();
   scope.cancel();
+  worker.cancel();
 }
 
 TEST_F(ProcessAppTest, AsksTheWorkerToCancel) {
@@ -167,7 +168,7 @@ TEST_F(ProcessAppTest, AsksTheWorkerToCancel) {
     auto worker = co_await bench.open("app");
     TestScope scope(bench.session, bench.request("until_cancelled"));
     TaskGroup group(bench.loop.executor());
-    group.spawn(cancel_when_running(scope));
+    group.spawn(cancel_when_running(*worker, scope));
     EXPECT_EQ((co_await error_of(worker->call(scope))).code(), ErrorCode::cancelled);
     co_await group.join();
     EXPECT_EQ(co_await bench.call(*worker, "echo", 1), Json(1));

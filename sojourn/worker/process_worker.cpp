@@ -308,19 +308,18 @@ Async<Json> ProcessWorker::call(session::CallScope& scope) {
   request_id_ = scope.request().task_id;
   answered_ = false;
 
-  TaskGroup helpers(group_.executor());
-  if (can_cancel_) helpers.spawn(forward_cancel(scope));
+  TaskGroup app_calls(group_.executor());
   Json output;
   std::exception_ptr failed;
   try {
-    output = co_await converse(scope, helpers);
+    output = co_await converse(scope, app_calls);
   } catch (...) {
     failed = std::current_exception();
   }
-  // The helpers borrow the scope, so they are waited for even where this coroutine was asked to stop.
+  // They borrow the scope, so they are waited for even where this coroutine was asked to stop.
   co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
-  helpers.cancel();
-  co_await helpers.join();
+  app_calls.cancel();
+  co_await app_calls.join();
   if (failed && is_code(failed, ErrorCode::worker_lost)) failed = co_await explain_loss(failed);
   co_await asio::this_coro::reset_cancellation_state(asio::enable_terminal_cancellation());
   if (phase_ == Phase::calling) phase_ = Phase::idle;
@@ -350,7 +349,7 @@ void ProcessWorker::end_call(std::exception_ptr failed) {
   if (failed) std::rethrow_exception(failed);
 }
 
-Async<Json> ProcessWorker::converse(session::CallScope& scope, TaskGroup& helpers) {
+Async<Json> ProcessWorker::converse(session::CallScope& scope, TaskGroup& app_calls) {
   for (;;) {
     Frame frame = co_await next();
     const std::string& type = frame.type();
@@ -365,12 +364,12 @@ Async<Json> ProcessWorker::converse(session::CallScope& scope, TaskGroup& helper
     } else if (type == "checkpoint") {
       co_await checkpoint(scope, std::move(frame));
     } else if (type == "app_call") {
-      if (helpers.size() > app_calls_limit) {
+      if (app_calls.size() >= app_calls_limit) {
         const Error full(ErrorCode::queue_full,
                          fmt::format("a call may have {} calls of other apps open", app_calls_limit));
         reply(app_result_frame(frame.text("call_id"), full));
       } else {
-        helpers.spawn(answer_app_call(scope, std::move(frame)));
+        app_calls.spawn(answer_app_call(scope, std::move(frame)));
       }
     } else if (type == "error") {
       throw read_app_error(frame);
@@ -430,9 +429,8 @@ Async<void> ProcessWorker::answer_app_call(session::CallScope& scope, Frame fram
   }
 }
 
-Async<void> ProcessWorker::forward_cancel(session::CallScope& scope) {
-  co_await scope.cancel_wait();
-  if (!answered_ && !lost_) stream_.send(cancel_frame(request_id_));
+void ProcessWorker::cancel() {
+  if (phase_ == Phase::calling && can_cancel_ && !answered_ && !lost_) stream_.send(cancel_frame(request_id_));
 }
 
 void ProcessWorker::reply(std::string frame) {

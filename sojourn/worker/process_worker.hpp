@@ -42,6 +42,7 @@ class ProcessWorker final : public session::Worker {
 
   Async<Json> call(session::CallScope& scope) override;
   Async<void> close(session::CloseReason reason, Instant deadline) override;
+  void cancel() override;
   void kill(const Error& cause) override;
   JsonObject describe() const override;
 
@@ -66,11 +67,10 @@ class ProcessWorker final : public session::Worker {
 
   Async<Frame> next(Instant deadline);
   Async<Frame> next();
-  Async<Json> converse(session::CallScope& scope, TaskGroup& helpers);
+  Async<Json> converse(session::CallScope& scope, TaskGroup& app_calls);
   Async<void> checkpoint(session::CallScope& scope, Frame frame);
   void apply(session::CallScope& scope, Frame& frame);
   Async<void> answer_app_call(session::CallScope& scope, Frame frame);
-  Async<void> forward_cancel(session::CallScope& scope);
 
   void reply(std::string frame);
   Async<std::exception_ptr> explain_loss(std::exception_ptr loss);
