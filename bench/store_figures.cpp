@@ -285,9 +285,10 @@ Async<std::uint64_t> verify_all(store::Store& store) {
   std::string cursor;
   do {
     const store::SessionPage page = co_await store.list({}, cursor, 100);
-    for (const store::SessionRecord& session : page.sessions) {
-      const store::VerifyReport report = co_await store::verify(store, session.id);
-      if (!report.ok()) throw Error(ErrorCode::internal_error, "a journal does not verify: " + session.id);
+    std::vector<std::string> ids;
+    for (const store::SessionRecord& session : page.sessions) ids.push_back(session.id);
+    for (const store::VerifyReport& report : co_await store::verify(store, std::move(ids))) {
+      if (!report.ok()) throw Error(ErrorCode::internal_error, "a journal does not verify: " + report.session_id);
       events += report.events;
     }
     cursor = page.next_cursor;

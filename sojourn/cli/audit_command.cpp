@@ -83,14 +83,9 @@ Async<void> verify_all(store::Store& store, Teller& teller) {
   std::string cursor;
   do {
     const store::SessionPage page = co_await store.list({}, cursor, sessions_at_once);
-    for (const store::SessionRecord& session : page.sessions) {
-      try {
-        teller.tell(co_await store::verify(store, session.id));
-      } catch (const Error& error) {
-        // A server that runs beside may have purged it since it was listed.
-        if (error.code() != ErrorCode::session_not_found) throw;
-      }
-    }
+    std::vector<std::string> ids;
+    for (const store::SessionRecord& session : page.sessions) ids.push_back(session.id);
+    for (const store::VerifyReport& report : co_await store::verify(store, std::move(ids))) teller.tell(report);
     cursor = page.next_cursor;
   } while (!cursor.empty());
 }

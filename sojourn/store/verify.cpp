@@ -3,12 +3,15 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <boost/asio/this_coro.hpp>
 #include <boost/json/monotonic_resource.hpp>
 #include <boost/json/parser.hpp>
 #include <optional>
 #include <unordered_map>
 
+#include "sojourn/base/error.hpp"
 #include "sojourn/base/limits.hpp"
+#include "sojourn/base/task_group.hpp"
 #include "sojourn/store/refusals.hpp"
 
 namespace sojourn::store {
@@ -17,6 +20,7 @@ namespace {
 
 // Bounds what is in memory at once, as an event has up to 256 KiB and a task's output up to 8 MiB.
 constexpr std::size_t events_at_once = 256;
+constexpr std::size_t sessions_at_once = 4;
 constexpr std::size_t large_tasks_at_once = 8;
 constexpr std::size_t small_tasks_at_once = 64;
 constexpr std::size_t small_task_bytes = 64 * limits::kibibyte;
@@ -241,6 +245,19 @@ Async<void> check_later_outputs(Store& store, Verifier& verifier) {
   }
 }
 
+// Takes the next session that nobody has taken, until none is left.
+Async<void> verify_next(Store& store, const std::vector<std::string>& ids, std::size_t& next,
+                        std::vector<std::optional<VerifyReport>>& reports) {
+  while (next < ids.size()) {
+    const std::size_t number = next++;
+    try {
+      reports[number] = co_await verify(store, ids[number]);
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::session_not_found) throw;
+    }
+  }
+}
+
 }  // namespace
 
 std::string_view to_string(Finding::Kind kind) {
@@ -268,6 +285,19 @@ Async<VerifyReport> verify(Store& store, std::string session_id) {
   for (const auto& [task, hash] : outputs) verifier.check_output(task, hash);
   co_await check_later_outputs(store, verifier);
   co_return verifier.take();
+}
+
+Async<std::vector<VerifyReport>> verify(Store& store, std::vector<std::string> session_ids) {
+  std::size_t next = 0;
+  std::vector<std::optional<VerifyReport>> reports(session_ids.size());
+  TaskGroup group(co_await boost::asio::this_coro::executor);
+  for (std::size_t i = 0; i < sessions_at_once; ++i) group.spawn(verify_next(store, session_ids, next, reports));
+  co_await group.join();
+  std::vector<VerifyReport> found;
+  for (std::optional<VerifyReport>& report : reports) {
+    if (report) found.push_back(std::move(*report));
+  }
+  co_return found;
 }
 
 }  // namespace sojourn::store

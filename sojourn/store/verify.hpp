@@ -50,4 +50,9 @@ struct VerifyReport {
 // Errors: session_not_found; those of the store. Cost: about 2 us an event, 1 ms at a time on the caller's executor.
 Async<VerifyReport> verify(Store& store, std::string session_id);
 
+// Verifies these sessions, several at once, and returns their reports in this order; without those of sessions that
+// are not there, or no longer.
+// Errors: those of the store. Cost: as above; what is read next is read meanwhile.
+Async<std::vector<VerifyReport>> verify(Store& store, std::vector<std::string> session_ids);
+
 }  // namespace sojourn::store

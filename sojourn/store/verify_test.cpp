@@ -61,6 +61,24 @@ TEST(Verify, KnowsNoSessionThatIsNotThere) {
   EXPECT_EQ(refusal(verify(store, "sess_0")), ErrorCode::session_not_found);
 }
 
+TEST(Verify, ReportsOfManySessionsInTheirOrderAndLeavesOutThoseThatAreGone) {
+  MemoryStore store;
+  std::vector<std::string> ids;
+  for (std::size_t i = 0; i < 10; ++i) {
+    ids.push_back("sess_" + std::to_string(i));
+    Writing session = write_new(store, ids.back());
+    session.write(store, session.next(std::vector<std::string>(10 - i, "log")));
+  }
+  ids.insert(ids.begin() + 5, "sess_gone");
+  const std::vector<VerifyReport> reports = run(verify(store, ids));
+  ASSERT_THAT(reports, SizeIs(10));
+  for (std::size_t i = 0; i < 10; ++i) {
+    EXPECT_EQ(reports[i].session_id, "sess_" + std::to_string(i));
+    EXPECT_EQ(reports[i].events, 11 - i);
+    EXPECT_TRUE(reports[i].ok());
+  }
+}
+
 TEST(Verify, ReadsPageAfterPage) {
   MemoryStore store;
   Writing session = write_new(store, id);
