@@ -18,6 +18,8 @@ WORK = ROOT / "build" / "bench"
 PROGRAMS = BUILD / "bench"
 STOP_DEADLINE = 30  # seconds
 
+OWN_APPS = ROOT / "bench" / "apps"
+
 FACES = {"cpp": "an app in C++", "python": "Python workers"}
 STATE_SIZES = [1, 10, 100]  # KB
 STORED = [10, 1_000, 100_000]
@@ -61,15 +63,14 @@ class Server:
         return int(re.search(r"VmRSS:\s+(\d+) kB", text).group(1)) * 1024
 
 
-def command_of(server, face, data):
-    """The command that serves `face`, the bare server or Sojourn."""
+def command_of(server, face, data, apps=ROOT / "apps"):
+    """The command that serves `face`, the bare server or Sojourn; `apps` are those of Python."""
     if server == "bare":
         worker = ["--worker", str(ROOT / "bench" / "bare_worker.py")] if face == "python" else []
         return [str(PROGRAMS / "bare_server"), "--data", data, *worker]
     if face == "cpp":
         return [str(PROGRAMS / "bench_server"), "--listen", "127.0.0.1:0", "--data", data]
-    return [str(BUILD / "sojourn"), "serve", "--apps", str(ROOT / "apps"), str(ROOT / "bench" / "apps"), "--listen",
-            "127.0.0.1:0", "--data", data]
+    return [str(BUILD / "sojourn"), "serve", "--apps", str(apps), "--listen", "127.0.0.1:0", "--data", data]
 
 
 def call_body(session, app="counter", function="increment", **arguments):
@@ -184,7 +185,7 @@ def linear(plan):
                 body = call_body("{session}", app, function, **again)
 
                 def measure():
-                    with Server(command_of("sojourn", face, data), data) as running:
+                    with Server(command_of("sojourn", face, data, OWN_APPS), data) as running:
                         measured = load(running, 16, 16, plan.seconds, opening, body)
                     yield Figure("linear", name, measured["calls_per_second"], "calls/s")
 
@@ -292,7 +293,7 @@ def stream(plan, count=10_000):
             continue
 
         def measure():
-            with Server(command_of("sojourn", face, data), data) as running:
+            with Server(command_of("sojourn", face, data, OWN_APPS), data) as running:
                 opened = json.loads(request(running.port, "POST", "/apps/run", call_body("new", app)))
                 session = opened.get("session_id") or opened["data"]["session_id"]
                 body = json.loads(call_body(session, app, "stream", count=count, bytes=100)) | {"wait": False}
