@@ -70,7 +70,8 @@ def page(host, figures, sections):
     lines = ["# What Sojourn costs", "",
              f"Written by `./scripts/bench` on {host['date']}: {host['processor']}, {host['cores']} cores, {host['system']};",
              f"an fdatasync of its disk takes {host['fsync_us']} us, and {host['busy']:.0%} of its processors were taken by others when",
-             f"it began. Medians of {host['rounds']} rounds of {host['seconds']:g} s; the load client runs on the same machine.", "",
+             f"it began. Medians of {host['rounds']} rounds of {host['seconds']:g} s for calls, of three at most for all else; the load client",
+             "runs on the same machine.", "",
              f"{len(asked) - len(missed)} of {len(asked)} bounds are met."]
     if missed:
         lines += ["", "Missed:", "", *TABLE, *map(row, missed)]
