@@ -242,6 +242,22 @@ Async<void> create_many(Store& store, int count) {
   co_await group.join();
 }
 
+TEST_F(SqliteStoreTest, KeepsItsLogShortWhileCommitsGoOn) {
+  store_ = SqliteStore::open({.folder = folder_.path(), .log_pages = 100});
+  Ledger ledger(16);
+  std::uintmax_t longest = 0;
+  std::uintmax_t written = 0;
+  for (int i = 0; i < 60; ++i) {
+    ASSERT_TRUE(ledger.write(*store_, 3));
+    longest = std::max(longest, std::filesystem::file_size(folder_.path() / "sojourn.db-wal"));
+    written = std::filesystem::file_size(file());
+  }
+  constexpr std::uintmax_t page = 4'096 + 24;
+  EXPECT_GT(written, 1'000'000u) << "too little to need a second log";
+  // Four times the pages asked for, and what one transaction may add.
+  EXPECT_LT(longest, (4 * 100 + 400) * page);
+}
+
 TEST_F(SqliteStoreTest, SharesOneTransactionAmongThoseThatWait) {
   run(create_many(open(), 100));
   const WriterStatistics statistics = store_->statistics();
