@@ -9,6 +9,7 @@
 #include <iterator>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace sojourn::store {
@@ -17,10 +18,12 @@ namespace {
 // A log that is open by the VFS, as SQLite would have it open.
 class OpenLog {
  public:
-  explicit OpenLog(const std::string& path)
-      : vfs_(sqlite3_vfs_find(gathering_vfs())), bytes_(static_cast<std::size_t>(vfs_->szOsFile)) {
+  explicit OpenLog(std::string path)
+      : path_(std::move(path)),
+        vfs_(sqlite3_vfs_find(gathering_vfs())),
+        bytes_(static_cast<std::size_t>(vfs_->szOsFile)) {
     constexpr int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_WAL;
-    EXPECT_EQ(vfs_->xOpen(vfs_, path.c_str(), file(), flags, nullptr), SQLITE_OK);
+    EXPECT_EQ(vfs_->xOpen(vfs_, path_.c_str(), file(), flags, nullptr), SQLITE_OK);
   }
   ~OpenLog() { close(); }
   OpenLog(const OpenLog&) = delete;
@@ -50,6 +53,7 @@ class OpenLog {
  private:
   sqlite3_file* file() { return reinterpret_cast<sqlite3_file*>(bytes_.data()); }
 
+  std::string path_;  // SQLite keeps the name that it is given, for the first sync
   sqlite3_vfs* vfs_;
   std::vector<char> bytes_;
 };
