@@ -65,7 +65,7 @@ class Service {
         options_(options),
         log_(log),
         keys_(read_keys(options)),
-        store_(store::SqliteStore::open({.folder = options.data})),
+        store_(store::SqliteStore::open({.folder = options.data, .lays_out_log = true})),
         folders_(options.data),
         supervisor_(executor_, clock_, log_,
                     {.program = options.supervisor_program, .owner = owner_of(options.data)}),

@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <string>
 #include <system_error>
 
 #include "sojourn/base/error.hpp"
@@ -34,6 +35,16 @@ class Descriptor {
       if (written < 0) throw file_refused("write", path_, errno);
       text.remove_prefix(static_cast<std::size_t>(written));
     }
+  }
+
+  std::uint64_t size() const {
+    struct stat found{};
+    if (::fstat(number_, &found) != 0) throw file_refused("read", path_, errno);
+    return static_cast<std::uint64_t>(found.st_size);
+  }
+
+  void resize(std::uint64_t bytes) const {
+    if (::ftruncate(number_, static_cast<::off_t>(bytes)) != 0) throw file_refused("write", path_, errno);
   }
 
   void sync() {
@@ -72,6 +83,18 @@ void sync_folder(const fs::path& folder) {
 
 void make_file(const fs::path& file) {
   Descriptor(file, O_RDONLY | O_CREAT);
+}
+
+void lay_out(const fs::path& file, std::uint64_t bytes) {
+  Descriptor opened(file, O_WRONLY | O_APPEND);
+  const std::uint64_t before = opened.size();
+  try {
+    const std::string zeros(std::size_t{1} << 20, '\0');
+    for (std::uint64_t size = before; size < bytes; size += zeros.size()) opened.write(zeros);
+    opened.sync();
+  } catch (const Error&) {
+    opened.resize(before);
+  }
 }
 
 void replace_file(const fs::path& file, std::string_view content) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <string_view>
 
@@ -18,6 +19,11 @@ void sync_folder(const std::filesystem::path& folder);
 // Makes an empty file where there is none. Not durable.
 // Errors: store_read_only, store_full, io_error.
 void make_file(const std::filesystem::path& file);
+
+// Makes a file that is there at least `bytes` large, by zeros that are really written: what is written over them
+// later is synced without the file system's own journal, in half the time. Where the disk has no room for them, or
+// they cannot be written, the file stays as large as it was. Errors: those of sync_folder() for opening it.
+void lay_out(const std::filesystem::path& file, std::uint64_t bytes);
 
 // Gives the file this content; whoever reads it finds the old one or the new one, whole.
 // Errors: those of sync_folder(); the old content is there then, or either where only the folder's sync failed.

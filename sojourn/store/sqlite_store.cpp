@@ -25,6 +25,7 @@ namespace {
 constexpr std::size_t purged_at_once = 64;
 constexpr std::int64_t swept_at_once = 1'000;
 constexpr std::uint64_t page_bytes = 4'096;
+constexpr std::uint64_t log_frame_bytes = page_bytes + 24;
 
 // FULL: the log is synced at each commit.
 constexpr const char* writer_pragmas =
@@ -56,6 +57,7 @@ struct Writer {
     migrate(*connection, migrations(), file);
     // SQLite syncs the folder too when it makes a log, but does not look at what comes of it (os_unix.c, unixSync).
     sync_folder(options.folder);
+    if (options.lays_out_log) lay_out(file.string() + "-wal", options.log_pages * log_frame_bytes);
     writes.emplace(*connection);
     checkpoints.emplace(*connection, file, options.log_pages);
     commits.emplace(*connection, [this] { writes->rolled_back(); }, [this] { checkpoints->after_commit(); });

@@ -421,6 +421,21 @@ TEST_F(SqliteStoreTest, KeepsATombstoneOfAPurgedSession) {
   }
 }
 
+TEST_F(SqliteStoreTest, FindsItsCommitsInALogThatWasLaidOut) {
+  store_ = SqliteStore::open({.folder = folder_.path(), .log_pages = 1'000, .lays_out_log = true});
+  const auto log_bytes = std::filesystem::file_size(file().string() + "-wal");
+  EXPECT_GE(log_bytes, 4'000'000u);
+  write_new(*store_, "sess_1");
+  EXPECT_EQ(std::filesystem::file_size(file().string() + "-wal"), log_bytes);
+
+  const TemporaryFolder crashed;
+  std::filesystem::copy(file(), crashed.path());
+  std::filesystem::copy(file().string() + "-wal", crashed.path());
+  const auto after = SqliteStore::open({.folder = crashed.path(), .lays_out_log = true});
+  EXPECT_TRUE(run(after->load("sess_1")).has_value());
+  run(after->close());
+}
+
 TEST_F(SqliteStoreTest, PurgesALargeSessionInSeveralTransactions) {
   Writing session = write_new(open(), "sess_1");
   Commit commit = session.next(std::vector<std::string>(3'000, "log"));
