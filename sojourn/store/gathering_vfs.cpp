@@ -6,6 +6,8 @@
 #include <new>
 #include <vector>
 
+#include "sojourn/base/error.hpp"
+
 namespace sojourn::store {
 
 namespace {
@@ -160,6 +162,7 @@ int open(sqlite3_vfs*, const char* name, sqlite3_file* file, int flags, int* ope
 }
 
 sqlite3_vfs make_vfs() {
+  if (below() == nullptr) throw Error(ErrorCode::unavailable, "SQLite cannot start: no memory is left");
   sqlite3_vfs own = *below();  // what is not said here does not look at the VFS it is called with
   own.zName = vfs_name;
   own.szOsFile = static_cast<int>(own_bytes) + room_below;

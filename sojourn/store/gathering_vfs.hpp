@@ -9,7 +9,7 @@
 namespace sojourn::store {
 
 // The name to open a database by. Registers the VFS when first asked.
-// Threads: any.
+// Errors: unavailable where SQLite has no memory to start. Threads: any.
 const char* gathering_vfs();
 
 }  // namespace sojourn::store
