@@ -48,6 +48,14 @@ class EchoApp final : public session::App {
   session::AppInfo info_{.name = "app"};
 };
 
+// `text` with each `name` in it replaced by the id that it stands for, since an input cannot know ids.
+std::string with_names(std::string text, std::string_view name, const std::string& id) {
+  for (std::size_t at = 0; (at = text.find(name, at)) != std::string::npos; at += id.size()) {
+    text.replace(at, name.size(), id);
+  }
+  return text;
+}
+
 // What one connection came to.
 struct Talk {
   std::vector<std::string> requests;  // method, target and body of each that was whole
@@ -90,8 +98,12 @@ class Conversation {
     return api_.handle(std::move(request), responder);
   }
 
-  Async<void> talk(std::string_view bytes, std::size_t piece) {
+  Async<void> talk(std::string_view given, std::size_t piece) {
     runtime_.add_app(std::make_shared<EchoApp>());
+    const runtime::TaskView first = co_await runtime_.run({.app = "app", .input = 1, .session = "new"});
+    const std::string input =
+        with_names(with_names(std::string(given), "SESSION", first.task.session_id), "TASK", first.task.id);
+    std::string_view bytes = input;
     TaskGroup group(loop_.executor());
     group.spawn(serve(connection_));
     while (!bytes.empty() && group.size() > 0) {
@@ -165,7 +177,8 @@ void check_answers(std::string_view answers) {
 
 }  // namespace
 
-// The first byte says how large the pieces are that the rest comes in.
+// The first byte says how large the pieces are that the rest comes in; SESSION and TASK stand for a session with a
+// call.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size == 0) return 0;
   const std::string_view bytes(reinterpret_cast<const char*>(data) + 1, size - 1);
