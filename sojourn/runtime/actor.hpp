@@ -127,7 +127,7 @@ class Actor : public std::enable_shared_from_this<Actor> {
   std::unique_ptr<session::KeptSession> kept_;
   std::shared_ptr<session::App> app_;  // shared with the runtime
   Serving serving_;
-  std::list<Item> queue_;  // takes no memory while empty, unlike a deque
+  std::list<Item> queue_;          // takes no memory while empty, unlike a deque
   std::size_t waiting_bytes_ = 0;  // of `queue_`
   std::map<std::string, std::shared_ptr<LiveCall>, std::less<>> keyed_;
   std::vector<store::TaskRecord> owed_;  // calls that are over, which a failed commit left open in the store
