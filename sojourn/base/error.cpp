@@ -3,6 +3,7 @@
 #include <array>
 #include <boost/asio/error.hpp>
 #include <boost/system/system_error.hpp>
+#include <cerrno>
 #include <cstring>
 #include <utility>
 
@@ -80,9 +81,13 @@ Error to_error(std::exception_ptr error) {
   }
 }
 
+bool is_shortage(int error_number) {
+  return error_number == EMFILE || error_number == ENFILE || error_number == EAGAIN;
+}
+
 Error io_error(std::string_view what, int error_number) {
-  return Error(ErrorCode::io_error, std::string(what) + ": " + std::strerror(error_number),
-               {{"errno", error_number}});
+  return Error(is_shortage(error_number) ? ErrorCode::unavailable : ErrorCode::io_error,
+               std::string(what) + ": " + std::strerror(error_number), {{"errno", error_number}});
 }
 
 }  // namespace sojourn

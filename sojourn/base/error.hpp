@@ -60,7 +60,10 @@ class Error : public std::exception {
 // internal_error with its text.
 Error to_error(std::exception_ptr error);
 
-// An io_error "WHAT: reason of ERRNO", with the errno in details.
+// Whether `error_number` says that the machine is short of descriptors or processes, which passes.
+bool is_shortage(int error_number);
+
+// An io_error "WHAT: reason of ERRNO", with the errno in details; unavailable for a shortage.
 Error io_error(std::string_view what, int error_number);
 
 }  // namespace sojourn

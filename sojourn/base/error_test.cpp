@@ -4,6 +4,7 @@
 
 #include <boost/asio/error.hpp>
 #include <boost/system/system_error.hpp>
+#include <cerrno>
 
 #include <set>
 #include <stdexcept>
@@ -82,6 +83,14 @@ TEST(Error, IsMadeOfAnyException) {
   EXPECT_EQ(made_of(system_error(boost::asio::error::eof)).code(), ErrorCode::internal_error);
   EXPECT_EQ(made_of(std::runtime_error("r")).message(), "r");
   EXPECT_EQ(made_of(7).code(), ErrorCode::internal_error);
+}
+
+TEST(Error, SaysOfAShortageThatItPasses) {
+  for (const int shortage : {EMFILE, ENFILE, EAGAIN}) {
+    EXPECT_EQ(io_error("a pipe", shortage).code(), ErrorCode::unavailable);
+    EXPECT_TRUE(io_error("a pipe", shortage).retryable());
+  }
+  EXPECT_EQ(io_error("a pipe", EIO).code(), ErrorCode::io_error);
 }
 
 TEST(Error, NamesTheErrnoOfTheSystem) {

@@ -141,13 +141,19 @@ void Server::State::stop() {
 }
 
 Async<void> Server::State::accept_clients() {
+  bool short_of = false;  // told once for a spell of it
   while (acceptor.is_open()) {
     error_code error;
     co_await acceptor.async_wait(asio::socket_base::wait_read, asio::redirect_error(asio::use_awaitable, error));
     const int shortage = accept_waiting();
-    if (shortage == 0) continue;
+    if (shortage == 0) {
+      short_of = false;
+      continue;
+    }
     // It passes as connections close; trying again at once would only burn time.
-    service.log.warning("cannot accept connections for now", {{"reason", std::strerror(shortage)}});
+    if (!std::exchange(short_of, true)) {
+      service.log.warning("cannot accept connections for now", {{"reason", std::strerror(shortage)}});
+    }
     co_await stopped.wait_until(service.clock, service.clock.instant() + accept_pause);
   }
 }

@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <boost/asio/ip/address.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -57,6 +58,13 @@ std::uint32_t owner_of(const std::filesystem::path& data) {
   return owner % worker::Mark::most_owner + 1;
 }
 
+// Half of the descriptors, so that clients cannot take those that workers need.
+std::size_t most_connections() {
+  rlimit limit{};
+  const std::size_t usual = http::ServerLimits().connections;
+  return ::getrlimit(RLIMIT_NOFILE, &limit) == 0 ? std::min(usual, limit.rlim_cur / 2) : usual;
+}
+
 // Everything that serves, in the order it was opened; closed in reverse.
 class Service {
  public:
@@ -72,13 +80,17 @@ class Service {
         runtime_(executor_, *store_, clock_, random_, log_, runtime_options()),
         api_(runtime_, *store_, clock_, {.keys = std::move(keys_), .stream = {}}),
         http_(
-            executor_, clock_, log_, {},
+            executor_, clock_, log_, {.connections = most_connections()},
             [this](http::Request request, http::Responder& responder) {
               return api_.handle(std::move(request), responder);
             },
             error_response),
         signals_(executor_, SIGTERM, SIGINT),
-        stopping_(executor_) {}
+        stopping_(executor_) {
+    // A terminal that goes away ends it like Ctrl-C, but for one started by nohup.
+    struct sigaction hangup{};
+    if (::sigaction(SIGHUP, nullptr, &hangup) == 0 && hangup.sa_handler != SIG_IGN) signals_.add(SIGHUP);
+  }
 
   Async<void> run() {
     std::exception_ptr failure;

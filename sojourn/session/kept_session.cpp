@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "sojourn/base/error.hpp"
@@ -71,10 +72,13 @@ KeptSession::KeptSession(store::Store& store, Clock& clock, store::Snapshot snap
 
 Async<void> KeptSession::commit(Step step) {
   const AsyncMutex::Turn turn = co_await turn_.take();
-  const Time now = clock_.now();
+  // The wall clock may be set back; a journal's times stay where they were until it has caught up.
+  Time latest = record_.head.updated_at;
   for (NewEvent& event : step.events) {
-    if (event.time == Time()) event.time = now;
+    if (event.time == Time()) event.time = clock_.now();
+    latest = event.time = std::max(event.time, latest);
   }
+  const Time now = std::max(clock_.now(), latest);
   Journal::Sealed sealed = journal_.seal(step.events, now);
 
   const bool changes_state = !step.state.empty();

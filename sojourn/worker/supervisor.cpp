@@ -176,8 +176,8 @@ struct SupervisorLink : std::enable_shared_from_this<SupervisorLink> {
         break;
       case ReportKind::failed:
         process.started_.fail(std::make_exception_ptr(Error(
-            ErrorCode::worker_start_failed, fmt::format("{}: {}", describe(report.step), std::strerror(report.value)),
-            {{"errno", report.value}})));
+            is_shortage(report.value) ? ErrorCode::unavailable : ErrorCode::worker_start_failed,
+            fmt::format("{}: {}", describe(report.step), std::strerror(report.value)), {{"errno", report.value}})));
         processes.erase(found);
         break;
       case ReportKind::exited:

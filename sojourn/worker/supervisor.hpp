@@ -92,7 +92,7 @@ class Supervisor {
 
   // Starts a process in a session and group of its own; returns once its program runs.
   // Errors: worker_start_failed (with what was tried, and why it failed), also past `deadline`; unavailable when
-  //         there is no supervisor. Nothing is left of it then.
+  //         there is no supervisor, or the machine is short of processes or descriptors. Nothing is left of it then.
   Async<std::shared_ptr<Process>> spawn(Launch launch, Instant deadline);
 
   // Kills every worker with all its descendants, and ends the supervisor. Idempotent.
