@@ -1,0 +1,278 @@
+"""The client that blocks."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional, Type
+
+from . import errors
+from .blocking import BlockingNetwork, finish
+from .calls import Calls, TaskOrId, events_path, read_options, sessions_path
+from .follow import Follower
+from .task import Task, Update
+
+if TYPE_CHECKING:
+    import ssl
+
+
+class Client:
+    """A Sojourn server.
+
+    url              its base URL, else SOJOURN_URL, else http://127.0.0.1:8080
+    api_key          the key to show, else SOJOURN_API_KEY, else none
+    timeout          seconds that one operation may take in all, else SOJOURN_TIMEOUT, else 900
+    connect_timeout  seconds for one connection to be made
+    read_timeout     seconds of silence after which a connection counts as dead
+    retries          how often something is asked again where that is safe; 0 for never
+    ssl_context      for https, else one that trusts what the system trusts
+
+    Errors: ValueError for settings that cannot be. Every method raises what the server refuses as an Error of its
+    class, ConnectionFailed where there is no server, and TimedOut past its time.
+    Retries: a request that did not arrive, and one that the server refused as too busy (429, 503), is asked again.
+    After a lost answer only what may be done twice is: reading, ending, setting state, and calls in a session that
+    exists, which carry an idempotency key of their own so that they run once.
+    Threads: any number may use one client and its sessions at once. A forked child opens its own connections.
+    """
+
+    def __init__(
+        self,
+        url: Optional[str] = None,
+        api_key: Optional[str] = None,
+        *,
+        timeout: Optional[float] = None,
+        connect_timeout: float = 5.0,
+        read_timeout: float = 60.0,
+        retries: int = 5,
+        ssl_context: Optional[ssl.SSLContext] = None,
+    ) -> None:
+        options = read_options(url, api_key, timeout, connect_timeout, read_timeout, retries, ssl_context)
+        self._calls = Calls(BlockingNetwork(), options)
+
+    def run(
+        self,
+        request: Mapping[str, Any],
+        *,
+        wait: Optional[bool] = None,
+        timeout: Optional[float] = None,
+        idempotency_key: Optional[str] = None,
+    ) -> Task:
+        """Calls an app, and waits for the call's end unless `wait` is false.
+
+        `request` has the fields of POST /apps/run: "app", "function", "input", "session" ("new", an id, or none for
+        a session that ends with the call), "session_timeout" and so on. Its "wait" counts where `wait` is not given.
+        Errors: CallFailed for a call that failed; with TimedOut and ConnectionFailed it may still go on, and the
+        error's `task` is the call if it is known.
+        """
+        return finish(self._calls.run(request, wait, timeout, idempotency_key))
+
+    def task(self, task: TaskOrId) -> Task:
+        """A call as it stands. Errors: TaskNotFound; none for a call that failed."""
+        return finish(self._calls.task(task))
+
+    def wait(self, task: TaskOrId, *, timeout: Optional[float] = None) -> Task:
+        """A call once it is over. Errors: CallFailed, TaskNotFound."""
+        return finish(self._calls.wait(task, timeout))
+
+    def cancel(self, task: TaskOrId) -> Task:
+        """Asks a call to stop, and does not wait for that; of one that is over nothing changes."""
+        return finish(self._calls.cancel(task))
+
+    def stream(self, task: TaskOrId, *, timeout: Optional[float] = None, sse: bool = False) -> TaskStream:
+        """Follows a call, from now or from its beginning; without `timeout` as long as it takes.
+
+        `sse` asks for server-sent events in place of lines of JSON, for proxies that hold those back.
+        """
+        return TaskStream(self._calls.follow(task, timeout, sse))
+
+    def session(
+        self,
+        app: Optional[str] = None,
+        *,
+        session_timeout: Optional[int] = None,
+        lifetime: Optional[int] = None,
+        context: Optional[Mapping[str, Any]] = None,
+        setup: Any = None,
+        labels: Optional[Mapping[str, str]] = None,
+        metadata: Optional[Mapping[str, Any]] = None,
+        user_id: Optional[str] = None,
+    ) -> Session:
+        """A new session, without a call; without `app` one of state and events only."""
+        made = self._calls.create_session(
+            app=app,
+            session_timeout=session_timeout,
+            lifetime=lifetime,
+            context=context,
+            setup=setup,
+            labels=labels,
+            metadata=metadata,
+            user_id=user_id,
+        )
+        return Session(self, finish(made))
+
+    def attach(self, session_id: str) -> Session:
+        """The session with this id. Asks nothing of the server."""
+        return Session(self, session_id)
+
+    def sessions(
+        self,
+        *,
+        status: Optional[str] = None,
+        app: Optional[str] = None,
+        user_id: Optional[str] = None,
+        stage: Optional[str] = None,
+        labels: Optional[Mapping[str, str]] = None,
+    ) -> Iterator[Dict[str, Any]]:
+        """Every session that fits, newest first. `status` is active, ended, expired or failed."""
+        path = sessions_path(labels, {"status": status, "app": app, "user_id": user_id, "stage": stage})
+        while path:
+            page = finish(self._calls.page(path))
+            yield from page.values
+            path = page.next_path
+
+    def apps(self) -> List[Dict[str, Any]]:
+        """What the server can run."""
+        return finish(self._calls.apps())
+
+    def close(self) -> None:
+        """Closes the connections; calls go on. The client cannot be used any more."""
+        self._calls.transport.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Session:
+    """One session of a client. In a with statement it ends with the block, also by an error.
+
+    Its calls run one after the other, in the order in which they arrive. Threads: any number at once.
+    """
+
+    def __init__(self, client: Client, session_id: str) -> None:
+        self.client = client
+        self.id = session_id
+        self._calls = client._calls
+
+    def run(
+        self,
+        input: Any = None,
+        function: Optional[str] = None,
+        *,
+        wait: bool = True,
+        call_timeout: Optional[int] = None,
+        timeout: Optional[float] = None,
+        idempotency_key: Optional[str] = None,
+    ) -> Task:
+        """Calls the session's app; as Client.run. `call_timeout` is how long the call itself may take.
+
+        Errors: also SessionGone where the session is over.
+        """
+        body = {"session": self.id, "function": function, "input": input, "call_timeout": call_timeout}
+        return self.client.run(body, wait=wait, timeout=timeout, idempotency_key=idempotency_key)
+
+    def stream(
+        self, input: Any = None, function: Optional[str] = None, *, call_timeout: Optional[int] = None
+    ) -> TaskStream:
+        """Calls the session's app and follows the call."""
+        return self.client.stream(self.run(input, function, wait=False, call_timeout=call_timeout))
+
+    def info(self) -> Dict[str, Any]:
+        """The session as the server tells of it, also once it is over. Errors: SessionNotFound."""
+        return finish(self._calls.session_info(self.id))
+
+    def keepalive(self) -> Dict[str, Any]:
+        """Starts the idle time-out anew. Errors: SessionGone."""
+        return finish(self._calls.keepalive(self.id))
+
+    def end(self) -> None:
+        """Ends it, if it is not over. Errors: SessionNotFound."""
+        finish(self._calls.end_session(self.id))
+
+    def state(self) -> Dict[str, Any]:
+        """All of its state, as last committed."""
+        return finish(self._calls.state(self.id))
+
+    def get_state(self, key: str, default: Any = None) -> Any:
+        """One value of the state."""
+        return finish(self._calls.get_state(self.id, key, default))
+
+    def set_state(self, key: str, value: Any) -> None:
+        """Sets a value between calls, never under one that runs."""
+        finish(self._calls.set_state(self.id, key, value))
+
+    def delete_state(self, key: str) -> None:
+        """Deletes a value, if it is there."""
+        finish(self._calls.delete_state(self.id, key))
+
+    def events(self, start: int = 1) -> Iterator[Dict[str, Any]]:
+        """Its journal from the event with this `seq` on, each as {"event": ..., "hash": ...}."""
+        while page := finish(self._calls.page(events_path(self.id, start))).values:
+            yield from page
+            start = int(page[-1]["event"]["seq"]) + 1
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], traceback: Optional[TracebackType]
+    ) -> None:
+        try:
+            self.end()
+        except errors.Error:
+            if error is None:  # else what happened first is what to tell
+                raise
+
+
+class TaskStream:
+    """Each Update of a call, as an iterator; the last one is the call's end. A lost connection is replaced.
+
+    After the last update of a call that failed the iterator raises CallFailed. What came while no connection was
+    is told as the state it led to, but deltas of that time are lost. Leaving early ends nothing but the stream.
+    Threads: one at a time.
+    """
+
+    def __init__(self, follower: Follower) -> None:
+        self._follower = follower
+
+    @property
+    def task(self) -> Task:
+        """The call as last told."""
+        return self._follower.task
+
+    def outputs(self) -> Iterator[Any]:
+        """Only the outputs: the partial ones, then the call's own."""
+        for update in self:
+            if "output" in update.changed:
+                yield update.task.output
+
+    def deltas(self) -> Iterator[Any]:
+        """Only the deltas."""
+        for update in self:
+            if update.seq is not None:
+                yield update.delta
+
+    def result(self) -> Task:
+        """The call once it is over. Errors: CallFailed."""
+        for _ in self:
+            pass
+        return self.task.check()
+
+    def close(self) -> None:
+        self._follower.close()
+
+    def __iter__(self) -> Iterator[Update]:
+        return self
+
+    def __next__(self) -> Update:
+        update = finish(self._follower.next())
+        if update is None:
+            raise StopIteration
+        return update
+
+    def __enter__(self) -> TaskStream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
