@@ -189,9 +189,9 @@ class Session:
         text = checked_text("what was emitted", value)
         self._send(call, f'{{"type":"progress","request_id":{quote(call.request_id)},"{field}":{text}}}')
 
-    def _set_call(self, call: Optional[Call]) -> None:
+    def _end_call(self) -> None:
         with self._call_changes:
-            self._call = call
+            self._call = None
 
     def _send(self, call: Call, text: str) -> None:
         """Sends a frame of a call; a thread that the call left behind is refused."""

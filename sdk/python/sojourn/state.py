@@ -32,20 +32,24 @@ class State(MutableMapping[str, Any]):
     def __getitem__(self, key: str) -> Any:
         return loads_own(self._texts[key])
 
+    def get(self, key: str, default: Any = None) -> Any:  # the mapping's own costs an exception for a new key
+        text = self._texts.get(key)
+        return default if text is None else loads_own(text)
+
     def __setitem__(self, key: str, value: Any) -> None:
-        _check_key(key)
+        if not (type(key) is str and key.isascii() and 1 <= len(key) <= KEY_BYTES):
+            _check_key(key)
         try:
             text = dumps(value)
         except Refused as refused:
             raise NotSerializable(f"state[{key!r}]", refused) from None
-        if size(text) > VALUE_BYTES:
-            raise Error(
-                "too_large", f"state[{key!r}] has {size(text)} bytes; a value has at most {VALUE_BYTES}", False
-            )
+        bytes = size(text)
+        if bytes > VALUE_BYTES:
+            raise Error("too_large", f"state[{key!r}] has {bytes} bytes; a value has at most {VALUE_BYTES}", False)
         before = self._texts.get(key)
         if before is None and len(self._texts) >= KEYS:
             raise Error("too_large", f"a session's state has at most {KEYS} keys", False)
-        total = self._bytes + size(text) - (size(before) if before is not None else 0)
+        total = self._bytes + bytes - (size(before) if before is not None else 0)
         if total > STATE_BYTES:
             raise Error("too_large", f"state[{key!r}] would take the state past {STATE_BYTES} bytes", False)
         self._before.setdefault(key, before)
@@ -86,7 +90,8 @@ class State(MutableMapping[str, Any]):
             return ""
         changed: list[str] = []
         deleted: list[str] = []
-        for key in sorted(self._unsent.union(self._before)):
+        keys = sorted(self._unsent.union(self._before)) if self._unsent or len(self._before) > 1 else self._before
+        for key in keys:
             now = self._texts.get(key)
             before = self._before.get(key, now)
             if now is None:

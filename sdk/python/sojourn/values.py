@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Callable, Iterable
 
 DEPTH = 64
+_HALF = 1 << 63
 VALUE_BYTES = 8 * 1024 * 1024
 
 _ADVICE = {
@@ -75,9 +76,15 @@ def _check_items(value: Any, above: tuple[int, ...]) -> None:
                     raise _key_refused(place)
                 if not place.isascii():
                     _check_text(place)
+                kind = type(item)  # a call costs more than what most values need
+                if kind is str and item.isascii() or kind is int and -_HALF <= item < _HALF:
+                    continue
                 check(item, above)
         else:
             for place, item in enumerate(value):
+                kind = type(item)
+                if kind is str and item.isascii() or kind is int and -_HALF <= item < _HALF:
+                    continue
                 check(item, above)
     except Refused as refused:
         refused.steps.append(place if isinstance(place, str) else repr(place))
@@ -116,16 +123,30 @@ def _why_not(kind: type) -> str:
     return f"is of type {name}; {advice}"
 
 
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")).encode
+def _make_encoder() -> Callable[[Any], str]:
+    encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
+    if json.encoder.c_make_encoder is None:
+        return encoder.encode
+    # As encode() does, which makes a new one for each value.
+    encode: Callable[[Any, int], Iterable[str]] = json.encoder.c_make_encoder(
+        None, encoder.default, quote, None, ":", ",", False, False, False
+    )
+    return lambda value: "".join(encode(value, 0))
+
+
+quote = json.encoder.encode_basestring
+_encode = _make_encoder()
 
 
 def dumps(value: Any) -> str:
     """The JSON text of a value. Raises Refused."""
+    kind = type(value)
+    if kind is int and -_HALF <= value < _HALF:
+        return repr(value)
+    if kind is str and value.isascii():
+        return quote(value)
     check(value)
     return _encode(value)
-
-
-quote = json.encoder.encode_basestring
 
 
 def size(text: str) -> int:
@@ -136,13 +157,17 @@ def size(text: str) -> int:
 def loads(text: str) -> Any:
     """The value of one strict JSON text: no NaN, no number past a double, no duplicate keys. Raises ValueError."""
     try:
-        return _decode(text)
+        value, end = _scan(text, 0)
     except RecursionError:
         raise ValueError("the JSON text is nested too deep") from None
+    except StopIteration:
+        value, end = None, -1
+    return value if end == len(text) else _decode(text)  # which allows space around it, and says what is wrong
 
 
-# A text that this process wrote itself needs no second check.
-loads_own = json.loads
+def loads_own(text: str) -> Any:
+    """The value of a text that dumps() made; it needs no second check."""
+    return _scan_own(text, 0)[0]
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -167,4 +192,13 @@ def _constant(text: str) -> Any:
     raise ValueError(f"{text} is no JSON")
 
 
-_decode = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_constant=_constant).decode
+def _int(text: str) -> int:
+    if len(text) > 18 and (len(text) > 20 or not -_HALF <= int(text) < 2 * _HALF):
+        raise ValueError(f"the number {text[:40]} is an integer past 64 bits")
+    return int(text)
+
+
+_strict = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_int=_int, parse_constant=_constant)
+_decode = _strict.decode
+_scan = _strict.scan_once
+_scan_own = json.JSONDecoder().scan_once

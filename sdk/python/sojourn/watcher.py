@@ -33,21 +33,25 @@ class Watcher:
         self.thread = threading.Thread(target=self._run, name="sojourn-watcher", daemon=True)
         self.thread.start()
 
+    # begin() and end() take the lock only where the watcher is concerned: it says that it sleeps, or reads, before it
+    # looks once more whether it may.
+
     def begin(self) -> None:
         """The main thread starts to work: from now on it does not read."""
-        with self._changed:
-            self._work += 1
-            self.working = True
-            if self._asleep:
+        self.working = True
+        self._work += 1
+        if self._asleep:
+            with self._changed:
                 self._changed.notify_all()
 
     def end(self) -> None:
         """The main thread reads again. When this returns, the watcher does not."""
-        with self._changed:
-            self.working = False
-            self._hurried = False
-            if self._reading:
-                os.write(self._stop_write, b".")
+        self.working = False
+        self._hurried = False
+        if self._reading:
+            with self._changed:
+                if self._reading:
+                    os.write(self._stop_write, b".")
                 while self._reading:
                     self._changed.wait()
 
@@ -61,17 +65,19 @@ class Watcher:
         work = 0
         while True:
             with self._changed:
+                self._asleep = True
                 while work == self._work:
-                    self._asleep = True
                     self._changed.wait()
                 self._asleep = False
                 work = self._work
                 # Also when that work is over by now: so at most one wake-up in GRACE seconds, whatever the calls.
                 self._changed.wait_for(lambda: self._hurried, GRACE)
+                self._reading = True
                 if not self.working or (work != self._work and not self._hurried):
+                    self._reading = False
+                    self._changed.notify_all()
                     continue
                 work = self._work
-                self._reading = True
             self._read_until_end()
             with self._changed:
                 self._reading = False

@@ -213,7 +213,7 @@ class _Worker:
         state = session.state
         if frame.get("state_set") or frame.get("state_deleted"):
             state.adopt(frame.get("state_set") or {}, frame.get("state_deleted") or [])
-        session._set_call(call)
+        session._call = call
         self._watcher.begin()
         try:
             answer = self._result(session, call, frame)
@@ -224,7 +224,7 @@ class _Worker:
             state.discard()
             answer = _error_frame(error, f',"request_id":{quote(call.request_id)}')
         finally:
-            session._set_call(None)
+            session._end_call()
         self._watcher.end()
         self._connection.send(answer)
 
@@ -255,7 +255,7 @@ class _Worker:
 
     def _finish(self, value: Any) -> Any:
         """What a sync or async method returned at last."""
-        if not hasattr(type(value), "__await__"):
+        if type(value) is dict or not hasattr(type(value), "__await__"):
             return value
         import asyncio
 

@@ -97,7 +97,10 @@ class Values(unittest.TestCase):
 
     def test_reads_strictly(self):
         self.assertEqual(loads('{"a":[1,2.5,"x",null]}'), {"a": [1, 2.5, "x", None]})
-        for text in ('{"a":1,"a":2}', "NaN", "[Infinity]", "[1e999]", "-1e999", "[1,]", "[" * 100_000, "", "1 2"):
+        self.assertEqual(loads(" 18446744073709551615 "), (1 << 64) - 1)
+        self.assertEqual(loads("[-9223372036854775808]"), [-(1 << 63)])
+        past = ("18446744073709551616", "[-9223372036854775809]", "1" * 5000)
+        for text in (*past, '{"a":1,"a":2}', "NaN", "[Infinity]", "[1e999]", "-1e999", "[1,]", "[" * 100_000, "", "1 2"):
             with self.subTest(text=text[:20]):
                 with self.assertRaises(ValueError):
                     loads(text)
