@@ -228,6 +228,18 @@ TEST_F(RuntimeFaultsTest, RefusesAWorkerMoreResourcesThanASessionMayHave) {
   });
 }
 
+TEST_F(RuntimeFaultsTest, RefusesANoteThatIsTooLarge) {
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    co_await test.new_session();
+    const auto note = [&test](std::size_t bytes) {
+      test.script.events->resource_added({.id = "r", .kind = "k", .cleanup = Json(std::string(bytes, 'x'))});
+    };
+    note(8 * limits::kibibyte - 4);  // with its quotes, id and kind
+    EXPECT_THROW(note(8 * limits::kibibyte - 3), Error);
+    co_return;
+  });
+}
+
 TEST_F(RuntimeFaultsTest, AnErrorThatIsNoTextFailsItsCallOnly) {
   with_runtime([](RuntimeTest& test) -> Async<void> {
     const std::string id = co_await test.new_session();

@@ -26,6 +26,9 @@ store::JsonText output_text(const Json& output) {
 constexpr std::size_t error_message_bytes = limits::event_bytes / 16;
 constexpr std::size_t error_details_bytes = limits::event_bytes / 2;
 
+// Of each resource that a session holds.
+constexpr std::size_t resource_note_bytes = 8 * limits::kibibyte;
+
 // An error from outside as one that can be written down: details that JSON cannot hold, or too large ones, go.
 Error writable(const Error& error) {
   JsonObject details = error.details();
@@ -197,6 +200,11 @@ void Serving::resource_added(session::ResourceNote resource) {
     throw Error(ErrorCode::too_large,
                 fmt::format("a session has at most {} resources", limits::resources_per_session));
   }
+  store::JsonText cleanup = to_text(resource.cleanup);
+  if (resource.id.size() + resource.kind.size() + cleanup.size() > resource_note_bytes) {
+    throw Error(ErrorCode::too_large, fmt::format("a resource's id, kind and clean-up have at most {} bytes together",
+                                                  resource_note_bytes));
+  }
   append("resource.added", {{"id", resource.id}, {"kind", resource.kind}, {"cost", resource.cost}});
   urgent_ = urgent_ || !resource.cleanup.is_null() || resource.recorded;
   if (resource.recorded) recording_.push_back(std::move(resource.recorded));
@@ -205,7 +213,7 @@ void Serving::resource_added(session::ResourceNote resource) {
                   .kind = std::move(resource.kind),
                   .cost = resource.cost,
                   .created_at = surroundings_.clock.now(),
-                  .cleanup = to_text(resource.cleanup)});
+                  .cleanup = std::move(cleanup)});
   if (wants_commit()) hooks_.commit_wanted();
 }
 

@@ -41,13 +41,17 @@ void Journal::append(NewEvent event) {
     throw Error(ErrorCode::too_large, fmt::format("an event's data has at most {} bytes, this one has {}",
                                                   limits::event_bytes, event.data.size()));
   }
+  waiting_bytes_ += event.data.size();
   waiting_.push_back(std::move(event));
 }
 
 void Journal::append_log(NewEvent event) {
-  if (waiting_.size() >= limits::events_per_commit || event.data.size() > limits::event_bytes) {
+  const std::size_t bytes = event.data.size();
+  if (waiting_.size() >= limits::events_per_commit || bytes > limits::event_bytes ||
+      waiting_bytes_ + bytes > limits::json_bytes) {
     ++lines_cut_;
   } else {
+    waiting_bytes_ += bytes;
     waiting_.push_back(std::move(event));
   }
 }
@@ -67,6 +71,7 @@ Journal::Sealed Journal::seal(const std::vector<NewEvent>& last, Time now) const
 
 void Journal::advance(const Sealed& sealed) {
   head_ = sealed.head;
+  for (std::size_t i = 0; i < sealed.waiting; ++i) waiting_bytes_ -= waiting_[i].data.size();
   waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<std::ptrdiff_t>(sealed.waiting));
   lines_cut_ -= sealed.lines_cut;
 }

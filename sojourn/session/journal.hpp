@@ -35,7 +35,8 @@ class Journal {
   // Errors: too_large for data past limits::event_bytes; the journal is unchanged.
   void append(NewEvent event);
 
-  // Keeps a line that the app said, or counts it where limits::events_per_commit lines wait already.
+  // Keeps a line that the app said, or counts it where limits::events_per_commit events or limits::json_bytes of them
+  // wait already.
   void append_log(NewEvent event);
 
   // Events that have their place in the chain, and what they were made of.
@@ -59,6 +60,7 @@ class Journal {
  private:
   store::ChainHead head_;
   std::vector<NewEvent> waiting_;
+  std::size_t waiting_bytes_ = 0;  // of their data
   std::uint64_t lines_cut_ = 0;
 };
 

@@ -66,6 +66,17 @@ TEST(Journal, CountsTheLogLinesThatItCuts) {
   EXPECT_THAT(journal.seal({}, {}).events.at(0).body, testing::HasSubstr(R"({"lines":1})"));
 }
 
+TEST(Journal, CutsHeavyLogLinesByTheirBytes) {
+  Journal journal = Journal::of_new_session("s");
+  const std::string heavy(limits::event_bytes, 'x');
+  constexpr std::size_t fit = limits::json_bytes / limits::event_bytes;
+  for (std::size_t i = 0; i < fit + 3; ++i) journal.append_log(event("log", heavy));
+  EXPECT_EQ(journal.waiting(), fit);
+  journal.advance(journal.seal({}, {}));
+  for (std::size_t i = 0; i < fit + 3; ++i) journal.append_log(event("log", heavy));
+  EXPECT_EQ(journal.waiting(), fit);  // what was committed counts no more
+}
+
 TEST(Journal, RefusesAnEventPastItsLimit) {
   Journal journal = Journal::of_new_session("s");
   EXPECT_THROW(journal.append(event("a", std::string(limits::event_bytes + 1, ' '))), Error);

@@ -187,6 +187,17 @@ TEST_F(ProcessAppTest, CallsAnotherAppForACall) {
   });
 }
 
+TEST_F(ProcessAppTest, RefusesACallMoreAppCallsThanItMayHaveOpen) {
+  run([](Bench& bench) -> Async<void> {
+    auto worker = co_await bench.open("calls_many");
+    const Json refused = co_await bench.call(*worker, "any");
+    EXPECT_EQ(refused.at("call_id"), Json("64"));
+    EXPECT_EQ(refused.at("error").at("code"), Json("queue_full"));
+    worker->kill(Error(ErrorCode::unavailable, "enough"));
+    co_await bench.close(*worker);
+  });
+}
+
 TEST_F(ProcessAppTest, NotesResources) {
   run([](Bench& bench) -> Async<void> {
     auto worker = co_await bench.open("app");

@@ -94,6 +94,7 @@ class TestScope final : public session::CallScope {
   }
   void end_session() override { ended = true; }
   Async<Json> call_app(std::string app, std::string function, Json input) override {
+    if (app == "slow") co_await never_.wait();
     if (app != "other" || function != "double") throw Error(ErrorCode::app_not_found, "no app " + app);
     if (!input.is_int64()) throw Error(ErrorCode::invalid_request, "not a number");
     co_return input.get_int64() * 2;
@@ -121,6 +122,7 @@ class TestScope final : public session::CallScope {
   session::CallRequest request_;
   bool cancelled_ = false;
   Event cancel_event_;
+  Event never_;
 };
 
 // The path of this program.

@@ -313,6 +313,19 @@ int run_test_worker(std::string_view mode) {
     raw.read();
     return 0;
   }
+  if (mode == "calls_many") {
+    const std::string id = raw.reach_call();
+    for (int i = 0; i < 65; ++i) {
+      raw.write(FrameBuilder("app_call")
+                    .text("request_id", id)
+                    .text("call_id", std::to_string(i))
+                    .text("app", "slow")
+                    .raw("input", "1"));
+    }
+    const Frame refused = raw.read();
+    raw.write(FrameBuilder("result").text("request_id", id).value("output", Json(refused.fields())));
+    hang();
+  }
   if (mode == "floods_resources") {
     const std::string id = raw.reach_call();
     for (int i = 0; i < 2'000; ++i) raw.write(FrameBuilder("resource").text("op", "add").text("id", "r"));
