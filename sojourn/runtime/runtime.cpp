@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <set>
 #include <utility>
 
 #include "sojourn/base/ids.hpp"
@@ -29,6 +30,12 @@ Hash request_hash(std::string_view function, std::string_view input) {
   std::string text(function);
   text.append("\n").append(input);
   return sha256(text);
+}
+
+// Under which a session is found again by the request that opened it; "" without an idempotency key.
+std::string opening_key(const RunRequest& request) {
+  if (request.idempotency_key.empty()) return "";
+  return to_hex(sha256(fmt::format("{}\n{}\n{}", request.actor, request.app, request.idempotency_key)));
 }
 
 void check_same_request(const store::TaskRecord& first, const Hash& request_hash) {
@@ -112,6 +119,8 @@ struct Runtime::Parts {
   std::unordered_map<std::string, std::shared_ptr<LiveCall>> calls;
   std::size_t waiting_bytes = 0;  // of what waits in the actors' queues
   AsyncMutex adopting;
+  std::set<std::string> opening;  // keys of sessions that are just being opened
+  Event opened;                   // one of them is
   bool draining = false;
   bool hurried = false;
   Event drained;  // when draining: a call is over
@@ -203,51 +212,88 @@ void Runtime::check_serving() const {
 
 Async<TaskView> Runtime::run(RunRequest request) {
   check_serving();
-  const bool has_session = !request.session.empty() && request.session != "new";
-  std::shared_ptr<session::App> app;
-  if (!request.app.empty()) app = find_app(request.app);
-  if (!has_session && !app) throw Error(ErrorCode::invalid_request, "'app' is missing", {{"field", "app"}});
-
-  std::shared_ptr<Actor> actor;
-  if (has_session) {
-    if (auto past = co_await past_call(request)) co_return std::move(*past);
-    actor = co_await find_session(request.session);
-    if (actor->app() == nullptr) {
-      throw Error(ErrorCode::app_mismatch, fmt::format("session {} has no app to call", request.session));
-    }
-    if (app && app.get() != actor->app()) {
-      throw Error(ErrorCode::app_mismatch, fmt::format("session {} belongs to app '{}', not '{}'", request.session,
-                                                       actor->record().app, request.app));
-    }
+  const bool opens = request.session.empty() || request.session == "new";
+  const bool one_call = request.session.empty();
+  const std::shared_ptr<session::App> app = request.app.empty() ? nullptr : find_app(request.app);
+  if (opens) {
+    if (!app) throw Error(ErrorCode::invalid_request, "'app' is missing", {{"field", "app"}});
+    choose_function(request, app->info());
+    request.session = co_await open_session(request, app);
   }
 
-  const session::AppInfo& info = actor ? actor->app()->info() : app->info();
+  std::shared_ptr<LiveCall> call;
+  std::exception_ptr refused;
+  try {
+    call = co_await take_in(request, app, one_call);
+  } catch (...) {
+    refused = std::current_exception();
+  }
+  if (refused) {
+    // Whatever stands in the way of a call now, the first one under its key may have passed it.
+    if (auto first = co_await first_call(request)) co_return std::move(*first);
+    std::rethrow_exception(refused);
+  }
+  co_return co_await answer(call, request.wait);
+}
+
+void Runtime::choose_function(RunRequest& request, const session::AppInfo& info) {
   if (request.function.empty()) request.function = info.default_function;
-  if (std::ranges::find(info.functions, request.function) == info.functions.end()) {
-    throw Error(ErrorCode::function_not_found,
-                fmt::format("app '{}' has no function '{}'; it has {}", info.name,
-                            to_valid_utf8(request.function.substr(0, limits::function_name_bytes)),
-                            fmt::join(info.functions, ", ")));
-  }
-  if (!actor) actor = co_await begin_session(request, app);
+  if (std::ranges::find(info.functions, request.function) != info.functions.end()) return;
+  throw Error(ErrorCode::function_not_found,
+              fmt::format("app '{}' has no function '{}'; it has {}", info.name,
+                          to_valid_utf8(request.function.substr(0, limits::function_name_bytes)),
+                          fmt::join(info.functions, ", ")));
+}
 
-  const bool wait = request.wait;
+// Begins a session and returns its id; or that of the one which the same request began before.
+Async<std::string> Runtime::open_session(const RunRequest& request, std::shared_ptr<session::App> app) {
+  const std::string key = opening_key(request);
+  if (key.empty()) co_return (co_await begin_session(request, app, key))->record().id;
+  // One at a time, so that two that come together open one session.
+  while (parts_->opening.contains(key)) co_await parts_->opened.wait();
+  parts_->opening.insert(key);
+  std::string id;
+  std::exception_ptr failure;
+  try {
+    id = co_await parts_->store.session_opened_by(key);
+    if (id.empty()) id = (co_await begin_session(request, app, key))->record().id;
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  parts_->opening.erase(key);
+  parts_->opened.notify_all();
+  if (failure) std::rethrow_exception(failure);
+  co_return id;
+}
+
+// Puts the call in its session's queue; or finds the one that is there under the same key.
+Async<std::shared_ptr<LiveCall>> Runtime::take_in(RunRequest& request, std::shared_ptr<session::App> app,
+                                                  bool one_call) {
+  const std::shared_ptr<Actor> actor = co_await find_session(request.session);
+  if (actor->app() == nullptr) {
+    throw Error(ErrorCode::app_mismatch, fmt::format("session {} has no app to call", request.session));
+  }
+  if (app && app.get() != actor->app()) {
+    throw Error(ErrorCode::app_mismatch, fmt::format("session {} belongs to app '{}', not '{}'", request.session,
+                                                     actor->record().app, request.app));
+  }
+  choose_function(request, actor->app()->info());
   const std::shared_ptr<LiveCall> call = make_call(request, *actor);
-  while (!call->task.idempotency_key.empty()) {
-    if (auto known = co_await known_call(actor, call, wait)) co_return std::move(*known);
-    // While the store was asked, the session may have left memory for a rest.
-    if (parts_->actors.contains(call->task.session_id)) break;
-    actor = co_await find_session(call->task.session_id);
+  call->ends_session = one_call;
+  const bool keyed = !request.idempotency_key.empty();
+  if (auto first = keyed ? actor->call_with_key(request.idempotency_key) : nullptr) {
+    check_same_request(first->task, call->task.request_hash);
+    co_return first;
   }
   check_serving();
   parts_->calls.emplace(call->task.id, call);
   try {
-    co_await actor->submit(call, !wait || !call->task.idempotency_key.empty());
+    co_await actor->submit(call, !request.wait || keyed);
   } catch (...) {
     parts_->calls.erase(call->task.id);
     throw;
   }
-  co_return co_await answer(call, wait);
+  co_return call;
 }
 
 std::shared_ptr<LiveCall> Runtime::make_call(RunRequest& request, const Actor& actor) const {
@@ -256,36 +302,20 @@ std::shared_ptr<LiveCall> Runtime::make_call(RunRequest& request, const Actor& a
   task.id = new_task_id(task.created_at, parts_->random);
   task.session_id = actor.record().id;
   task.function = request.function;
-  task.idempotency_key = std::move(request.idempotency_key);
+  task.idempotency_key = request.idempotency_key;
   task.input = to_text(request.input, {.bytes = limits::json_bytes, .depth = limits::json_depth});
   if (!task.idempotency_key.empty()) task.request_hash = request_hash(task.function, task.input);
-  auto call = std::make_shared<LiveCall>(std::move(task), actor.record().app, std::move(request.input), request.actor,
-                                         request.call_timeout.value_or(actor.app()->info().call_timeout));
-  call->ends_session = request.session.empty();
-  return call;
+  // The input of a request with a key may be asked for once more.
+  Json input = task.idempotency_key.empty() ? std::move(request.input) : request.input;
+  return std::make_shared<LiveCall>(std::move(task), actor.record().app, std::move(input), request.actor,
+                                    request.call_timeout.value_or(actor.app()->info().call_timeout));
 }
 
-// The call that came under the same key before, here or before a restart.
-Async<std::optional<TaskView>> Runtime::known_call(std::shared_ptr<Actor> actor, std::shared_ptr<LiveCall> call,
-                                                   bool wait) {
-  const store::TaskRecord& task = call->task;
-  std::optional<store::TaskRecord> stored;
-  std::shared_ptr<LiveCall> live = actor->call_with_key(task.idempotency_key);
-  if (!live) {
-    stored = co_await parts_->store.task_by_key(task.session_id, task.idempotency_key);
-    live = actor->call_with_key(task.idempotency_key);  // it may have come while the store was asked
-  }
-  if (!live && !stored) co_return std::nullopt;
-  check_same_request(live ? live->task : *stored, task.request_hash);
-  if (live) co_return co_await answer(live, wait);
-  co_return TaskView{std::move(*stored), call->app};
-}
-
-// The call that came under the same key to a session that is not in memory: who missed the answer of the call that
-// ended it must still get it.
-Async<std::optional<TaskView>> Runtime::past_call(const RunRequest& request) {
+// The call that came under the same key before, here or before a restart, also where its session is over: who missed
+// the answer of the call that ended it must still get it.
+Async<std::optional<TaskView>> Runtime::first_call(const RunRequest& request) {
   const std::string& id = request.session;
-  if (request.idempotency_key.empty() || !is_session_id(id) || parts_->actors.contains(id)) co_return std::nullopt;
+  if (request.idempotency_key.empty() || !is_session_id(id)) co_return std::nullopt;
   std::optional<store::TaskRecord> first = co_await parts_->store.task_by_key(id, request.idempotency_key);
   if (!first) co_return std::nullopt;
   const SessionView of = co_await session(id);
@@ -294,6 +324,7 @@ Async<std::optional<TaskView>> Runtime::past_call(const RunRequest& request) {
   const std::string& function = request.function.empty() ? app->second->info().default_function : request.function;
   const store::JsonText input = to_text(request.input, {.bytes = limits::json_bytes, .depth = limits::json_depth});
   check_same_request(*first, request_hash(function, input));
+  if (const auto live = live_call(first->id)) co_return co_await answer(live, request.wait);
   co_return TaskView{std::move(*first), of.record.app};
 }
 
@@ -334,14 +365,17 @@ Async<TaskView> Runtime::cancel(std::string task_id) {
 Async<SessionView> Runtime::create_session(RunRequest request) {
   check_serving();
   const std::shared_ptr<session::App> app = request.app.empty() ? nullptr : find_app(request.app);
-  const std::shared_ptr<Actor> actor = co_await begin_session(request, app);
-  co_return view(actor->record());
+  const std::string id = co_await open_session(request, app);
+  if (const auto live = parts_->actors.find(id); live != parts_->actors.end()) co_return view(live->second->record());
+  co_return co_await session(id);
 }
 
-Async<std::shared_ptr<Actor>> Runtime::begin_session(const RunRequest& request, std::shared_ptr<session::App> app) {
+Async<std::shared_ptr<Actor>> Runtime::begin_session(const RunRequest& request, std::shared_ptr<session::App> app,
+                                                     std::string opening_key) {
   check_timeout("session_timeout", request.session_timeout);
   check_labels(request.labels);
   session::Beginning beginning;
+  beginning.opening_key = std::move(opening_key);
   store::SessionRecord& record = beginning.record;
   record.context = given_text("context", request.context);
   record.labels = given_text("labels", request.labels);

@@ -152,7 +152,8 @@ class Runtime {
   static Async<std::string> make_folder(Parts& parts, store::SessionRecord record);
   SessionView view(store::SessionRecord stored) const;
   std::shared_ptr<session::App> find_app(std::string_view name) const;
-  Async<std::shared_ptr<Actor>> begin_session(const RunRequest& request, std::shared_ptr<session::App> app);
+  Async<std::shared_ptr<Actor>> begin_session(const RunRequest& request, std::shared_ptr<session::App> app,
+                                              std::string opening_key);
   Async<std::shared_ptr<Actor>> find_session(std::string session_id);
   bool is_unsettled(const store::Snapshot& stored) const;
   Async<std::shared_ptr<Actor>> adopt_session(std::string session_id);
@@ -161,8 +162,10 @@ class Runtime {
   std::shared_ptr<Actor> keep(std::unique_ptr<session::KeptSession> kept, std::shared_ptr<session::App> app,
                               std::uint64_t last_seq);
   std::shared_ptr<LiveCall> make_call(RunRequest& request, const Actor& actor) const;
-  Async<std::optional<TaskView>> known_call(std::shared_ptr<Actor> actor, std::shared_ptr<LiveCall> call, bool wait);
-  Async<std::optional<TaskView>> past_call(const RunRequest& request);
+  static void choose_function(RunRequest& request, const session::AppInfo& info);
+  Async<std::string> open_session(const RunRequest& request, std::shared_ptr<session::App> app);
+  Async<std::shared_ptr<LiveCall>> take_in(RunRequest& request, std::shared_ptr<session::App> app, bool one_call);
+  Async<std::optional<TaskView>> first_call(const RunRequest& request);
   Async<TaskView> answer(std::shared_ptr<LiveCall> call, bool wait) const;
   Async<Json> call_app(std::string app, std::string function, Json input, std::string actor);
   void check_serving() const;

@@ -137,6 +137,48 @@ TEST_F(RuntimeTest, TheSameKeyGivesTheFirstTaskAlsoWhenItsSessionIsOver) {
   });
 }
 
+TEST_F(RuntimeTest, TheSameKeyOpensOneSession) {
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const RunRequest request{.app = "app", .function = "increment", .session = "new", .idempotency_key = "k"};
+    const TaskView first = co_await test.runtime->run(request);
+    const TaskView again = co_await test.runtime->run(request);
+    EXPECT_EQ(first.task.id, again.task.id);
+    EXPECT_EQ(first.task.session_id, again.task.session_id);
+    EXPECT_EQ(again.task.output, "1");
+    RunRequest other = request;
+    other.input = 5;
+    EXPECT_EQ(co_await RuntimeTest::code_of(test.runtime->run(other)), ErrorCode::idempotency_mismatch);
+    other.actor = "somebody else";
+    EXPECT_NE((co_await test.runtime->run(other)).task.session_id, first.task.session_id);
+  });
+}
+
+TEST_F(RuntimeTest, TheSameKeyOpensOneSessionAlsoWhenBothComeTogether) {
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const RunRequest request{.app = "app", .function = "increment", .session = "new", .idempotency_key = "k"};
+    std::vector<TaskView> views;
+    TaskGroup group(test.loop.executor());
+    const auto run = [](RuntimeTest& in, RunRequest what, std::vector<TaskView>& into) -> Async<void> {
+      into.push_back(co_await in.runtime->run(std::move(what)));
+    };
+    for (int i = 0; i < 3; ++i) group.spawn(run(test, request, views));
+    co_await group.join();
+    EXPECT_EQ(views.at(0).task.id, views.at(1).task.id);
+    EXPECT_EQ(views.at(0).task.id, views.at(2).task.id);
+  });
+}
+
+TEST_F(RuntimeTest, TheSameKeyGivesTheOnlyCallOfASessionOfItsOwn) {
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const RunRequest request{.app = "app", .function = "increment", .idempotency_key = "k"};
+    const TaskView first = co_await test.runtime->run(request);
+    co_await test.settle();
+    const TaskView again = co_await test.runtime->run(request);
+    EXPECT_EQ(first.task.id, again.task.id);
+    EXPECT_EQ(again.task.status, TaskStatus::completed);
+  });
+}
+
 TEST_F(RuntimeTest, TheSameKeyJoinsACallThatStillRuns) {
   with_runtime([](RuntimeTest& test) -> Async<void> {
     const std::string id = co_await test.new_session();

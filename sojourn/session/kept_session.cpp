@@ -43,7 +43,7 @@ Async<std::unique_ptr<KeptSession>> KeptSession::create(store::Store& store, Clo
   beginning.created.time = now;
   beginning.events.insert(beginning.events.begin(), beginning.created);
   for (int draw = 0; draw < (drawn ? id_draws : 1); ++draw) {
-    store::NewSession session{beginning.record, {}, beginning.state, beginning.tasks};
+    store::NewSession session{beginning.record, {}, beginning.state, beginning.tasks, beginning.opening_key};
     store::SessionRecord& record = session.record;
     if (drawn) record.id = new_session_id(now, random);
     record.created_at = now;

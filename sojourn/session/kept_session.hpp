@@ -32,12 +32,14 @@ struct Beginning {
   std::vector<store::StateChange> state;
   // Rows that belong to the session from its first commit on; session_id is set.
   std::vector<store::TaskRecord> tasks;
+  std::string opening_key;
 };
 
 // Threads: one executor.
 class KeptSession {
  public:
-  // Errors: already_exists for a given id; those of Store::create. Durable: when it returns.
+  // Errors: already_exists for a given id or an opening key that is taken; those of Store::create. Durable: when it
+  // returns.
   static Async<std::unique_ptr<KeptSession>> create(store::Store& store, Clock& clock, Random& random,
                                                     Beginning beginning);
 

@@ -276,6 +276,26 @@ TEST_P(EveryStore, RefusesASecondTaskWithTheSameKeyAndChangesNothing) {
   expect_unchanged(before, 1, 1);
 }
 
+TEST_P(EveryStore, FindsASessionByTheKeyItWasOpenedWith) {
+  NewSession session = new_session("sess_1");
+  session.opening_key = "k";
+  run(store().create(session));
+  run(store().create(new_session("sess_2")));
+  EXPECT_EQ(run(store().session_opened_by("k")), "sess_1");
+  EXPECT_EQ(run(store().session_opened_by("other")), "");
+  EXPECT_EQ(run(store().session_opened_by("")), "");
+}
+
+TEST_P(EveryStore, RefusesASecondSessionOfTheSameOpeningKey) {
+  NewSession session = new_session("sess_1");
+  session.opening_key = "k";
+  run(store().create(session));
+  NewSession second = new_session("sess_2");
+  second.opening_key = "k";
+  EXPECT_EQ(refusal(store().create(second)), ErrorCode::already_exists);
+  EXPECT_EQ(run(store().load("sess_2")), std::nullopt);
+}
+
 TEST_P(EveryStore, LetsEverySessionUseTheSameKeyAndAnyTaskNone) {
   Writing one = write_new(store(), "sess_1");
   Writing two = write_new(store(), "sess_2");

@@ -97,7 +97,11 @@ INSTANTIATE_TEST_SUITE_P(
     EachOperation, DiskFaults,
     testing::Values(Fault{"Write", {.write = true}, EIO, {ErrorCode::io_error}},
                     Fault{"Sync", {.sync = true}, EIO, {ErrorCode::io_error}},
-                    Fault{"NoDescriptors", {.open = true, .name = true}, EMFILE, {ErrorCode::io_error}, true},
+                    Fault{"NoDescriptors",
+                          {.open = true, .name = true},
+                          EMFILE,
+                          {ErrorCode::unavailable, ErrorCode::io_error},
+                          true},
                     Fault{"FullOnce", {.write = true}, ENOSPC, {ErrorCode::store_full}},
                     Fault{"FullForLong", {.write = true}, ENOSPC, {ErrorCode::store_full}, true},
                     // Where SQLite cannot make a file it tries to read it, and says only that it is not there.

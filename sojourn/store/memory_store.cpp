@@ -65,6 +65,8 @@ Async<void> MemoryStore::create(NewSession session) {
   if (rows_.contains(id) || tombstones_.contains(id)) throw session_exists(id);
   check_links(id, {}, session.events, session.record.head.chain);
   check_tasks(id, session.tasks);
+  if (opened_.contains(session.opening_key)) throw opening_key_taken(id);
+  if (!session.opening_key.empty()) opened_.emplace(std::move(session.opening_key), id);
   const Row row = next_row_++;
   rows_.emplace(id, row);
   Stored& stored = sessions_[row];
@@ -123,6 +125,12 @@ Async<std::optional<TaskRecord>> MemoryStore::task_by_key(std::string session_id
   const auto place = stored->task_keys.find(idempotency_key);
   if (place == stored->task_keys.end()) co_return std::nullopt;
   co_return tasks_.at(place->second);
+}
+
+Async<std::string> MemoryStore::session_opened_by(std::string opening_key) {
+  const auto lock = enter();
+  const auto place = opened_.find(opening_key);
+  co_return place == opened_.end() ? "" : place->second;
 }
 
 Async<std::vector<TaskRecord>> MemoryStore::tasks(std::string session_id, std::uint64_t from_seq, std::size_t limit) {
@@ -186,6 +194,7 @@ Async<std::uint64_t> MemoryStore::purge(SessionQuery query) {
     if (record.head.status == SessionStatus::active || !fits(record, query)) return false;
     tombstones_.emplace(record.id, record.head.chain);
     rows_.erase(record.id);
+    std::erase_if(opened_, [&](const auto& opened) { return opened.second == record.id; });
     for (const auto& [seq, id] : stored.tasks) tasks_.erase(id);
     return true;
   });

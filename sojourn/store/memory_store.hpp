@@ -22,6 +22,7 @@ class MemoryStore final : public Store {
   Async<std::optional<Snapshot>> load(std::string session_id) override;
   Async<std::optional<TaskRecord>> task(std::string task_id) override;
   Async<std::optional<TaskRecord>> task_by_key(std::string session_id, std::string idempotency_key) override;
+  Async<std::string> session_opened_by(std::string opening_key) override;
   Async<std::vector<TaskRecord>> tasks(std::string session_id, std::uint64_t from_seq, std::size_t limit) override;
   Async<std::vector<Event>> events(std::string session_id, std::uint64_t from_seq, std::size_t limit) override;
   Async<SessionPage> list(SessionQuery query, std::string cursor, std::size_t limit) override;
@@ -49,8 +50,9 @@ class MemoryStore final : public Store {
 
   std::mutex mutex_;
   std::map<Row, Stored> sessions_;
-  std::map<std::string, Row> rows_;          // by id
-  std::map<std::string, TaskRecord> tasks_;  // by id
+  std::map<std::string, Row> rows_;            // by id
+  std::map<std::string, std::string> opened_;  // opening key to id
+  std::map<std::string, TaskRecord> tasks_;    // by id
   std::map<std::string, ChainHead> tombstones_;
   Row next_row_ = 1;
   bool closed_ = false;

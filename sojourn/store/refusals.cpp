@@ -34,6 +34,10 @@ Error key_taken(const TaskRecord& task) {
                                                       task.session_id, task.idempotency_key));
 }
 
+Error opening_key_taken(std::string_view id) {
+  return Error(ErrorCode::already_exists, fmt::format("session '{}' has an opening key that another has", id));
+}
+
 Error task_elsewhere(const TaskRecord& task) {
   return Error(ErrorCode::already_exists, fmt::format("task '{}' belongs to another session", task.id));
 }

@@ -14,6 +14,7 @@ Error session_unknown(std::string_view id);                          // session_
 Error session_fenced(const Commit& commit, std::uint64_t epoch);     // fenced
 Error session_changed(const Commit& commit, std::uint64_t version);  // conflict
 Error key_taken(const TaskRecord& task);                             // already_exists
+Error opening_key_taken(std::string_view id);                        // already_exists
 Error task_elsewhere(const TaskRecord& task);                        // already_exists
 Error store_closed();                                                // unavailable
 Error cursor_unknown();                                              // invalid_request

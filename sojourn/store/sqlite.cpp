@@ -19,6 +19,7 @@ namespace {
 
 ErrorCode code_of(int result, int system_error) {
   if (system_error == ENOSPC || system_error == EDQUOT) return ErrorCode::store_full;
+  if (system_error == EMFILE || system_error == ENFILE) return ErrorCode::unavailable;
   switch (result & 0xFF) {
     case SQLITE_FULL:
       return ErrorCode::store_full;

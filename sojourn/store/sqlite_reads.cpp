@@ -173,6 +173,14 @@ std::optional<TaskRecord> read_task_by_key(Connection& connection, std::string_v
   return take_one_task(connection.query(sql, session_id, key));
 }
 
+std::string read_session_opened_by(Connection& connection, std::string_view opening_key) {
+  Statement found = connection.query(
+      "SELECT s.id FROM givens g JOIN sessions s ON s.row = g.session "
+      "WHERE g.opening_key <> '' AND g.opening_key = ?",
+      opening_key);
+  return found.next() ? found.value<std::string>() : "";
+}
+
 std::vector<TaskRecord> read_tasks(Connection& connection, std::string_view session_id, std::uint64_t from_seq,
                                    std::size_t limit) {
   static const std::string sql = task_columns +

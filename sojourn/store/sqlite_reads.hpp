@@ -25,6 +25,7 @@ std::optional<StoredSession> read_session(Connection& connection, std::string_vi
 Snapshot read_snapshot(Connection& connection, StoredSession session);
 
 std::optional<TaskRecord> read_task(Connection& connection, std::string_view id);
+std::string read_session_opened_by(Connection& connection, std::string_view opening_key);
 std::optional<TaskRecord> read_task_by_key(Connection& connection, std::string_view session_id, std::string_view key);
 std::vector<TaskRecord> read_tasks(Connection& connection, std::string_view session_id, std::uint64_t from_seq,
                                    std::size_t limit);

@@ -110,7 +110,12 @@ CREATE TABLE tombstones (
 CREATE INDEX tombstones_unswept ON tombstones (session) WHERE swept = 0;
 )sql";
 
-constexpr Migration all[] = {{1, version_1}};
+constexpr const char* version_2 = R"sql(
+ALTER TABLE givens ADD COLUMN opening_key TEXT NOT NULL DEFAULT '';
+CREATE UNIQUE INDEX givens_by_opening_key ON givens (opening_key) WHERE opening_key <> '';
+)sql";
+
+constexpr Migration all[] = {{1, version_1}, {2, version_2}};
 
 int read_pragma(Connection& connection, std::string_view pragma) {
   Statement statement = connection.query(pragma);

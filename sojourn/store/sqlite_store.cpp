@@ -189,6 +189,11 @@ Async<std::optional<TaskRecord>> SqliteStore::task_by_key(std::string session_id
       [&](Connection& connection) { return read_task_by_key(connection, session_id, idempotency_key); });
 }
 
+Async<std::string> SqliteStore::session_opened_by(std::string opening_key) {
+  co_return co_await parts_->read(
+      [&](Connection& connection) { return read_session_opened_by(connection, opening_key); });
+}
+
 Async<std::vector<TaskRecord>> SqliteStore::tasks(std::string session_id, std::uint64_t from_seq, std::size_t limit) {
   co_return co_await parts_->read(
       [&](Connection& connection) { return read_tasks(connection, session_id, from_seq, limit); });

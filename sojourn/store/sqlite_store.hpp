@@ -40,6 +40,7 @@ class SqliteStore final : public Store {
   Async<std::optional<Snapshot>> load(std::string session_id) override;
   Async<std::optional<TaskRecord>> task(std::string task_id) override;
   Async<std::optional<TaskRecord>> task_by_key(std::string session_id, std::string idempotency_key) override;
+  Async<std::string> session_opened_by(std::string opening_key) override;
   Async<std::vector<TaskRecord>> tasks(std::string session_id, std::uint64_t from_seq, std::size_t limit) override;
   Async<std::vector<Event>> events(std::string session_id, std::uint64_t from_seq, std::size_t limit) override;
   Async<SessionPage> list(SessionQuery query, std::string cursor, std::size_t limit) override;

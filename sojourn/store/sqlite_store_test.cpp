@@ -180,7 +180,7 @@ TEST_F(SqliteStoreTest, RefusesANewerSchemaAndLeavesItAsItIs) {
     EXPECT_EQ(error.code(), ErrorCode::store_newer);
     EXPECT_THAT(error.message(), HasSubstr("99"));
   }
-  run_sql("PRAGMA user_version = 1");
+  run_sql("PRAGMA user_version = " + std::to_string(migrations().back().version));
   EXPECT_TRUE(run(open().load("sess_1")));
 }
 

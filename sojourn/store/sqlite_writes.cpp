@@ -35,6 +35,10 @@ void SqliteWrites::create(const NewSession& session) {
       exists(connection_, "SELECT 1 FROM tombstones WHERE id = ?", record.id)) {
     throw session_exists(record.id);
   }
+  if (!session.opening_key.empty() &&
+      exists(connection_, "SELECT 1 FROM givens WHERE opening_key <> '' AND opening_key = ?", session.opening_key)) {
+    throw opening_key_taken(record.id);
+  }
   check_links(record.id, {}, session.events, head.chain);
   const std::int64_t row = next_row_++;
   connection_.execute(
@@ -46,8 +50,8 @@ void SqliteWrites::create(const NewSession& session) {
       record.idle_timeout, record.lifetime, record.owner, record.epoch, head.status, head.stage, head.chain.seq,
       head.chain.hash, head.call_count, head.last_call_at, head.updated_at, head.expires_at, head.ended_at,
       head.end_reason, head.error);
-  connection_.execute("INSERT INTO givens (session, context, setup, metadata) VALUES (?,?,?,?)", row, record.context,
-                      record.setup, record.metadata);
+  connection_.execute("INSERT INTO givens (session, context, setup, metadata, opening_key) VALUES (?,?,?,?,?)", row,
+                      record.context, record.setup, record.metadata, session.opening_key);
   write_events(row, session.events);
   write_state(row, session.state);
   write_tasks(row, session.tasks);

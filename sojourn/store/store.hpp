@@ -20,6 +20,7 @@ struct NewSession {
   std::vector<Event> events;
   std::vector<StateChange> state;
   std::vector<TaskRecord> tasks;
+  std::string opening_key;  // by which it is found again, "" for none; no two sessions have the same
 };
 
 // One step of one session. Its events go on from the head without a gap, and head.chain is the last of them; anything
@@ -77,7 +78,8 @@ class Store {
  public:
   virtual ~Store() = default;
 
-  // Errors:  already_exists, also for the id of a session that was purged, and for a task's as in commit().
+  // Errors:  already_exists, also for the id of a session that was purged, for an opening key that another has, and
+  //          for a task's as in commit().
   // Durable: when it returns.
   virtual Async<void> create(NewSession session) = 0;
 
@@ -96,6 +98,9 @@ class Store {
   virtual Async<std::optional<Snapshot>> load(std::string session_id) = 0;
   virtual Async<std::optional<TaskRecord>> task(std::string task_id) = 0;
   virtual Async<std::optional<TaskRecord>> task_by_key(std::string session_id, std::string idempotency_key) = 0;
+
+  // The id of the session that was created with this opening key, or "".
+  virtual Async<std::string> session_opened_by(std::string opening_key) = 0;
 
   // Finished and open ones, by seq from `from_seq` on, at most `limit`.
   virtual Async<std::vector<TaskRecord>> tasks(std::string session_id, std::uint64_t from_seq, std::size_t limit) = 0;

@@ -51,6 +51,7 @@ class OneSession final : public Store {
   Async<std::uint64_t> commit(Commit) override { co_return 0; }
   Async<Snapshot> adopt(std::string, std::string) override { co_return Snapshot(); }
   Async<std::optional<TaskRecord>> task_by_key(std::string, std::string) override { co_return std::nullopt; }
+  Async<std::string> session_opened_by(std::string) override { co_return ""; }
   Async<SessionPage> list(SessionQuery, std::string, std::size_t) override { co_return SessionPage(); }
   Async<Leftovers> leftovers() override { co_return Leftovers(); }
   Async<std::uint64_t> purge(SessionQuery) override { co_return 0; }
