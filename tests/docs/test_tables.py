@@ -52,6 +52,20 @@ class Tables(unittest.TestCase):
             with self.subTest(bound=cells[0]):
                 self.assertIn(text.strip("`"), source)
 
+    def test_tests_that_stand_for_a_promise_are_there(self):
+        sources = "".join(path.read_text(encoding="utf-8") for path in (pages.ROOT / "sojourn").rglob("*_test.cpp"))
+        written = {f"{suite}.{name}" for suite, name in re.findall(r"^TEST(?:_F|_P)?\((\w+), (\w+)\)", sources, re.MULTILINE)}
+        page = pages.ROOT / "docs" / "internals" / "reliability.md"
+        rows = pages.table_rows(page, "promise") + pages.table_rows(page, "fault")
+        self.assertTrue(rows)
+        for named in re.findall(r"`([^`]+)`", " ".join(cells[1] for cells in rows)):
+            with self.subTest(test=named):
+                path, colon, function = named.partition(": ")
+                if colon:
+                    self.assertIn(f"def {function}(", (pages.ROOT / path).read_text(encoding="utf-8"))
+                else:
+                    self.assertIn(named, written)
+
 
 if __name__ == "__main__":
     unittest.main()
