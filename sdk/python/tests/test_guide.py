@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import tempfile
 import unittest
 from pathlib import Path
@@ -20,6 +21,7 @@ class Guide(unittest.TestCase):
         with tempfile.TemporaryDirectory(prefix="sojourn-guide-") as folder:
             (Path(folder) / "sdk").mkdir()
             (Path(folder) / "sdk" / "python").symlink_to(SDK)
+            (Path(folder) / "sdk" / "node").symlink_to(SDK.parent / "node")
             os.chdir(folder)
             names: dict = {}
             for language, mark, text in BLOCK.findall(GUIDE.read_text()):
@@ -27,10 +29,13 @@ class Guide(unittest.TestCase):
                     path = Path(mark[len("file=") :])
                     path.parent.mkdir(parents=True, exist_ok=True)
                     path.write_text(text)
+                elif mark == "run" and language == "js":
+                    subprocess.run(["/usr/bin/node", "--input-type=module", "-e", text], check=True)
+                    ran += 1
                 elif mark == "run":
                     exec(compile(text, f"{GUIDE.name}, snippet {ran + 1}", "exec"), names)
                     ran += 1
                 else:
                     self.assertEqual(language, "console", f"nothing runs this block:\n{text}")
             os.chdir("/")
-        self.assertEqual(ran, 4)
+        self.assertEqual(ran, 5)
