@@ -199,6 +199,39 @@ test("onCancel is called once; what it returns decides whether the signal is abo
   }
 });
 
+test("a cancel that busy code sees runs nothing of the app before control is back, and nothing after the call", async (t) => {
+  const body = (rest) => `
+    order = [];
+    ${rest}
+    onCancel() { this.order.push("hook"); }
+    look() { return this.order; }`;
+  const seen = async (rest) => {
+    const worker = await start(t, body(rest));
+    const request = worker.begin();
+    await worker.expect("log");
+    worker.send({ type: "cancel", request_id: request });
+    await worker.finish(request);
+    return (await worker.call("look")).output;
+  };
+  const busy = `session.log.info("running"); busy(60_000, () => session.cancelRequested);`;
+  assert.deepEqual(
+    await seen(`async run(input, session) { ${busy} this.order.push("code"); await sleep(1); this.order.push("end"); }`),
+    ["code", "hook", "end"],
+  );
+  assert.deepEqual(await seen(`run(input, session) { ${busy} this.order.push("code"); }`), ["code"]);
+});
+
+test("a call does not begin inside other code of the app", async (t) => {
+  const worker = await start(
+    t,
+    `setup(setup, session) {
+       setInterval(() => { this.inside = true; busy(20); session.log.info("tick"); this.inside = false; }, 1);
+     }
+     run() { return this.inside; }`,
+  );
+  for (let n = 0; n < 10; n += 1) assert.equal((await worker.call()).output ?? false, false);
+});
+
 test("a call knows how long it may take", async (t) => {
   const worker = await start(t, `run(input, session) { return session.timeLeft; }`);
   const { output } = await worker.call("run", null, { deadline_ms: 5000 });
