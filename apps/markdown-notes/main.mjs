@@ -30,7 +30,10 @@ class MarkdownNotes extends App {
   }
 
   search(input) {
-    const words = String(input?.words ?? "").toLowerCase().split(/\s+/).filter(Boolean);
+    const words = String(input?.words ?? "")
+      .toLowerCase()
+      .split(/\s+/)
+      .filter(Boolean);
     if (!words.length) throw refuse('search takes {"words": TEXT}');
     const found = this._notes().filter(({ title, text }) => {
       const all = `${title}\n${text}`.toLowerCase();
@@ -93,7 +96,8 @@ class MarkdownNotes extends App {
 
   _note(input) {
     const note = this.session.state.get(`note ${input?.id}`);
-    if (!note) throw refuse(`there is no note ${JSON.stringify(input?.id)}`, { ids: this._notes().map(({ id }) => id) });
+    if (!note)
+      throw refuse(`there is no note ${JSON.stringify(input?.id)}`, { ids: this._notes().map(({ id }) => id) });
     return note;
   }
 

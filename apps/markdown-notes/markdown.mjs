@@ -30,7 +30,11 @@ function block(lines) {
     lines.shift();
     return `<pre><code>${escape(code.join("\n"))}</code></pre>\n`;
   }
-  for (const [mark, outer, inner] of [[/^[-*] +/, "ul", "li"], [/^\d+\. +/, "ol", "li"], [/^> ?/, "blockquote", "p"]]) {
+  for (const [mark, outer, inner] of [
+    [/^[-*] +/, "ul", "li"],
+    [/^\d+\. +/, "ol", "li"],
+    [/^> ?/, "blockquote", "p"],
+  ]) {
     if (!mark.test(first)) continue;
     const items = takeWhile(lines, (line) => mark.test(line)).map((line) => inline(line.replace(mark, "")));
     return `<${outer}>\n${items.map((item) => `<${inner}>${item}</${inner}>\n`).join("")}</${outer}>\n`;

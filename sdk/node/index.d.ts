@@ -1,12 +1,7 @@
 /** What JSON can hold; `readonly` where it may not be changed. */
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 export type FrozenJson =
-  | null
-  | boolean
-  | number
-  | string
-  | readonly FrozenJson[]
-  | { readonly [key: string]: FrozenJson };
+  null | boolean | number | string | readonly FrozenJson[] | { readonly [key: string]: FrozenJson };
 
 export const version: string;
 
@@ -17,16 +12,16 @@ export function serve(app: new () => App): void;
 /**
  * The base of every app. One instance serves one session, one call at a time.
  *
- * Each public method is a function `(input, session)` that callers may call, sync or async, but for the hooks below and
- * names that start with an underscore. What an (async) generator yields is shown as partial outputs; what it returns,
- * or else yielded last, is its output.
+ * Each public method is a function `(input, session)` that callers may call, sync or async, but for the hooks below
+ * and names that start with an underscore. What an (async) generator yields is shown as partial outputs; what it
+ * returns, or else yielded last, is its output.
  *
  * Hooks, all optional, sync or async:
  * - `setup(setup, session)` runs once before the first call, with what the caller gave as "setup";
  * - `restore(setup, session)`, where there is one, runs instead when another worker served the session before;
  * - `unload(session)` runs once at the end, before the resources are closed;
- * - `onCancel(session)` runs when the running call shall stop; `session.signal` is aborted after it, unless it returned
- *   true: "it stops by itself".
+ * - `onCancel(session)` runs when the running call shall stop; `session.signal` is aborted after it, unless it
+ *   returned true: "it stops by itself".
  */
 export class App {
   /** There also in constructors and field initialisers. */
@@ -51,8 +46,8 @@ export interface Session {
 
   /** Of the running call: aborted when it shall stop. Between calls, of the session: aborted when it closes. */
   readonly signal: AbortSignal;
-  /** Whether the running call shall stop. Code that keeps the thread busy asks this now and then: asking lets the SDK read
-   * what the server sent, at most once in 5 ms. The signal follows when control is back at the event loop. */
+  /** Whether the running call shall stop. Code that keeps the thread busy asks this now and then: asking lets the SDK
+   * read what the server sent, at most once in 5 ms. The signal follows when control is back at the event loop. */
   readonly cancelRequested: boolean;
   /** Milliseconds until the running call's deadline; Infinity where there is none. */
   readonly timeLeft: number;
@@ -106,9 +101,9 @@ export interface Resources extends Iterable<Resource> {
    * Takes over a resource and resolves with its id. `cost` is an integer in units of your choice; `close`, sync or
    * async, releases it.
    *
-   * `cleanup` says how the server can release it when this process is gone: {path} below the session's folder, /tmp or
-   * /dev/shm; {shm}; or {pid, start}, the start being field 22 of /proc/PID/stat. With it this resolves only when the
-   * note is durable, and rejects as that fails: add first, acquire then, and nothing is ever left behind.
+   * `cleanup` says how the server can release it when this process is gone: {path} below the session's folder, /tmp
+   * or /dev/shm; {shm}; or {pid, start}, the start being field 22 of /proc/PID/stat. With it this resolves only when
+   * the note is durable, and rejects as that fails: add first, acquire then, and nothing is ever left behind.
    */
   add(resource: {
     /** Made up from `kind` where it is left out. */

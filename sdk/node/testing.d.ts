@@ -16,7 +16,8 @@ export interface Result {
   before: Frame[];
 }
 
-/** Starts an app, given its JavaScript file, and opens a session: `opening` has fields of `open`. Rejects as setup fails. */
+/** Starts an app, given its JavaScript file, and opens a session: `opening` has fields of `open`. Rejects as
+ * setup fails. */
 export function start(
   file: string,
   opening?: { context?: object; setup?: unknown; state?: object; restored?: boolean; [field: string]: unknown },
@@ -33,7 +34,7 @@ export class Worker {
   readonly exited: Promise<number | string>;
   hello(): Promise<Frame>;
   open(fields?: object): Promise<void>;
-  /** Calls a function and waits for its end, saving checkpoints as they come. Rejects with its AppError as it fails. */
+  /** Calls a function and waits for its end, saving checkpoints as they come. Rejects with its AppError. */
   call(fn?: string, input?: unknown, fields?: object): Promise<Result>;
   /** Sends a call and returns its request id. */
   begin(fn?: string, input?: unknown, fields?: object): string;

@@ -14,8 +14,8 @@ import path from "node:path";
 import { FrameReader, encode, toServerBytes } from "./lib/connection.js";
 import { AppError, fromFields } from "./lib/error.js";
 
-/** Starts an app, given its JavaScript file, and opens a session: `opening` has fields of `open`, such as context, state,
- * setup and restored. Rejects as the app's setup fails. */
+/** Starts an app, given its JavaScript file, and opens a session: `opening` has fields of `open`, such as context,
+ * state, setup and restored. Rejects as the app's setup fails. */
 export async function start(file, opening = {}) {
   const worker = new Worker(file);
   try {

@@ -21,7 +21,17 @@ test("calls get input and session, sync and async, and answer null for nothing",
   assert.deepEqual((await worker.call("run", { a: 1 })).output, [{ a: 1 }, true, "sess_test", "red"]);
   assert.deepEqual((await worker.call("later", "x")).output, { input: "x" });
   assert.equal((await worker.call("nothing")).output, null);
-  for (const name of ["walk", "setup", "_hidden", "constructor", "session", "notOne", "neither", "named", "toString"]) {
+  for (const name of [
+    "walk",
+    "setup",
+    "_hidden",
+    "constructor",
+    "session",
+    "notOne",
+    "neither",
+    "named",
+    "toString",
+  ]) {
     const error = await errorOf(worker.call(name));
     assert.equal(error.code, "function_not_found", name);
     assert.deepEqual(error.details, { functions: ["run", "later", "nothing"] });
@@ -92,7 +102,10 @@ test("calls that throw drop their changes and fail alone", async (t) => {
   );
   await worker.call("run", 1);
   const error = await errorOf(worker.call("run", 2));
-  assert.deepEqual([error.code, error.retryable, error.message], ["app_error", false, "RangeError: no such thing \ufffd"]);
+  assert.deepEqual(
+    [error.code, error.retryable, error.message],
+    ["app_error", false, "RangeError: no such thing \ufffd"],
+  );
   assert.equal(error.details.type, "RangeError");
   assert.match(error.details.traceback, /at X._deeper .*main.mjs/);
   assert.match(error.details.traceback, /Caused by: Error: the root/);
@@ -154,7 +167,10 @@ test("generators stream what they yield", async (t) => {
     `*counts(input) { for (let n = 1; n <= input; n += 1) yield { n }; }
      async *words() { yield "a"; await sleep(1); yield "ab"; this.session.emitDelta("c"); return "abc"; }
      *none() {}
-     async *fails() { this.session.state.set("a", 1); try { yield 1; throw new RangeError("half"); } finally { console.log("tidied"); } }
+     async *fails() {
+       this.session.state.set("a", 1);
+       try { yield 1; throw new RangeError("half"); } finally { console.log("tidied"); }
+     }
      *bad() { try { yield new Map(); } finally { console.log("tidied too"); } }
      look() { return this.session.state.size; }`,
   );
@@ -238,7 +254,19 @@ test("events that the journal would refuse are refused", async (t) => {
      many(input, session) { for (let n = 0; n < 1001; n += 1) session.record("a.b"); }
      heavy(input, session) { for (let n = 0; n < 40; n += 1) session.record("a.b", { a: "x".repeat(250_000) }); }`,
   );
-  for (const type of ["", "A", "a b", "a.b\n", "x".repeat(65), "call.completed", "session.x", "log", "logged", null, 1]) {
+  for (const type of [
+    "",
+    "A",
+    "a b",
+    "a.b\n",
+    "x".repeat(65),
+    "call.completed",
+    "session.x",
+    "log",
+    "logged",
+    null,
+    1,
+  ]) {
     assert.equal((await errorOf(worker.call("run", [type]))).code, "invalid_request", String(type));
   }
   for (const [name, input] of [["run", ["a.b", { a: "x".repeat(262_144) }]], ["many"], ["heavy"]]) {
@@ -259,7 +287,10 @@ test("another app is called by the way, several at once, and its error is the ca
   const request = worker.begin();
   const first = await worker.expect("app_call");
   const second = await worker.expect("app_call");
-  assert.deepEqual([first.app, first.function, first.input, second.function, second.input], ["a", "one", 1, "run", null]);
+  assert.deepEqual(
+    [first.app, first.function, first.input, second.function, second.input],
+    ["a", "one", 1, "run", null],
+  );
   const error = { code: "queue_full", message: "later", retryable: true, details: { n: 1 } };
   worker.send({ type: "app_result", call_id: second.call_id, error });
   worker.send({ type: "app_result", call_id: first.call_id, output: { ok: 1 } });

@@ -38,7 +38,7 @@ test("pieces of random sizes give the same frames", () => {
   const random = (most) => (state = (state * 48271) % 2147483647) % most;
   for (let round = 0; round < 50; round += 1) {
     const pieces = [];
-    for (let at = 0; at < bytes.length; ) {
+    for (let at = 0; at < bytes.length;) {
       const size = 1 + random(random(2) ? 100_000 : 50);
       pieces.push(bytes.subarray(at, at + size));
       at += size;

@@ -29,12 +29,29 @@ test("the session is there in constructors, fields and setup, its context frozen
 
 test("setup that throws answers open with its error and closes what it acquired", async (t) => {
   for (const [body, code, message] of [
-    [`setup(s, session) { session.resources.add({ kind: "r", close: () => console.log("closed") }); throw new Error("no model"); }`,
-     "app_error", "Error: no model"],
-    [`constructor() { super(); this.session.resources.add({ kind: "r", close: () => console.log("closed") }); null.x; }`,
-     "app_error", "TypeError: Cannot read properties of null (reading 'x')"],
-    [`async setup() { await this.session.resources.add({ kind: "r", close: () => console.log("closed") });
-       throw new AppError("unavailable", "later", { retryable: true }); }`, "unavailable", "later"],
+    [
+      `setup() {
+         this.session.resources.add({ kind: "r", close: () => console.log("closed") });
+         throw new Error("no model");
+       }`,
+      "app_error",
+      "Error: no model",
+    ],
+    [
+      `constructor() {
+         super();
+         this.session.resources.add({ kind: "r", close: () => console.log("closed") });
+         null.x;
+       }`,
+      "app_error",
+      "TypeError: Cannot read properties of null (reading 'x')",
+    ],
+    [
+      `async setup() { await this.session.resources.add({ kind: "r", close: () => console.log("closed") });
+       throw new AppError("unavailable", "later", { retryable: true }); }`,
+      "unavailable",
+      "later",
+    ],
   ]) {
     const worker = started(t, `${body}\nunload() { console.log("unloaded"); }`);
     await worker.hello();
@@ -81,7 +98,9 @@ test("a class that cannot be served is refused", () => {
     ["serve({})", "extends App"],
     ["serve(class X extends App { run(a, b, c) {} })", "X.run has 3 parameters; a function takes (input, session)"],
   ]) {
-    const { stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", `${importing}${code}`], { encoding: "utf8" });
+    const { stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", `${importing}${code}`], {
+      encoding: "utf8",
+    });
     assert.ok(stderr.includes(`TypeError: `) && stderr.includes(words), stderr);
   }
 });
@@ -199,7 +218,7 @@ test("onCancel is called once; what it returns decides whether the signal is abo
   }
 });
 
-test("a cancel that busy code sees runs nothing of the app before control is back, and nothing after the call", async (t) => {
+test("a cancel seen by busy code runs nothing before control is back, and nothing after the call", async (t) => {
   const body = (rest) => `
     order = [];
     ${rest}
@@ -215,7 +234,9 @@ test("a cancel that busy code sees runs nothing of the app before control is bac
   };
   const busy = `session.log.info("running"); busy(60_000, () => session.cancelRequested);`;
   assert.deepEqual(
-    await seen(`async run(input, session) { ${busy} this.order.push("code"); await sleep(1); this.order.push("end"); }`),
+    await seen(
+      `async run(input, session) { ${busy} this.order.push("code"); await sleep(1); this.order.push("end"); }`,
+    ),
     ["code", "hook", "end"],
   );
   assert.deepEqual(await seen(`run(input, session) { ${busy} this.order.push("code"); }`), ["code"]);
@@ -352,7 +373,8 @@ test("close runs unload, then closes resources newest first, tries all and repor
     t,
     `async run(input, session) {
        const { resources } = session;
-       const id = await resources.add({ id: "first", kind: "file", cost: 5, cleanup: { path: "/x" }, close: () => console.log("first") });
+       const first = () => console.log("first");
+       const id = await resources.add({ id: "first", kind: "file", cost: 5, cleanup: { path: "/x" }, close: first });
        await resources.add({ kind: "thread", close() { throw new RangeError("stuck"); } });
        resources.add({ id: "later", kind: "page", close: async () => { await sleep(1); console.log("later"); } });
        resources.add({ id: "gone", kind: "file", close: () => console.log("never") });
@@ -365,7 +387,13 @@ test("close runs unload, then closes resources newest first, tries all and repor
   const { output, before } = await worker.call();
   assert.deepEqual(output, ["first", true, false, 4, true, { id: "thread-1", kind: "thread", cost: 0 }]);
   assert.deepEqual(before[0], {
-    type: "resource", op: "add", id: "first", kind: "file", cost: 5, cleanup: { path: "/x" }, n: 1,
+    type: "resource",
+    op: "add",
+    id: "first",
+    kind: "file",
+    cost: 5,
+    cleanup: { path: "/x" },
+    n: 1,
   });
   assert.deepEqual(before.at(-1), { type: "resource", op: "release", id: "gone" });
   assert.deepEqual(await worker.close(), [
@@ -373,23 +401,28 @@ test("close runs unload, then closes resources newest first, tries all and repor
     { id: "rejects", kind: "page", message: "AppError: no" },
     { id: "thread-1", kind: "thread", message: "RangeError: stuck" },
   ]);
-  const said = worker.output().split("\n").filter((line) => /^(unload|later|first|never)$/.test(line));
+  const said = worker
+    .output()
+    .split("\n")
+    .filter((line) => /^(unload|later|first|never)$/.test(line));
   assert.deepEqual(said, ["unload", "later", "first"]);
 });
 
-test("a resource is refused for what would not be cleaned up, and forgotten where it could not be noted", async (t) => {
+test("a resource is refused where it could not be cleaned up, and forgotten where not noted", async (t) => {
   const worker = await start(
     t,
     `async run(input, session) {
        const seen = [];
        const close = () => {};
-       for (const bad of [{ kind: "", close }, { kind: "k" }, { kind: "k", close, cost: 1.5 }, { kind: "k", close, id: 7 },
+       for (const bad of [{ kind: "", close }, { kind: "k" }, { kind: "k", close, cost: 1.5 },
+                          { kind: "k", close, id: 7 },
                           { kind: "k", close, cleanup: { path: undefined } }]) {
          try { await session.resources.add(bad); } catch (error) { seen.push(error instanceof TypeError); }
        }
        await session.resources.add({ id: "a", kind: "k", close });
        try { await session.resources.add({ id: "a", kind: "k", close }); } catch (error) { seen.push(error.code); }
-       try { await session.resources.add({ id: "b", kind: "k", close, cleanup: { path: "/x" } }); } catch (error) { seen.push(error.code); }
+       const cleanup = { path: "/x" };
+       try { await session.resources.add({ id: "b", kind: "k", close, cleanup }); } catch (error) { seen.push(error.code); }
        return [seen, [...session.resources].map(({ id }) => id)];
      }`,
   );
@@ -417,8 +450,18 @@ test("TERM, an exit and what nobody caught end the process after the clean-up", 
   for (const [step, code, said, answer] of [
     [`process.kill(process.pid, "SIGTERM"); await sleep(60_000);`, 143, "closed later\nclosed\n", null],
     [`process.exit(7);`, 7, "closed\n", null],
-    [`setTimeout(() => { throw new RangeError("stray"); }); await sleep(60_000);`, 1, "closed later\nclosed\n", "RangeError: stray"],
-    [`Promise.reject(new RangeError("stray")); await sleep(60_000);`, 1, "closed later\nclosed\n", "RangeError: stray"],
+    [
+      `setTimeout(() => { throw new RangeError("stray"); }); await sleep(60_000);`,
+      1,
+      "closed later\nclosed\n",
+      "RangeError: stray",
+    ],
+    [
+      `Promise.reject(new RangeError("stray")); await sleep(60_000);`,
+      1,
+      "closed later\nclosed\n",
+      "RangeError: stray",
+    ],
   ]) {
     const worker = await start(
       t,

@@ -6,7 +6,7 @@ import path from "node:path";
 
 import * as testing from "../../sdk/node/testing.js";
 
-export const sdk = path.resolve(import.meta.dirname ?? path.dirname(new URL(import.meta.url).pathname), "../../sdk/node");
+export const sdk = new URL("../../sdk/node", import.meta.url).pathname;
 
 /** A file that serves `class X extends App` of this body; it goes with the test. */
 export function program(test, body) {

@@ -13,7 +13,8 @@ import * as testing from "../../sdk/node/testing.js";
 
 const read = (name) => fs.readFileSync(new URL(`../../sdk/node/${name}`, import.meta.url), "utf8");
 
-const valuesOf = (text) => [...text.matchAll(/^export (?:const|function|class) (\w+)/gm)].map(([, name]) => name).sort();
+const valuesOf = (text) =>
+  [...text.matchAll(/^export (?:const|function|class) (\w+)/gm)].map(([, name]) => name).sort();
 
 function membersOf(text, name) {
   const [, body] = new RegExp(`^export (?:interface|class) ${name}\\b[^{]*\\{\\n([^]*?)^\\}`, "m").exec(text);

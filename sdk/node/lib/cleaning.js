@@ -34,7 +34,8 @@ export async function cleanUp(app, session, seconds = closeSeconds) {
 export function cleanUpAtOnce(app, session) {
   for (const { id, close } of steps(app, session)) {
     try {
-      if (typeof close()?.then === "function") say(new Error(`the process exits before the clean-up of ${id} is done`));
+      if (typeof close()?.then === "function")
+        say(new Error(`the process exits before the clean-up of ${id} is done`));
     } catch (error) {
       say(error);
     }

@@ -67,7 +67,8 @@ export class FrameReader {
   next() {
     if (this.#end - this.#at < 4) return undefined;
     const length = this.#data.readUInt32BE(this.#at);
-    if (length < 1 || length > this.#limit) throw new Violation(`a frame of ${length} bytes; it has 1 to ${this.#limit}`);
+    if (length < 1 || length > this.#limit)
+      throw new Violation(`a frame of ${length} bytes; it has 1 to ${this.#limit}`);
     const begin = this.#at + 4;
     if (this.#end - begin < length) return undefined;
     this.#at = begin + length;
@@ -137,7 +138,7 @@ export class Connection {
   send(text) {
     if (this.#gone) return;
     const frame = encode(text);
-    for (let sent = 0, pause = 0.1; sent < frame.length; ) {
+    for (let sent = 0, pause = 0.1; sent < frame.length;) {
       try {
         sent += fs.writeSync(this.#descriptor, frame, sent);
         pause = 0.1;
@@ -150,7 +151,7 @@ export class Connection {
     }
   }
 
-  /** Reads what has arrived, without waiting, for code that keeps the event loop from doing so; at most once in 5 ms. */
+  /** Reads what has arrived, without waiting, for code that keeps the event loop from it; at most once in 5 ms. */
   poll() {
     const now = performance.now();
     if (now - this.#polled < pollMs || this.#gone) return;

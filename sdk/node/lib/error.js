@@ -53,16 +53,24 @@ export function fromFields(fields) {
   if (typeof fields !== "object" || fields === null) {
     return new AppError("internal_error", `the server sent an error that is no object: ${inspect(fields)}`);
   }
-  return new AppError(String(fields.code ?? "internal_error"), String(fields.message ?? "the server gave no message"), {
-    retryable: fields.retryable,
-    details: fields.details,
-  });
+  return new AppError(
+    String(fields.code ?? "internal_error"),
+    String(fields.message ?? "the server gave no message"),
+    {
+      retryable: fields.retryable,
+      details: fields.details,
+    },
+  );
 }
 
 /** What an `error` frame says of whatever was thrown; always something that JSON can hold. */
 export function toFields(error) {
   if (error instanceof AppError || error instanceof NotSerializable) {
-    const fields = { code: readable(error.code), message: readable(error.message), details: detailsOf(error.details) };
+    const fields = {
+      code: readable(error.code),
+      message: readable(error.message),
+      details: detailsOf(error.details),
+    };
     if (error.retryable !== undefined && error.retryable !== null) fields.retryable = Boolean(error.retryable);
     const traceback = error instanceof NotSerializable ? tracebackOf(error) : null;
     if (traceback?.includes("\n    at ")) fields.details.traceback ??= traceback; // none where it was the output

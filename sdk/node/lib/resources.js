@@ -17,14 +17,16 @@ export class Resources {
 
   /** Takes over a resource; see index.d.ts. Resolves with its id, once a `cleanup` note is durable. */
   async add({ id, kind, cost = 0, cleanup = null, close } = {}) {
-    if (typeof kind !== "string" || !kind) throw new TypeError("a resource's kind is text with at least one character");
+    if (typeof kind !== "string" || !kind)
+      throw new TypeError("a resource's kind is text with at least one character");
     if (id === undefined) {
       do this.#made += 1;
       while (this.#open.has(`${kind}-${this.#made}`));
       id = `${kind}-${this.#made}`;
     }
     if (typeof id !== "string" || !id) throw new TypeError("a resource's id is text with at least one character");
-    if (typeof close !== "function") throw new TypeError(`close of resource "${id}" is a function without parameters`);
+    if (typeof close !== "function")
+      throw new TypeError(`close of resource "${id}" is a function without parameters`);
     if (!Number.isSafeInteger(cost)) throw new TypeError(`the cost of resource "${id}" is an integer`);
     if (this.#open.has(id)) {
       throw new AppError("already_exists", `the session already holds a resource "${id}"`, { retryable: false });

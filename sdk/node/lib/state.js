@@ -1,8 +1,8 @@
 // A session's state: JSON values by key, checked and copied on the way in and on the way out.
 //
-// Values are kept as the JSON text that is stored for them, so that neither the caller's object nor what get() returned
-// can change the state later, and only what really changed is sent. Changes are kept apart until the server has made
-// them durable (accept) or the call failed (discard).
+// Values are kept as the JSON text that is stored for them, so that neither the caller's object nor what get()
+// returned can change the state later, and only what really changed is sent. Changes are kept apart until the server
+// has made them durable (accept) or the call failed (discard).
 
 import { AppError, checkedText, tooLarge } from "./error.js";
 import { refusalOf, sizeOf, textOf } from "./values.js";
@@ -34,7 +34,8 @@ export class State {
     checkKey(key);
     const text = checkedText(`state[${textOf(key)}]`, value, valueBytes);
     const before = this.#texts.get(key);
-    if (before === undefined && this.#texts.size >= keys) throw tooLarge(`a session's state has at most ${keys} keys`);
+    if (before === undefined && this.#texts.size >= keys)
+      throw tooLarge(`a session's state has at most ${keys} keys`);
     const total = this.#bytes + sizeOf(text) - sizeOf(before ?? "");
     if (total > stateBytes) throw tooLarge(`state[${textOf(key)}] would take the state past ${stateBytes} bytes`);
     this.#change(key, before);

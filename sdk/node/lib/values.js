@@ -103,7 +103,9 @@ function checkObject(object, level) {
     if (refusal) return refusal.within(object, key);
   }
   const symbols = Object.getOwnPropertySymbols(object);
-  return symbols.length ? new Refusal("is a key of type symbol; use text").within(object, symbols[0].toString()) : null;
+  return symbols.length
+    ? new Refusal("is a key of type symbol; use text").within(object, symbols[0].toString())
+    : null;
 }
 
 function refuseType(object, prototype) {

@@ -1,7 +1,7 @@
 // Serves one session: answers the server's frames, one call at a time.
 //
-// All runs on Node's one thread. While a call waits for something, the event loop reads the socket, so pings are answered
-// and a cancel is seen at once; code that keeps the thread busy does the same wherever it touches the session (poll).
+// All runs on Node's one thread. While a call waits for something, the event loop reads the socket, so pings are
+// answered and a cancel is seen at once; code that keeps the thread busy does the same where it touches the session (poll).
 
 import fs from "node:fs";
 import path from "node:path";
@@ -22,7 +22,11 @@ const descriptor = 3;
 const errorBytes = 1024 * 1024;
 const capabilities = ["progress", "checkpoint", "cancel", "resources", "app_call"];
 const gone = { error: { code: "unavailable", message: "the server is gone", retryable: true } };
-const questions = { saved: () => "saved", noted: (frame) => `noted-${frame.n}`, app_result: (frame) => frame.call_id };
+const questions = {
+  saved: () => "saved",
+  noted: (frame) => `noted-${frame.n}`,
+  app_result: (frame) => frame.call_id,
+};
 
 /** Serves the session for which a Sojourn server started this process, which exits when the session is closed. */
 export function serve(app) {
@@ -174,7 +178,14 @@ class Worker {
       throw new Violation(`protocol ${textOf(frame.protocol)}; this SDK ${version} speaks protocol ${protocol}`);
     }
     const app = process.env.SOJOURN_APP ?? this.#type.name;
-    const hello = { type: "hello", protocol, sdk: `sojourn-node/${version}`, app, functions: this.#names, capabilities };
+    const hello = {
+      type: "hello",
+      protocol,
+      sdk: `sojourn-node/${version}`,
+      app,
+      functions: this.#names,
+      capabilities,
+    };
     this.send(textOf(hello));
     this.#step = "open";
   }
@@ -255,7 +266,8 @@ class Worker {
   #result(call, output) {
     const text = checkedText("the output", output === undefined ? null : output);
     const changes = ledger.changes(this.#session.state) + call.eventsField();
-    const answer = `{"type":"result",${call.requestField},"output":${text}${changes}${call.ends ? ',"end":true' : ""}}`;
+    const end = call.ends ? ',"end":true' : "";
+    const answer = `{"type":"result",${call.requestField},"output":${text}${changes}${end}}`;
     if (answer.length * 3 > toServerBytes && sizeOf(answer) > toServerBytes) {
       throw tooLarge(
         `output and state changes of one call have more than ${toServerBytes} bytes; ` +
@@ -336,7 +348,7 @@ class Worker {
   }
 }
 
-/** Drives a generator: what it yields is shown as partial outputs, what it returns or else yielded last is the output. */
+/** Drives a generator: what it yields is a partial output, what it returns or else yielded last is the output. */
 async function stream(generator, call, session) {
   let last = null;
   try {

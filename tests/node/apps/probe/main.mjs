@@ -145,7 +145,8 @@ class Probe extends App {
   }
 
   memory() {
-    const read = (name) => Number(new RegExp(`^${name}:\\s+(\\d+)`, "m").exec(fs.readFileSync("/proc/self/status"))[1]);
+    const read = (name) =>
+      Number(new RegExp(`^${name}:\\s+(\\d+)`, "m").exec(fs.readFileSync("/proc/self/status"))[1]);
     return { peak_kib: read("VmPeak"), resident_kib: read("VmRSS") };
   }
 }
