@@ -204,6 +204,8 @@ std::int64_t Connection::log_pages() {
 }
 
 std::int64_t Connection::checkpoint() noexcept {
+  // A connection that has read nothing does not know of the log yet, and would fold nothing.
+  sqlite3_exec(database_.get(), "PRAGMA schema_version", nullptr, nullptr, nullptr);
   int pages = 0;
   int folded = 0;
   const int result = sqlite3_wal_checkpoint_v2(database_.get(), "main", SQLITE_CHECKPOINT_PASSIVE, &pages, &folded);

@@ -242,6 +242,11 @@ Async<void> create_many(Store& store, int count) {
   co_await group.join();
 }
 
+TEST_F(SqliteStoreTest, FoldsItsLogByAConnectionThatDidNothingBefore) {
+  write_new(open(), "sess_1");
+  EXPECT_GT(Connection(file(), OpenMode::read_write).checkpoint(), 0);
+}
+
 TEST_F(SqliteStoreTest, KeepsItsLogShortWhileCommitsGoOn) {
   store_ = SqliteStore::open({.folder = folder_.path(), .log_pages = 100});
   Ledger ledger(16);
