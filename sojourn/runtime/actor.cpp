@@ -230,9 +230,9 @@ Async<void> Actor::leave(Error why) {
                      .reason = why.message(),
                      .error = Error(ErrorCode::worker_lost, why.message()),
                      .close_reason = session::CloseReason::server_stopping};
-    if (current_) serving_.stop_call(std::move(why));
     wake();
   }
+  if (current_) serving_.stop_call(std::move(why));  // also one that outlives its session
   co_await left_.wait();
 }
 
@@ -273,7 +273,6 @@ Async<void> Actor::run(std::shared_ptr<Actor> self) {
     }
   }
   running_ = false;
-  touch();
   arm();
 }
 
@@ -315,7 +314,7 @@ Async<void> Actor::conclude(std::shared_ptr<LiveCall> call, Outcome outcome) {
   step.change = [this, now](store::SessionHead& head) {
     ++head.call_count;
     head.last_call_at = now;
-    last_active_ = around_.serving.clock.instant();
+    touch();
     head.expires_at = expires_at();
   };
   std::optional<Error> failure;
@@ -348,7 +347,11 @@ Async<void> Actor::drop(std::shared_ptr<LiveCall> call, Error why) {
               .error = to_text(why.to_json()),
               .time = around_.serving.clock.now()};
   session::Step step{.events = {failed_event(call->task, end.status, why)}, .tasks = {final_record(*call, end)}};
-  step.change = [](store::SessionHead& head) { ++head.call_count; };
+  step.change = [this](store::SessionHead& head) {
+    ++head.call_count;
+    touch();
+    head.expires_at = expires_at();
+  };
   if (co_await commit_or_log(std::move(step), "a cancelled call could not be made durable")) {
     forget_key(*call);
   } else {
@@ -477,6 +480,10 @@ Async<void> Actor::write_state(std::vector<store::StateChange> changes, std::str
     step.events.push_back({.type = "state.changed",
                            .actor = std::move(actor),
                            .data = fmt::format("{{\"state\":{}}}", session::state_hashes(written))});
+    step.change = [this](store::SessionHead& head) {
+      touch();
+      head.expires_at = expires_at();
+    };
     if (!written.empty()) co_await commit(std::move(step));
   } catch (...) {
     failure = std::current_exception();

@@ -93,6 +93,63 @@ TEST_F(OwnershipTest, AServerThatLostASessionMayTakeItBackWithTheNextCall) {
   });
 }
 
+TEST_F(OwnershipTest, AServerStopsThoughACallOutlivesItsSession) {
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const TaskView view = co_await test.runtime->run(
+        {.app = "app", .function = "wait", .session = "new", .wait = false, .lifetime = 10s});
+    co_await test.settle();
+    co_await test.pass(11s);
+    TaskGroup group(test.loop.executor());
+    group.spawn(test.runtime->close(test.clock.instant()));
+    co_await test.settle();
+    co_await test.pass(2s);
+    EXPECT_EQ(group.size(), 0u);
+    test.script.release.notify_all();
+    co_await group.join();
+    EXPECT_EQ((co_await test.store.task(view.task.id))->status, TaskStatus::failed);
+    EXPECT_EQ((co_await test.store.load(view.task.session_id))->record.head.status, SessionStatus::expired);
+  });
+}
+
+TEST_F(OwnershipTest, ACallWhoseEndCouldNotBeMadeDurableIsOverForWhoAsksForIt) {
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const std::string id = co_await test.new_session();
+    test.guarded.refuses = [](const store::Commit& commit) {
+      return commit.tasks.empty() || store::is_final(commit.tasks.front().status);
+    };
+    const RunRequest request{.app = "app", .session = id, .idempotency_key = "k"};
+    const TaskView first = co_await test.runtime->run(request);
+    EXPECT_EQ(first.task.status, TaskStatus::failed);
+    co_await test.settle();
+    EXPECT_EQ(test.runtime->statistics().live_sessions, 0u);
+    EXPECT_FALSE(store::is_final((co_await test.runtime->task(first.task.id)).task.status));
+    test.guarded.refuses = nullptr;
+    EXPECT_EQ((co_await test.runtime->task(first.task.id)).task.status, TaskStatus::failed);
+    EXPECT_EQ((co_await test.runtime->run(request)).task.status, TaskStatus::failed);
+  });
+}
+
+TEST_F(OwnershipTest, AWriteFromOutsideMovesTheExpiryThatReadersSee) {
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const std::string id = co_await test.new_session();
+    co_await test.pass(30s);
+    co_await test.runtime->change_state(id, {{"key", Json(1)}}, "me");
+    EXPECT_EQ((co_await test.store.load(id))->record.head.expires_at, test.clock.now() + 60s);
+  });
+}
+
+TEST_F(OwnershipTest, TheLossOfItsWorkerDoesNotKeepASessionAlive) {
+  info.recover = true;
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const std::string id = co_await test.new_session();
+    co_await test.pass(30s);
+    test.script.events->lost(Error(ErrorCode::worker_lost, "killed"));
+    co_await test.settle();
+    co_await test.pass(30s);
+    EXPECT_EQ((co_await test.store.load(id))->record.head.status, SessionStatus::expired);
+  });
+}
+
 TEST_F(OwnershipTest, EndingASessionThatAnotherServerTookSaysSo) {
   with_runtime([](RuntimeTest& test) -> Async<void> {
     const std::string id = co_await test.new_session();

@@ -42,7 +42,10 @@ SessionStatus status_without_worker(const RecoverySurroundings& surroundings, co
   // A call that was cancelled while it waited is counted, and leaves no last_call_at.
   const bool was_served = session.head.last_call_at || has_open_tasks;
   if (!session.app.empty() && was_served && !surroundings.outlives_worker(session.app)) return SessionStatus::failed;
-  if (session.head.expires_at && *session.head.expires_at <= surroundings.clock.now()) return SessionStatus::expired;
+  const Time now = surroundings.clock.now();
+  if (session.lifetime && session.created_at + *session.lifetime <= now) return SessionStatus::expired;
+  // One that was busy to the last was not idle, however long its call had taken.
+  if (!has_open_tasks && session.head.expires_at && *session.head.expires_at <= now) return SessionStatus::expired;
   return SessionStatus::active;
 }
 
@@ -74,9 +77,16 @@ Async<void> settle_session(const RecoverySurroundings& around, std::string sessi
   }
   if (step.events.empty()) co_return;
 
-  step.change = [was_active, status, now, calls, last_call_at](store::SessionHead& head) {
+  std::optional<Time> expires_at = snapshot.record.head.expires_at;
+  if (calls > 0 && snapshot.record.idle_timeout) {
+    expires_at = now + *snapshot.record.idle_timeout;
+    if (snapshot.record.lifetime)
+      expires_at = std::min(*expires_at, snapshot.record.created_at + *snapshot.record.lifetime);
+  }
+  step.change = [was_active, status, now, calls, last_call_at, expires_at](store::SessionHead& head) {
     head.call_count += calls;
     head.last_call_at = std::max(head.last_call_at, last_call_at);
+    if (was_active) head.expires_at = expires_at;
     if (!was_active || status == SessionStatus::active) return;
     head.status = status;
     head.ended_at = now;

@@ -89,9 +89,22 @@ TEST_F(RecoveryTest, ASessionThatKeepsItsStateGoesOn) {
 TEST_F(RecoveryTest, ASessionWhoseTimePassedMeanwhileHasExpired) {
   info.recover = true;
   leave_session("app", 60s);
+  with_runtime([](RuntimeTest&) -> Async<void> { co_return; });  // settles its call
   clock.advance(61s);
   with_runtime([](RuntimeTest& test) -> Async<void> {
     EXPECT_EQ(co_await RuntimeTest::code_of(test.call(std::string(left_id), "run")), ErrorCode::session_expired);
+  });
+}
+
+TEST_F(RecoveryTest, ASessionThatWasBusyToTheLastWasNotIdle) {
+  info.recover = true;
+  leave_session("app", 60s);  // with a call that is not over
+  clock.advance(300s);
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const auto left = co_await test.store.load(std::string(left_id));
+    EXPECT_EQ(left->record.head.status, SessionStatus::active);
+    EXPECT_EQ(left->record.head.expires_at, test.clock.now() + 60s);
+    EXPECT_EQ((co_await test.call(std::string(left_id), "increment")).task.output, "42");
   });
 }
 
@@ -117,6 +130,7 @@ TEST_F(RecoveryTest, ASessionThatIsOverIsNotBroughtBackByWhatItLeft) {
 TEST_F(RecoveryTest, ASessionThatGoesOnStillExpiresInTime) {
   info.recover = true;
   leave_session("app", 60s);
+  with_runtime([](RuntimeTest&) -> Async<void> { co_return; });  // settles its call
   clock.advance(30s);
   with_runtime([](RuntimeTest& test) -> Async<void> {
     co_await test.pass(29s);

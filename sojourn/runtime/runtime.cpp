@@ -317,7 +317,11 @@ Async<std::optional<TaskView>> Runtime::first_call(const RunRequest& request) {
   const std::string& id = request.session;
   if (request.idempotency_key.empty() || !is_session_id(id)) co_return std::nullopt;
   std::optional<store::TaskRecord> first = co_await parts_->store.task_by_key(id, request.idempotency_key);
-  if (!first) co_return std::nullopt;
+  if (first && !store::is_final(first->status)) {
+    co_await settle(id);
+    first = co_await parts_->store.task_by_key(id, request.idempotency_key);
+  }
+  if (!first || parts_->actors.contains(id)) co_return std::nullopt;
   const SessionView of = co_await session(id);
   const auto app = parts_->apps.find(of.record.app);
   if (app == parts_->apps.end() || (!request.app.empty() && request.app != of.record.app)) co_return std::nullopt;
@@ -340,6 +344,10 @@ Async<TaskView> Runtime::task(std::string task_id) {
   if (const auto live = live_call(task_id)) co_return TaskView{live->task, live->app};
   std::optional<store::TaskRecord> stored;
   if (is_task_id(task_id)) stored = co_await parts_->store.task(task_id);
+  if (stored && !store::is_final(stored->status) && !parts_->actors.contains(stored->session_id)) {
+    co_await try_to_settle(stored->session_id);
+    stored = co_await parts_->store.task(task_id);
+  }
   if (!stored) {
     throw Error(ErrorCode::task_not_found, fmt::format("task not found: {}", to_valid_utf8(task_id.substr(0, 64))));
   }
@@ -445,15 +453,34 @@ bool Runtime::is_unsettled(const store::Snapshot& stored) const {
           status_without_worker(recovery(), stored.record, has_open_tasks) != store::SessionStatus::active);
 }
 
+// What the store has of a session that is not in memory, once nothing of it is left open. Its turn was taken.
+Async<std::optional<store::Snapshot>> Runtime::load_settled(std::string session_id) {
+  std::optional<store::Snapshot> stored = co_await parts_->store.load(session_id);
+  if (!stored || !is_unsettled(*stored)) co_return stored;
+  co_await settle_session(recovery(), session_id);
+  co_return co_await parts_->store.load(session_id);
+}
+
+// Closes what a session left open whose last commit failed. One that is in memory closes it with its next commit.
+Async<void> Runtime::settle(std::string session_id) {
+  const AsyncMutex::Turn turn = co_await parts_->adopting.take();
+  if (!parts_->actors.contains(session_id)) co_await load_settled(std::move(session_id));
+}
+
+// For who only reads: where it cannot be closed now, it is read as it is.
+Async<void> Runtime::try_to_settle(std::string session_id) {
+  try {
+    co_await settle(session_id);
+  } catch (const Error& error) {
+    parts_->log.warning("a session could not be settled", {{"session", session_id}, {"error", error.message()}});
+  }
+}
+
 // Goes on with a session that is only in the store.
 Async<std::shared_ptr<Actor>> Runtime::adopt_session(std::string session_id) {
   const AsyncMutex::Turn turn = co_await parts_->adopting.take();
   if (const auto found = parts_->actors.find(session_id); found != parts_->actors.end()) co_return found->second;
-  std::optional<store::Snapshot> stored = co_await parts_->store.load(session_id);
-  if (stored && is_unsettled(*stored)) {
-    co_await settle_session(recovery(), session_id);
-    stored = co_await parts_->store.load(session_id);
-  }
+  std::optional<store::Snapshot> stored = co_await load_settled(session_id);
   if (!stored) throw no_session(session_id);
   const store::SessionHead& head = stored->record.head;
   if (head.status != store::SessionStatus::active) throw Actor::over_error(session_id, head.status, head.end_reason);

@@ -156,6 +156,9 @@ class Runtime {
                                               std::string opening_key);
   Async<std::shared_ptr<Actor>> find_session(std::string session_id);
   bool is_unsettled(const store::Snapshot& stored) const;
+  Async<std::optional<store::Snapshot>> load_settled(std::string session_id);
+  Async<void> settle(std::string session_id);
+  Async<void> try_to_settle(std::string session_id);
   Async<std::shared_ptr<Actor>> adopt_session(std::string session_id);
   RecoverySurroundings recovery() const;
   Async<void> watch(std::string session_id);

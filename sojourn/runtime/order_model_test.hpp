@@ -1,0 +1,260 @@
+#pragma once
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "sojourn/base/json.hpp"
+#include "sojourn/runtime/runtime.hpp"
+#include "sojourn/store/verify.hpp"
+
+// What is right, told from the promises and not from the code: each session's calls and writes as they came in, what
+// each must do to the state, when the session must be over, and what its journal must say.
+namespace sojourn::runtime::order {
+
+using Values = std::map<std::string, std::int64_t>;
+
+// One request, as its caller sees it.
+struct Request {
+  std::size_t number = 0;  // bears its input, so that it is known wherever it shows up
+  std::size_t session = 0;
+  std::string app;
+  std::string function;
+  std::int64_t argument = 0;
+  std::string key;
+  bool wait = true;
+  std::size_t same_as = 0;  // the request whose input this one repeats: `number` for none
+  std::size_t step = 0;     // the operation that it came with
+
+  bool returned = false;
+  bool is_cut = false;  // its server crashed before it was answered
+  std::optional<ErrorCode> error;
+  std::optional<store::TaskRecord> answer;
+
+  Json input() const { return JsonObject{{"call", same_as}, {"by", argument}}; }
+};
+
+// What became of a request that is a call of its own.
+struct Call {
+  std::string task;
+  int begun = 0;
+  bool cancel_asked = false;
+  int ends_in_journal = 0;
+};
+
+struct Session {
+  std::string id;  // "" until it is known
+  std::string app;
+  bool one_call = false;
+  std::optional<Seconds> idle;
+  std::optional<Instant> lifetime_end;
+  Instant last_active;
+  Instant surely_active;   // after a crash: as the store knew then
+  Instant durably_active;  // something of it was answered
+  bool busy = false;
+  bool is_murky = false;  // the store refused something of it: what it is now, the store says
+  bool may_fail = false;  // it lost a worker
+  bool was_ended = false;
+  bool is_ended = false;  // durably, as its end was answered
+  store::SessionStatus status = store::SessionStatus::active;
+  std::map<std::string, std::int64_t> writes;  // by hash of the value's text: what came from outside
+  std::set<std::string> resources;             // that the journal says are open
+
+  std::optional<Instant> due() const {
+    std::optional<Instant> due = lifetime_end;
+    if (idle && !busy) due = due ? std::min(*due, last_active + *idle) : last_active + *idle;
+    return due;
+  }
+};
+
+// What a function does to the state when it succeeds, and what it answers.
+inline std::int64_t apply(const std::string& function, std::int64_t argument, Values& state) {
+  if (function == "add" || function == "hold" || function == "polite") state["count"] += argument;
+  if (function == "forget") state.erase("count");
+  return state.contains("count") ? state["count"] : 0;
+}
+
+inline std::string hash_of(std::int64_t value) {
+  return to_hex(sha256(std::to_string(value)));
+}
+
+// Why a call may have failed, from what was done to it.
+inline bool may_end_with(const std::string& function, const std::string& code, const Call& call,
+                         const Session& session) {
+  if (session.is_murky) return true;
+  if (code == "worker_lost" || code == "WORKER_LOST")
+    return session.may_fail || session.was_ended || function == "die";
+  if (code == "app_error") return function == "fail" || function == "checkpoint" || function == "polite";
+  if (code == "call_timeout") return function == "hold" || function == "polite";
+  if (code == "worker_start_failed") return session.may_fail;
+  if (code == "cancelled") return call.cancel_asked || session.was_ended || session.lifetime_end || session.one_call;
+  return false;
+}
+
+struct Model {
+  std::vector<Request> requests;
+  std::vector<Call> calls;  // by number of the request
+  std::vector<Session> sessions;
+  std::vector<std::string> wrong;
+  std::size_t asking = 0;         // how many ask the store just now what is durable
+  std::set<std::string> touched;  // ids of sessions that something began in since the last look
+
+  void fail(std::string what) { wrong.push_back(std::move(what)); }
+
+  Session* session_of(const std::string& id) {
+    const auto found = std::ranges::find(sessions, id, &Session::id);
+    return found == sessions.end() ? nullptr : &*found;
+  }
+
+  // A worker begins a call. `running`: whether another call of its session runs.
+  void begin(std::size_t number, const std::string& session, const std::string& task, bool running) {
+    sessions[requests[number].session].id = session;
+    touched.insert(session);
+    if (running) fail(fmt::format("call {} begins while another of its session runs", number));
+    if (++calls[number].begun > 1) fail(fmt::format("call {} runs twice", number));
+    if (!calls[number].task.empty() && calls[number].task != task) fail(fmt::format("call {} has two tasks", number));
+    calls[number].task = task;
+  }
+
+  // What the caller was told against what it asked for, and against the call that holds its key.
+  void check_answer(const Request& request) {
+    if (!request.answer) return;
+    const store::TaskRecord& task = *request.answer;
+    const std::string input = to_text(request.input());
+    if (task.input != input) fail(fmt::format("request {} got the task of {}", request.number, task.input));
+    if (task.function != request.function) fail(fmt::format("request {} got {}", request.number, task.function));
+    if (request.wait && !store::is_final(task.status)) fail(fmt::format("request {}: no end", request.number));
+    Call& call = calls[request.same_as];
+    if (call.task.empty()) call.task = task.id;
+    if (request.key.empty() || request.same_as == request.number) {
+      if (call.task != task.id && request.key.empty()) fail(fmt::format("call {} has two tasks", request.number));
+    }
+  }
+
+  // Calls that came one after the other are numbered so. `tasks`: those of one session.
+  void check_arrival(const std::vector<store::TaskRecord>& tasks) {
+    const store::TaskRecord* before = nullptr;
+    std::set<std::uint64_t> numbers;
+    std::size_t step_before = 0;
+    for (const store::TaskRecord& task : tasks) {  // by seq
+      if (!numbers.insert(task.seq).second) fail(fmt::format("two calls have the number {}", task.seq));
+      const Request& request = requests[number_of(task)];
+      if (!request.key.empty()) continue;  // it may have come again later
+      if (before != nullptr && request.step < step_before) {
+        fail(fmt::format("{} came before {}, and is numbered after it", task.input, before->input));
+      }
+      step_before = std::max(step_before, request.step);
+      before = &task;
+    }
+  }
+
+  static std::size_t number_of(const store::TaskRecord& task) {
+    return parse_json(task.input).at("call").to_number<std::size_t>();
+  }
+
+  // Tells the session's story again from its journal; everything in it must be what the model would have done.
+  void replay(Session& session, const std::vector<store::Event>& events,
+              const std::map<std::string, store::TaskRecord>& tasks, const store::Snapshot& stored) {
+    Values state;
+    int ends = 0;
+    std::uint64_t last_end = 0;
+    std::uint64_t counted = 0;
+    for (const store::Event& event : events) {
+      const JsonObject body = parse_json_object(event.body);
+      const std::string type(body.at("type").as_string());
+      const JsonObject& data = body.at("data").as_object();
+      if (type == "state.changed") replay_write(session, data, state);
+      if (type == "resource.added") session.resources.insert(std::string(data.at("id").as_string()));
+      if (type == "resource.released" || type == "resource.leaked") {
+        session.resources.erase(std::string(data.at("id").as_string()));
+      }
+      if (type == "worker.closed") session.resources.clear();  // it releases what it holds
+      if (type == "session.ended" || type == "session.expired" || type == "session.failed") ++ends;
+      if (type == "half.done") fail("an event of a failed call is in the journal");
+      if (!type.starts_with("call.") || type == "call.accepted") continue;
+      const auto task = tasks.find(std::string(data.at("task").as_string()));
+      if (task == tasks.end()) {
+        if (type != "call.checkpoint") fail(fmt::format("{} of a task that is not stored", type));
+        if (type == "call.checkpoint") ++state["count"];
+        continue;
+      }
+      replay_call(session, type, data, task->second, state);
+      if (type == "call.checkpoint") continue;
+      ++counted;
+      if (!session.is_murky && task->second.seq < last_end) {
+        fail(fmt::format("call {} ended after one that came later", task->second.seq));
+      }
+      last_end = task->second.seq;
+    }
+    Values kept;
+    for (const auto& [key, text] : stored.state) kept[key] = parse_json(text).to_number<std::int64_t>();
+    if (kept != state) fail("the stored state is not what the calls and writes made");
+    const bool over = stored.record.head.status != store::SessionStatus::active;
+    if (ends != (over ? 1 : 0)) fail(fmt::format("the journal has {} ends", ends));
+    if (over && (!session.resources.empty() || !stored.resources.empty())) fail("resources are left open");
+    if (counted != stored.record.head.call_count) {
+      fail(fmt::format("call_count is {}, ended have {}", stored.record.head.call_count, counted));
+    }
+    for (const auto& [id, task] : tasks) {
+      if (!store::is_final(task.status)) fail(fmt::format("task of {} is left open", task.input));
+      if (calls[number_of(task)].ends_in_journal != 1) fail(fmt::format("{} has not one end", task.input));
+    }
+  }
+
+ private:
+  void replay_write(const Session& session, const JsonObject& data, Values& state) {
+    for (const auto& [key, hash] : data.at("state").as_object()) {
+      if (hash.is_null()) {
+        state.erase(std::string(key));
+        continue;
+      }
+      const auto write = session.writes.find(std::string(hash.as_string()));
+      if (write == session.writes.end()) {
+        fail("a write that nobody made");
+      } else {
+        state[std::string(key)] = write->second;
+      }
+    }
+  }
+
+  void replay_call(const Session& session, const std::string& type, const JsonObject& data,
+                   const store::TaskRecord& task, Values& state) {
+    Call& call = calls[number_of(task)];
+    const std::int64_t by = parse_json(task.input).at("by").to_number<std::int64_t>();
+    if (type == "call.checkpoint") {
+      if (task.function != "checkpoint") fail("a checkpoint that nobody asked for");
+      ++state["count"];
+      return;
+    }
+    ++call.ends_in_journal;
+    if (type == "call.completed") {
+      const std::int64_t output = apply(task.function, by, state);
+      const bool changes = task.function != "note" && task.function != "end" && task.function != "resource";
+      if (task.status != store::TaskStatus::completed || task.output != std::to_string(output)) {
+        fail(fmt::format("{} {} gave {}, not {}", task.function, task.input, task.output, output));
+      }
+      if (data.at("output").as_string() != hash_of(output)) fail("the journal has another output");
+      const JsonObject& hashes = data.at("state").as_object();
+      const Json* count = hashes.if_contains("count");
+      if (changes && count != nullptr && count->is_string() && count->as_string() != hash_of(state["count"])) {
+        fail("the journal has another state");
+      }
+      if (!changes && !hashes.empty()) fail("a call that changes nothing changed the state");
+      if (call.begun != 1) fail(fmt::format("{} is completed and ran {} times", task.input, call.begun));
+      return;
+    }
+    const std::string code(data.at("code").as_string());
+    if (!may_end_with(task.function, code, call, session)) {
+      fail(fmt::format("{} {} ended with {}", task.function, task.input, code));
+    }
+    if ((type == "call.cancelled") != (task.status == store::TaskStatus::cancelled)) fail("journal and task differ");
+  }
+};
+
+}  // namespace sojourn::runtime::order
