@@ -422,7 +422,8 @@ test("a resource is refused where it could not be cleaned up, and forgotten wher
        await session.resources.add({ id: "a", kind: "k", close });
        try { await session.resources.add({ id: "a", kind: "k", close }); } catch (error) { seen.push(error.code); }
        const cleanup = { path: "/x" };
-       try { await session.resources.add({ id: "b", kind: "k", close, cleanup }); } catch (error) { seen.push(error.code); }
+       try { await session.resources.add({ id: "b", kind: "k", close, cleanup }); }
+       catch (error) { seen.push(error.code); }
        return [seen, [...session.resources].map(({ id }) => id)];
      }`,
   );

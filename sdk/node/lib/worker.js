@@ -1,7 +1,7 @@
 // Serves one session: answers the server's frames, one call at a time.
 //
 // All runs on Node's one thread. While a call waits for something, the event loop reads the socket, so pings are
-// answered and a cancel is seen at once; code that keeps the thread busy does the same where it touches the session (poll).
+// answered and a cancel is seen at once; code that keeps the thread busy does so where it touches the session (poll).
 
 import fs from "node:fs";
 import path from "node:path";
