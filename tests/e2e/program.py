@@ -65,6 +65,7 @@ class Program:
         self.mark = f"E2E_SERVER={os.getpid()}-{id(self)}-{time.monotonic_ns()}"
         name, value = self.mark.split("=")
         self.environment = {**clean_environment(), **(environment or {}), name: value}
+        self.listen = "127.0.0.1:0"
         self.process = None
         self.log_file = tempfile.TemporaryFile("a+b")
 
@@ -85,7 +86,7 @@ class Program:
     def spawn(self):
         """Starts it and does not wait."""
         self.process = subprocess.Popen(
-            [BINARY, "serve", "--listen", "127.0.0.1:0", "--data", self.data, "--apps", self.apps, *self.flags],
+            [BINARY, "serve", "--listen", self.listen, "--data", self.data, "--apps", self.apps, *self.flags],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log_file, env=self.environment,
         )
 
