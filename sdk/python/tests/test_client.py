@@ -22,6 +22,7 @@ from sojourn.client import (
     WorkerLost,
     errors,
 )
+from sojourn.client.suspending import within
 
 from .bad_server import Step, WithAsyncClient, WithBlockingClient, page, refusal, reply, stream, task
 
@@ -188,9 +189,11 @@ class Behaviour:
             server = self.server(refusal("unavailable", 503, True, Retry_After=told), reply([]))
             with self.subTest(told=told):
                 self.assertEqual(self.client(server.url).apps(), [])
-        server = self.server(refusal("unavailable", 503, True, Retry_After="Fri, 21 Nov 2436 11:00:00 GMT"))
-        self.assertRaises(errors.Unavailable, self.client(server.url).apps)  # nobody waits for that
-        self.assertEqual(len(server.asked), 1)
+        for told in ("Fri, 21 Nov 2436 11:00:00 GMT", "61", "9" * 300):  # nobody waits for that
+            server = self.server(refusal("unavailable", 503, True, Retry_After=told))
+            with self.subTest(told=told), self.assertRaises(errors.Unavailable):
+                self.client(server.url).apps()
+            self.assertEqual(len(server.asked), 1)
 
     def test_attempts_are_counted_and_pauses_grow(self: Any) -> None:
         server = self.server(refusal("queue_full", 429, True))
@@ -409,6 +412,18 @@ class Asynchronous(Behaviour, WithAsyncClient):
 
         asyncio.run(ask())
         self.assertEqual([asked.connection for asked in server.asked], [1, 2])
+
+    def test_cancellation_at_the_moment_of_an_answer_is_not_lost(self) -> None:
+        async def ask() -> None:
+            answer = asyncio.get_running_loop().create_future()
+            waiting = asyncio.ensure_future(within(60, answer))
+            await asyncio.sleep(0)
+            answer.set_result("came")
+            waiting.cancel()
+            with self.assertRaises(asyncio.CancelledError):
+                await waiting
+
+        asyncio.run(ask())
 
     def test_many_tasks_use_one_client_and_loops_come_and_go(self) -> None:
         server = self.server(reply(task()))

@@ -16,10 +16,30 @@ T = TypeVar("T")
 
 
 async def within(timeout: float, wait: Awaitable[T]) -> T:
+    """Raises TimeoutError past it.
+
+    Unlike asyncio.wait_for up to Python 3.11 it loses no cancellation that comes at the moment of the result.
+    """
+    task = asyncio.current_task()
+    if task is None or timeout == float("inf"):
+        return await wait
+    is_up = False
+
+    def expire(waiting: asyncio.Task[Any]) -> None:
+        nonlocal is_up
+        is_up = True
+        waiting.cancel()
+
+    alarm = asyncio.get_running_loop().call_later(timeout, expire, task)
     try:
-        return await asyncio.wait_for(wait, None if timeout == float("inf") else timeout)
-    except asyncio.TimeoutError:  # no TimeoutError before Python 3.11
-        raise TimeoutError from None
+        return await wait
+    except asyncio.CancelledError:
+        # Only from 3.11 on can a cancellation by somebody else at the same moment be told apart.
+        if is_up and not (hasattr(task, "uncancel") and task.uncancel()):
+            raise TimeoutError from None
+        raise
+    finally:
+        alarm.cancel()
 
 
 class SuspendingPipe:

@@ -358,7 +358,7 @@ def _words(error: OSError) -> str:
 def _retry_after(head: Head) -> float:
     """Seconds; 0 where the header is not there or cannot be read."""
     text = head.headers.get("retry-after", "")
-    if text.isascii() and text.isdecimal() and len(text) < 10:
+    if text.isascii() and text.isdecimal():
         return float(text)
     if not text:
         return 0.0
