@@ -10,7 +10,8 @@ from e2e.program import Served, wait_for
 
 from sojourn.client import (
     AppNotFound, AsyncClient, AsyncSessionManager, CallFailed, CallTimeout, Cancelled, Client, IdempotencyMismatch,
-    QueueFull, SessionEnded, SessionExpired, SessionGone, SessionManager, SessionNotFound, TimedOut, WorkerLost, errors,
+    QueueFull, SessionEnded, SessionExpired, SessionGone, SessionManager, SessionNotFound, TimedOut, WorkerLost,
+    errors,
 )
 
 
@@ -318,6 +319,16 @@ class LostAnswers(Served):
         with Client(self.forgetful(3).url) as client:
             self.assertEqual(client.attach(session).run({"key": "a"}).output["current"], 1)
         self.assertEqual(self.server.session(session)["call_count"], 1)
+
+    def test_call_that_opens_a_session_opens_one_and_runs_once(self):
+        for number, session in enumerate(("new", None)):
+            label = {"for": f"{self.id()} {number}"}
+            with Client(self.forgetful(2).url) as client:
+                task = client.run({"app": "counter", "input": {"key": "a"}, "session": session, "labels": label})
+                self.assertEqual(task.output["current"], 1)
+            with Client(self.server.url) as client:
+                opened = list(client.sessions(labels=label))
+            self.assertEqual([(one["id"], one["call_count"]) for one in opened], [(task.session_id, 1)])
 
     def test_call_runs_once_though_the_server_is_killed_before_the_retry(self):
         session = self.server.new_session("counter")

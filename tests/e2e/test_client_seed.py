@@ -88,8 +88,8 @@ class Seed(Served):
         self.assertEqual(self.seen(), ["start", "click", "type", "screenshot"])
         printed = self.run_block("Stateful Conversations")
         self.assertEqual(printed[2], "Assistant: 4: How is it different from classical computing?")
-        printed = self.run_block("Data Processing Pipeline")
-        self.assertEqual([line.partition(":")[0] for line in printed], ["summary", "correlations", "outliers", "trends"])
+        printed = [line.partition(":")[0] for line in self.run_block("Data Processing Pipeline")]
+        self.assertEqual(printed, ["summary", "correlations", "outliers", "trends"])
 
     def test_status_of_a_session_that_expired(self):
         self.assertEqual(self.run_block("Check Session Status"), [])

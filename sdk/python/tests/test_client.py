@@ -50,14 +50,13 @@ class Behaviour:
         self.assertEqual(asked.headers["Content-Type"], "application/json")
         self.assertEqual(asked.headers["Idempotency-Key"].encode("latin-1").decode(), "schlüssel")
 
-    def test_each_call_in_a_session_has_a_key_of_its_own(self: Any) -> None:
+    def test_each_call_has_a_key_of_its_own(self: Any) -> None:
         server = self.server(reply(task()))
         client = self.client(server.url)
         for request in (IN_SESSION, IN_SESSION, NEW, {"app": "a"}):
             client.run(request)
         keys = [asked.headers.get("Idempotency-Key") for asked in server.asked]
-        self.assertTrue(keys[0] and keys[1] and keys[0] != keys[1])
-        self.assertEqual(keys[2:], [None, None])
+        self.assertEqual((len(set(keys)), None in keys), (4, False))
         self.client(server.url, retries=0).run(IN_SESSION)
         self.assertNotIn("Idempotency-Key", server.asked[-1].headers)
 
@@ -86,9 +85,9 @@ class Behaviour:
     def test_connection_that_the_server_closed_meanwhile_is_not_used(self: Any) -> None:
         server = self.server(reply(task()))
         client = self.client(server.url)
-        client.run(NEW)
+        client.session("a")
         server.drop_idle()
-        client.run(NEW)  # would not be asked again
+        client.session("a")  # would not be asked again
         self.assertEqual(([asked.connection for asked in server.asked], self.pauses), ([1, 2], []))
 
     def test_connection_with_more_than_was_asked_for_is_not_used_again(self: Any) -> None:
@@ -146,29 +145,22 @@ class Behaviour:
 
     def test_lost_answers_of_what_would_run_twice_are_not(self: Any) -> None:
         server = self.server(Step(b"", "close"), reply(task()))
-        for ask in (
-            lambda client: client.run(NEW),
-            lambda client: client.run({"app": "a"}),
-            lambda client: client.run({"app": "a"}, idempotency_key="known to no new session"),
-            lambda client: client.session("a"),
-        ):
-            server.script.insert(0, Step(b"", "close"))
-            before = len(server.asked)
-            with self.assertRaises(ConnectionFailed) as caught:
-                ask(self.client(server.url))
-            self.assertTrue(caught.exception.retryable)
-            self.assertEqual(len(server.asked), before + 1)
+        with self.assertRaises(ConnectionFailed) as caught:
+            self.client(server.url).session("a")
+        self.assertTrue(caught.exception.retryable)
+        self.assertEqual(len(server.asked), 1)
 
-    def test_lost_answer_of_a_call_in_a_session_is_asked_for_by_its_key(self: Any) -> None:
+    def test_lost_answer_of_a_call_is_asked_for_by_its_key(self: Any) -> None:
         following = stream(task(7), task(output=5), then="keep")
-        server = self.server(Step(b"", "close"), refusal("unavailable", 503, True), reply(task(7)), following)
-        self.assertEqual(self.client(server.url).run(IN_SESSION).output, 5)
-        first, *others, follow = server.asked
-        self.assertEqual(follow.target, "/tasks/task_1/stream")
-        keys = {asked.headers["Idempotency-Key"] for asked in others}
-        self.assertEqual(keys, {first.headers["Idempotency-Key"]})
-        self.assertEqual(first.body, {**IN_SESSION, "wait": True})
-        self.assertEqual([asked.body for asked in others], [{**IN_SESSION, "wait": False}] * 2)
+        for request in (IN_SESSION, NEW, {"app": "a"}):
+            server = self.server(Step(b"", "close"), refusal("unavailable", 503, True), reply(task(7)), following)
+            self.assertEqual(self.client(server.url).run(request).output, 5)
+            first, *others, follow = server.asked
+            self.assertEqual(follow.target, "/tasks/task_1/stream")
+            keys = {asked.headers["Idempotency-Key"] for asked in others}
+            self.assertEqual(keys, {first.headers["Idempotency-Key"]})
+            self.assertEqual(first.body, {**request, "wait": True})
+            self.assertEqual([asked.body for asked in others], [{**request, "wait": False}] * 2)
 
     def test_call_whose_answer_is_held_back_in_silence_is_followed(self: Any) -> None:
         server = self.server(Step(b"", "hold"), reply(task(7)), stream(task(10, output=5), then="keep"))
@@ -179,8 +171,8 @@ class Behaviour:
     def test_refused_as_too_busy_is_asked_again_also_where_it_would_run_twice(self: Any) -> None:
         for code, status in (("queue_full", 429), ("unavailable", 503)):
             server = self.server(refusal(code, status, True, Retry_After="2"), reply(task()))
-            self.client(server.url).run(NEW)
-            self.assertEqual([asked.body["session"] for asked in server.asked], ["new", "new"])
+            self.client(server.url).session("a")
+            self.assertEqual([asked.body for asked in server.asked], [{"app": "a"}] * 2)
         for pause in self.pauses:
             self.assertTrue(2.0 <= pause <= 2.1, pause)
 
@@ -224,11 +216,11 @@ class Behaviour:
             port = free.getsockname()[1]
         client = self.client(f"http://127.0.0.1:{port}", retries=3)
         with self.assertRaises(ConnectionFailed) as caught:
-            client.run(NEW)
+            client.session("a")
         self.assertIn("refused", str(caught.exception))
         self.assertEqual(len(self.pauses), 3)
         self.on_pause = lambda: [self.server(reply(task()), port=port)] and setattr(self, "on_pause", lambda: None)
-        self.assertEqual(client.run(NEW), task())
+        self.assertEqual(client.session("a").id, "task_1")
 
     # Time.
 
@@ -263,7 +255,7 @@ class Behaviour:
                 one.connect_ex(full.getsockname())
             client = self.client(f"http://127.0.0.1:{full.getsockname()[1]}", retries=1, connect_timeout=0.05)
             with self.assertRaises(TimedOut) as caught:
-                client.run(NEW)
+                client.session("a")
         self.assertIn("no connection", str(caught.exception))
         self.assertEqual(len(self.pauses), 1)  # it surely did not arrive
 
@@ -279,7 +271,7 @@ class Behaviour:
             self.assertEqual((caught.exception.status, caught.exception.retryable), (status, True))
             self.assertIn("Bad Gateway", str(caught.exception))
             with self.assertRaises(ConnectionFailed):
-                self.client(server.url, retries=2).run(NEW)  # a proxy may say so after it was run
+                self.client(server.url, retries=2).session("a")  # a proxy may say so after it was done
             self.assertEqual(len(server.asked), 4)
         server = self.server(page(html, 403))
         self.assertRaises(ConnectionFailed, self.client(server.url).apps)

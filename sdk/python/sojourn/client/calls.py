@@ -77,11 +77,10 @@ class Calls:
         said = fields.pop("wait", True)
         wait = bool(said) if wait is None else wait
         patience = self.transport.patience(timeout)
-        is_in_session = fields.get("session") not in (None, "", "new")
-        if key is None and is_in_session and self.transport.options.retries:
+        if key is None and self.transport.options.retries:
             key = os.urandom(16).hex()
-        # Only within a session is a key known again, and only then may an answer be waited for that might get lost.
-        is_safe = is_in_session and key is not None
+        # Only what can be asked for again by its key may be waited for in an answer that might get lost.
+        is_safe = key is not None
         reply = await self.transport.ask(
             Request(
                 "POST",

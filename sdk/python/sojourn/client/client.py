@@ -29,8 +29,8 @@ class Client:
     Errors: ValueError for settings that cannot be. Every method raises what the server refuses as an Error of its
     class, ConnectionFailed where there is no server, and TimedOut past its time.
     Retries: a request that did not arrive, and one that the server refused as too busy (429, 503), is asked again.
-    After a lost answer only what may be done twice is: reading, ending, setting state, and calls in a session that
-    exists, which carry an idempotency key of their own so that they run once.
+    After a lost answer only what may be done twice is: reading, ending, setting state, and calls, which carry an
+    idempotency key of their own so that they run once.
     Threads: any number may use one client and its sessions at once. A forked child opens its own connections.
     """
 
