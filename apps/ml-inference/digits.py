@@ -50,10 +50,8 @@ class Model:
     def predict(self, pixels):
         """A digit and the classifier's score of each digit, for each row of 64 pixels."""
         scores = self.classifier.decision_function(pixels)
-        return [
-            {"digit": int(self.classifier.classes_[row.argmax()]), "scores": [round(score, 6) for score in row.tolist()]}
-            for row in scores
-        ]
+        found = self.classifier.classes_[scores.argmax(axis=1)].tolist()
+        return [{"digit": digit, "scores": row} for digit, row in zip(found, scores.round(6).tolist())]
 
     def evaluate(self):
         found = self.classifier.predict(self.held_out)
