@@ -35,3 +35,7 @@ find_package(tomlplusplus REQUIRED)   # app.toml, sojourn.toml
 find_package(CLI11 REQUIRED)          # the command line
 find_package(GTest REQUIRED)          # tests
 find_package(benchmark REQUIRED)      # what single steps cost (bench/micro.cpp)
+
+# The text form of /metrics. Only its core: its CMake package would also ask for the HTTP server and client that its other
+# libraries use, and /metrics is a route of our own.
+find_library(SOJOURN_PROMETHEUS_CORE prometheus-cpp-core REQUIRED)

@@ -112,6 +112,7 @@ Async<void> Connection::serve_requests() {
       co_return;
     }
     if (refusal) {
+      ++service_.statistics.refused;
       co_await refuse(std::move(*refusal));
       co_return;
     }

@@ -29,6 +29,7 @@ struct Service {
   DateText date;
   bool draining;  // each connection closes after the answer it is at
   std::list<Connection*> connections;
+  ServerStatistics statistics;  // but for the number of connections
   Event connection_left;
 };
 

@@ -77,6 +77,7 @@ Server::Server(Executor executor, Clock& clock, const Log& log, ServerLimits lim
                                    .date = {},
                                    .draining = false,
                                    .connections = {},
+                                   .statistics = {},
                                    .connection_left = {}},
                        .acceptor = tcp::acceptor(executor),
                        .protocol = tcp::v4(),
@@ -115,6 +116,12 @@ std::uint16_t Server::listen(const std::string& host, std::uint16_t port) {
   state_->protocol = endpoint.protocol();
   state_->group.spawn(state_->accept_clients());
   return acceptor.local_endpoint().port();
+}
+
+ServerStatistics Server::statistics() const {
+  ServerStatistics statistics = state_->service.statistics;
+  statistics.connections = state_->service.connections.size();
+  return statistics;
 }
 
 void Server::stop_accepting() {
@@ -192,6 +199,8 @@ void Server::State::admit(int descriptor) {
   }
   socket.set_option(tcp::no_delay(true), error);
   const std::size_t count = service.connections.size();
+  ++service.statistics.accepted;
+  if (count >= service.limits.connections) ++service.statistics.turned_away;
   if (count >= service.limits.connections + polite_refusals) return;
   auto connection = std::make_shared<Connection>(std::move(socket), service);
   if (count < service.limits.connections) {

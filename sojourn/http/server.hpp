@@ -54,6 +54,13 @@ struct ServerLimits {
   std::size_t connections = 20'000;  // further ones are answered 503 and closed
 };
 
+struct ServerStatistics {
+  std::size_t connections = 0;    // open now
+  std::uint64_t accepted = 0;     // connections since the start
+  std::uint64_t turned_away = 0;  // of those, for want of room
+  std::uint64_t refused = 0;      // requests that broke a rule of HTTP or a limit before a handler saw them
+};
+
 class Server {
  public:
   // All on `executor`. What the handler throws is answered by `on_error`; if that throws, the connection closes.
@@ -66,6 +73,8 @@ class Server {
   // Errors: address_in_use, invalid_request (no such address), io_error.
   // Returns the port.
   std::uint16_t listen(const std::string& host, std::uint16_t port);
+
+  ServerStatistics statistics() const;
 
   // Accepts no more. Requests that run go on; their connections close after the answer.
   void stop_accepting();

@@ -73,6 +73,7 @@ Actor::Actor(const Surroundings& surroundings, std::unique_ptr<session::KeptSess
     : around_(surroundings),
       kept_(std::move(kept)),
       app_(std::move(app)),
+      counts_(around_.serving.counts.of_app(record().app)),
       serving_(around_.serving, *kept_, app_.get(), record().head.last_call_at.has_value(),
                {.lost = [this] { lose_worker(); },
                 .commit_wanted =
@@ -128,6 +129,7 @@ Async<void> Actor::submit(std::shared_ptr<LiveCall> call, bool durable) {
   check_room(bytes);
   if (!call->task.idempotency_key.empty()) keyed_.emplace(call->task.idempotency_key, call);
   call->task.seq = ++last_seq_;
+  call->queued_at = around_.serving.clock.instant();
   call->set_status(TaskStatus::queued, around_.serving.clock.now());
   if (!durable) call->accepted.set(true);
   push({call, {}, bytes});
@@ -288,7 +290,9 @@ Async<void> Actor::serve(std::shared_ptr<LiveCall> call) {
   }
   current_ = call;
   call->task.started_at = around_.serving.clock.now();
+  counts_.wait_time.add(around_.serving.clock.instant() - call->queued_at);
   Outcome outcome = co_await serving_.call(call);
+  counts_.call_time.add(outcome.took);
   current_.reset();
   co_await conclude(std::move(call), std::move(outcome));
 }
@@ -336,6 +340,7 @@ Async<void> Actor::conclude(std::shared_ptr<LiveCall> call, Outcome outcome) {
   if (!fenced_ && ((outcome.ends_session && !failure) || call->ends_session)) {
     ending_ = Ending{.reason = outcome.ends_session ? "the app ended it" : "it had one call", .actor = "app"};
   }
+  count(end, failure ? failure : outcome.error);
   around_.on_final(*call);
   call->finish(std::move(end));
   if (serving_.lost_cause()) lose_worker();
@@ -357,8 +362,19 @@ Async<void> Actor::drop(std::shared_ptr<LiveCall> call, Error why) {
   } else {
     owe(*call, end, why);
   }
+  count(end, why);
   around_.on_final(*call);
   call->finish(std::move(end));
+}
+
+void Actor::count(const CallEnd& end, const std::optional<Error>& error) {
+  if (end.status == TaskStatus::completed) {
+    ++counts_.calls_completed;
+  } else if (end.status == TaskStatus::cancelled) {
+    ++counts_.calls_cancelled;
+  } else {
+    ++counts_.calls_failed[error->code()];
+  }
 }
 
 // A call that the store still has as open is settled with the next commit, and until then found by its key.
@@ -433,6 +449,7 @@ Async<void> Actor::end_durably(const Ending& ending) {
   const bool durable =
       nothing || co_await commit_or_log(std::move(step), "the end of a session could not be made durable");
   over_ = true;
+  if (durable && ending.status != SessionStatus::active) ++counts_.sessions_over[ending.status];
   around_.on_leave(record().id);
   if (durable) {
     left_.set(true);

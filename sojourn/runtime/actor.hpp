@@ -123,9 +123,12 @@ class Actor : public std::enable_shared_from_this<Actor> {
   void on_alarm();
   std::optional<Time> expires_at() const;
 
+  void count(const CallEnd& end, const std::optional<Error>& error);
+
   const Surroundings& around_;
   std::unique_ptr<session::KeptSession> kept_;
   std::shared_ptr<session::App> app_;  // shared with the runtime
+  AppCounts& counts_;
   Serving serving_;
   std::list<Item> queue_;          // takes no memory while empty, unlike a deque
   std::size_t waiting_bytes_ = 0;  // of `queue_`

@@ -46,6 +46,7 @@ class LiveCall {
   Json input;
   std::string actor;
   std::chrono::milliseconds timeout;
+  Instant queued_at{};        // when it got its place in the queue
   bool ends_session = false;  // a call without a session has one of its own, which ends with it
 
   Completion<bool> accepted;  // whether the call may run: its acceptance is durable, or nobody relies on it

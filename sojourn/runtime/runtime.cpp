@@ -111,6 +111,7 @@ struct Runtime::Parts {
   Options options;
   BlockingPool blocking;
   TaskGroup group;
+  Counts counts;
   std::unique_ptr<Actor::Surroundings> around;
   std::map<std::string, std::shared_ptr<session::App>, std::less<>> apps;
   std::map<std::string, std::string, std::less<>> missing_apps;    // why
@@ -139,6 +140,7 @@ Runtime::Runtime(Executor executor, store::Store& store, Clock& clock, Random& r
       .serving = {.executor = parts.executor,
                   .clock = parts.clock,
                   .cancel_grace = parts.options.cancel_grace,
+                  .counts = parts.counts,
                   .make_folder =
                       [&parts](store::SessionRecord record) { return make_folder(parts, std::move(record)); },
                   .clean_up =
@@ -418,6 +420,7 @@ Async<std::shared_ptr<Actor>> Runtime::begin_session(const RunRequest& request, 
   }
   ++count;  // the place is taken before anything is awaited
   const std::string app_name = record.app;
+  const Instant start = parts_->clock.instant();
   std::unique_ptr<session::KeptSession> kept;
   try {
     kept = co_await session::KeptSession::create(parts_->store, parts_->clock, parts_->random, std::move(beginning));
@@ -426,6 +429,8 @@ Async<std::shared_ptr<Actor>> Runtime::begin_session(const RunRequest& request, 
     throw;
   }
   --parts_->sessions_of_app[app_name];
+  ++parts_->counts.of_app(app_name).sessions_created;
+  parts_->counts.session_creation.add(parts_->clock.instant() - start);
   check_serving();
   co_return keep(std::move(kept), std::move(app), 0);
 }
@@ -595,6 +600,27 @@ Statistics Runtime::statistics() const {
   const auto workers =
       std::ranges::count_if(parts_->actors, [](const auto& entry) { return entry.second->has_worker(); });
   return {parts_->actors.size(), static_cast<std::size_t>(workers), parts_->calls.size()};
+}
+
+const Counts& Runtime::counts() const {
+  return parts_->counts;
+}
+
+std::map<std::string, AppLoad> Runtime::load() const {
+  std::map<std::string, AppLoad> load;
+  for (const auto& [name, app] : parts_->apps) load[name];
+  for (const auto& [id, actor] : parts_->actors) {
+    AppLoad& of = load[actor->record().app];
+    ++of.sessions;
+    of.waiting += actor->queued();
+    if (actor->is_busy()) ++of.busy;
+    if (!actor->has_worker()) continue;
+    ++of.workers;
+    const JsonObject worker = actor->describe_worker();
+    const Json* const pid = worker.if_contains("pid");
+    if (pid != nullptr && pid->is_int64()) of.worker_pids.push_back(pid->get_int64());
+  }
+  return load;
 }
 
 bool Runtime::is_draining() const {

@@ -10,6 +10,7 @@
 
 #include "sojourn/base/log.hpp"
 #include "sojourn/base/random.hpp"
+#include "sojourn/runtime/counts.hpp"
 #include "sojourn/runtime/live_call.hpp"
 #include "sojourn/session/app.hpp"
 #include "sojourn/session/kept_session.hpp"
@@ -79,6 +80,15 @@ struct Statistics {
   std::size_t calls = 0;  // that run or wait
 };
 
+// What there is of an app now, in memory.
+struct AppLoad {
+  std::size_t sessions = 0;
+  std::size_t workers = 0;
+  std::size_t waiting = 0;                // calls and writes
+  std::size_t busy = 0;                   // sessions that serve something
+  std::vector<std::int64_t> worker_pids;  // of the workers that are processes
+};
+
 // Threads: everything on the executor.
 class Runtime {
  public:
@@ -137,6 +147,10 @@ class Runtime {
                            std::string actor);
 
   Statistics statistics() const;
+
+  // Both by the app's name; sessions without an app have "".
+  const Counts& counts() const;
+  std::map<std::string, AppLoad> load() const;
   bool is_draining() const;
 
   // Takes no more calls, lets those that run finish until `deadline`, fails the rest, closes every worker.

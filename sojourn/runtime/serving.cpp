@@ -207,6 +207,7 @@ void Serving::resource_added(session::ResourceNote resource) {
   }
   append("resource.added", {{"id", resource.id}, {"kind", resource.kind}, {"cost", resource.cost}});
   urgent_ = urgent_ || !resource.cleanup.is_null() || resource.recorded;
+  surroundings_.counts.resource_registered(resource.kind);
   if (resource.recorded) recording_.push_back(std::move(resource.recorded));
   resources_.add({.session_id = kept_.id(),
                   .id = std::move(resource.id),
@@ -249,9 +250,11 @@ Async<void> Serving::open_worker(LiveCall& call, Instant deadline) {
   outside_changes_.clear();
   lost_cause_.reset();
   co_await start_worker(std::move(opening), deadline);
+  const Instant::duration took = surroundings_.clock.instant() - start;
+  surroundings_.counts.of_app(app_->info().name).worker_starts.add(took);
   JsonObject data = worker_->describe();
   data["restored"] = restored_;
-  data["ms"] = std::chrono::duration_cast<Milliseconds>(surroundings_.clock.instant() - start).count();
+  data["ms"] = std::chrono::duration_cast<Milliseconds>(took).count();
   append("worker.started", data);
   restored_ = true;
 }

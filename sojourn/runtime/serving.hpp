@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "sojourn/base/task_group.hpp"
+#include "sojourn/runtime/counts.hpp"
 #include "sojourn/runtime/live_call.hpp"
 #include "sojourn/runtime/resource_ledger.hpp"
 #include "sojourn/session/app.hpp"
@@ -19,6 +20,7 @@ struct Surroundings {
   Executor executor;
   Clock& clock;
   Milliseconds cancel_grace;
+  Counts& counts;
   // Makes the session's folder and returns its path; "" for none.
   std::function<Async<std::string>(store::SessionRecord)> make_folder;
   // Cleans up what a dead worker left, and returns why it could not; it blocks elsewhere.

@@ -12,6 +12,8 @@ namespace sojourn::server {
 
 namespace {
 
+constexpr unsigned blocking_threads = 2;
+
 std::vector<std::string> split(std::string_view pattern) {
   std::vector<std::string> segments;
   while (!pattern.empty()) {
@@ -68,6 +70,29 @@ void refuse_foreign_pages(const http::Request& request) {
   }
 }
 
+// Passes an answer on and remembers its status.
+class Watched final : public http::Responder {
+ public:
+  explicit Watched(http::Responder& inner) : inner_(inner) {}
+
+  Async<void> send(http::Response response) override {
+    status_ = response.status;
+    return inner_.send(std::move(response));
+  }
+  Async<void> start(http::Response head) override {
+    status_ = head.status;
+    return inner_.start(std::move(head));
+  }
+  Async<void> write(std::string chunk) override { return inner_.write(std::move(chunk)); }
+  Async<void> client_gone() override { return inner_.client_gone(); }
+
+  int status() const { return status_; }  // 0 before there is one
+
+ private:
+  http::Responder& inner_;
+  int status_ = 0;
+};
+
 }  // namespace
 
 struct Api::Route {
@@ -75,14 +100,21 @@ struct Api::Route {
   std::vector<std::string> pattern;
   std::optional<Scope> scope;  // none: open to everyone
   Async<void> (Api::*handler)(Ask&);
+  RouteCount count;
 };
 
 Api::Api(runtime::Runtime& runtime, store::Store& store, Clock& clock, ApiOptions options)
-    : runtime_(runtime), store_(store), clock_(clock), options_(std::move(options)) {
+    : runtime_(runtime),
+      store_(store),
+      clock_(clock),
+      options_(std::move(options)),
+      unmatched_{.route = "none"},
+      blocking_(blocking_threads) {
   using http::Method;
   const auto add = [this](Method method, std::string_view pattern, std::optional<Scope> scope,
                           Async<void> (Api::*handler)(Ask&)) {
-    routes_.push_back({method, split(pattern), scope, handler});
+    routes_.push_back(
+        {method, split(pattern), scope, handler, {.route = fmt::format("{} {}", http::to_string(method), pattern)}});
   };
   add(Method::post, "/apps/run", Scope::apps_execute, &Api::run);
   add(Method::post, "/run", Scope::apps_execute, &Api::run);
@@ -105,29 +137,45 @@ Api::Api(runtime::Runtime& runtime, store::Store& store, Clock& clock, ApiOption
   add(Method::get, "/apps/{namespace}/{name}", Scope::apps_read, &Api::get_app);
   add(Method::get, "/healthz", std::nullopt, &Api::healthz);
   add(Method::get, "/readyz", std::nullopt, &Api::readyz);
+  add(Method::get, "/metrics", Scope::apps_read, &Api::metrics);
   add(Method::get, "/", std::nullopt, &Api::index);
 }
 
 Api::~Api() = default;
 
 Async<void> Api::handle(http::Request request, http::Responder& responder) {
-  Ask ask{.target = http::parse_target(request.target), .request = request, .responder = responder};
-  const Route& route = find_route(ask);
-  refuse_foreign_pages(request);
-  if (!options_.keys) refuse_other_names(request);
-  if (route.scope) ask.caller = authenticate(request, *route.scope);
-  ask.bare = request.headers.find("X-API-Version") == "2";
+  Watched watched(responder);
+  RouteCount* count = &unmatched_;
+  try {
+    Ask ask{.request = request, .responder = watched};
+    co_await answer(ask, count);
+  } catch (...) {
+    const int failed = info(to_error(std::current_exception()).code()).http_status;
+    count->add(watched.status() != 0 ? watched.status() : failed);
+    throw;
+  }
+  count->add(watched.status() != 0 ? watched.status() : 500);
+}
+
+Async<void> Api::answer(Ask& ask, RouteCount*& count) {
+  ask.target = http::parse_target(ask.request.target);
+  Route& route = find_route(ask);
+  count = &route.count;
+  refuse_foreign_pages(ask.request);
+  if (!options_.keys) refuse_other_names(ask.request);
+  if (route.scope) ask.caller = authenticate(ask.request, *route.scope);
+  ask.bare = ask.request.headers.find("X-API-Version") == "2";
   co_await (this->*route.handler)(ask);
 }
 
-const Api::Route& Api::find_route(Ask& ask) const {
+Api::Route& Api::find_route(Ask& ask) {
   std::span<const std::string> path = ask.target.path;
   if (!path.empty() && path.front() == "v1") path = path.subspan(1);
   const http::Method method = ask.request.method == http::Method::head ? http::Method::get : ask.request.method;
   // The first pattern that fits has the path to itself: /apps/run is spelled out before /apps/{name}, and is no app.
   const Route* first = nullptr;
   std::string allowed;
-  for (const Route& route : routes_) {
+  for (Route& route : routes_) {
     if (first != nullptr ? route.pattern != first->pattern : !matches(route.pattern, path, ask.captures)) continue;
     if (route.method == method) return route;
     first = &route;
@@ -183,13 +231,17 @@ Async<void> Api::readyz(Ask& ask) {
                                                           {"calls", statistics.calls}})});
 }
 
+Async<void> Api::metrics(Ask& ask) {
+  std::vector<const RouteCount*> routes;
+  for (const Route& route : routes_) routes.push_back(&route.count);
+  routes.push_back(&unmatched_);
+  std::string text = co_await metrics_text(runtime_, options_.metrics, std::move(routes), clock_, blocking_);
+  co_await ask.responder.send({.content_type = "text/plain; version=0.0.4; charset=utf-8", .body = std::move(text)});
+}
+
 Async<void> Api::index(Ask& ask) {
   JsonArray paths;
-  for (const Route& route : routes_) {
-    std::string path;
-    for (const std::string& segment : route.pattern) path.append("/").append(segment);
-    paths.push_back(Json(fmt::format("{} {}", http::to_string(route.method), path.empty() ? "/" : path)));
-  }
+  for (const Route& route : routes_) paths.push_back(Json(route.count.route));
   co_await ask.responder.send(
       {.body = to_text(JsonObject{{"sojourn", "a session runtime"}, {"paths", std::move(paths)}})});
 }

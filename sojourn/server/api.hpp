@@ -8,6 +8,7 @@
 #include "sojourn/http/server.hpp"
 #include "sojourn/runtime/runtime.hpp"
 #include "sojourn/server/api_keys.hpp"
+#include "sojourn/server/metrics.hpp"
 #include "sojourn/server/task_stream.hpp"
 
 // The HTTP interface: finds the route of a request, checks who asks, and answers in the shapes of wire.hpp.
@@ -16,6 +17,7 @@ namespace sojourn::server {
 struct ApiOptions {
   std::optional<ApiKeys> keys;  // none: everyone who can connect may do everything
   StreamTimes stream;
+  MetricSources metrics;
 };
 
 // Threads: the runtime's executor.
@@ -31,7 +33,8 @@ class Api {
   struct Ask;
   struct Route;
 
-  const Route& find_route(Ask& ask) const;
+  Async<void> answer(Ask& ask, RouteCount*& count);
+  Route& find_route(Ask& ask);
   Caller authenticate(const http::Request& request, Scope needed) const;
 
   Async<void> run(Ask& ask);
@@ -53,6 +56,7 @@ class Api {
   Async<void> get_app(Ask& ask);
   Async<void> healthz(Ask& ask);
   Async<void> readyz(Ask& ask);
+  Async<void> metrics(Ask& ask);
   Async<void> index(Ask& ask);
 
   runtime::Runtime& runtime_;
@@ -60,6 +64,8 @@ class Api {
   Clock& clock_;
   ApiOptions options_;
   std::vector<Route> routes_;
+  RouteCount unmatched_;  // requests that no route took
+  BlockingPool blocking_;
 };
 
 }  // namespace sojourn::server

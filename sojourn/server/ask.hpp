@@ -12,10 +12,10 @@ namespace sojourn::server {
 
 // One request on its way to its answer: what a route's handler needs. Lives until the handler returns.
 struct Api::Ask {
-  http::Target target;
-  std::vector<std::string> captures;  // what stood where the route's pattern has braces
   const http::Request& request;
   http::Responder& responder;
+  http::Target target;
+  std::vector<std::string> captures;  // what stood where the route's pattern has braces
   Caller caller;
   bool bare = false;
 

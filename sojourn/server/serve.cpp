@@ -78,7 +78,11 @@ class Service {
         supervisor_(executor_, clock_, log_,
                     {.program = options.supervisor_program, .owner = owner_of(options.data)}),
         runtime_(executor_, *store_, clock_, random_, log_, runtime_options()),
-        api_(runtime_, *store_, clock_, {.keys = std::move(keys_), .stream = {}}),
+        api_(runtime_, *store_, clock_,
+             {.keys = std::move(keys_),
+              .stream = {},
+              .metrics = {.store = [this] { return store_->statistics(); },
+                          .http = [this] { return http_.statistics(); }}}),
         http_(
             executor_, clock_, log_, {.connections = most_connections()},
             [this](http::Request request, http::Responder& responder) {
