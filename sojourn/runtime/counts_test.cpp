@@ -76,8 +76,8 @@ TEST_F(CountsTest, SessionsAreCountedByHowTheyEnded) {
     EXPECT_EQ(counts.sessions_created, 3u);
     EXPECT_EQ(counts.sessions_over,
               (std::map<store::SessionStatus, std::uint64_t>{{store::SessionStatus::ended, 1},
-                                                            {store::SessionStatus::expired, 1},
-                                                            {store::SessionStatus::failed, 1}}));
+                                                             {store::SessionStatus::expired, 1},
+                                                             {store::SessionStatus::failed, 1}}));
     EXPECT_EQ(test.runtime->counts().session_creation.counts().front(), 3u);
   });
 }
