@@ -260,6 +260,20 @@ TEST_F(ApiTest, ListsSessionsNewestFirstInPages) {
   });
 }
 
+TEST_F(ApiTest, CreatesOneSessionForTheSameKey) {
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    std::vector<Json> ids;
+    for (const char* key : {"a", "a", "b"}) {
+      http::Headers headers;
+      headers.add("Idempotency-Key", key);
+      const http::Response created = co_await ApiTest::ask(test, Method::post, "/sessions", "{}", headers);
+      ids.push_back(parse_json_object(created.body).at("data").at("id"));
+    }
+    EXPECT_EQ(ids.at(0), ids.at(1));
+    EXPECT_NE(ids.at(0), ids.at(2));
+  });
+}
+
 TEST_F(ApiTest, CreatesASessionWithoutAnApp) {
   with_runtime([](RuntimeTest& test) -> Async<void> {
     const http::Response created = co_await ApiTest::ask(test, Method::post, "/sessions",

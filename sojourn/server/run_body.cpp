@@ -110,4 +110,15 @@ runtime::RunRequest read_session_body(std::string_view body) {
   return request;
 }
 
+std::string read_idempotency_key(const http::Request& request) {
+  const auto key = request.headers.find("Idempotency-Key");
+  if (!key) return "";
+  if (key->empty() || key->size() > limits::idempotency_key_bytes || !is_valid_utf8(*key)) {
+    throw Error(ErrorCode::invalid_request,
+                fmt::format("an Idempotency-Key has 1 to {} bytes of UTF-8", limits::idempotency_key_bytes),
+                {{"field", "Idempotency-Key"}});
+  }
+  return std::string(*key);
+}
+
 }  // namespace sojourn::server

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <string>
 #include <string_view>
 
+#include "sojourn/http/message.hpp"
 #include "sojourn/runtime/runtime.hpp"
 
 namespace sojourn::server {
@@ -13,5 +15,8 @@ runtime::RunRequest read_run_body(std::string_view body);
 
 // Reads the body of POST /sessions: as above without call fields; an empty body is an empty object.
 runtime::RunRequest read_session_body(std::string_view body);
+
+// The header Idempotency-Key, or "". Errors: invalid_request.
+std::string read_idempotency_key(const http::Request& request);
 
 }  // namespace sojourn::server

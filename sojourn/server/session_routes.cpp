@@ -74,6 +74,7 @@ std::string next_page(const http::Target& target, std::string_view cursor) {
 
 Async<void> Api::create_session(Ask& ask) {
   runtime::RunRequest request = read_session_body(ask.request.body);
+  request.idempotency_key = read_idempotency_key(ask.request);
   request.actor = ask.caller.name;
   co_await ask.answer(201, session_json(co_await runtime_.create_session(std::move(request))));
 }

@@ -1,6 +1,5 @@
 #include <fmt/format.h>
 
-#include "sojourn/base/limits.hpp"
 #include "sojourn/server/api.hpp"
 #include "sojourn/server/ask.hpp"
 #include "sojourn/server/run_body.hpp"
@@ -8,24 +7,9 @@
 // What is asked of calls: /apps/run and /tasks.
 namespace sojourn::server {
 
-namespace {
-
-std::string idempotency_key(const http::Request& request) {
-  const auto key = request.headers.find("Idempotency-Key");
-  if (!key) return "";
-  if (key->empty() || key->size() > limits::idempotency_key_bytes || !is_valid_utf8(*key)) {
-    throw Error(ErrorCode::invalid_request,
-                fmt::format("an Idempotency-Key has 1 to {} bytes of UTF-8", limits::idempotency_key_bytes),
-                {{"field", "Idempotency-Key"}});
-  }
-  return std::string(*key);
-}
-
-}  // namespace
-
 Async<void> Api::run(Ask& ask) {
   runtime::RunRequest request = read_run_body(ask.request.body);
-  request.idempotency_key = idempotency_key(ask.request);
+  request.idempotency_key = read_idempotency_key(ask.request);
   request.actor = ask.caller.name;
   const runtime::TaskView view = co_await runtime_.run(std::move(request));
   co_await ask.answer(200, task_json(view));

@@ -109,6 +109,17 @@ class AfterACrash(Restart):
         self.assertEqual(call({"key": "b"}).status, 422)
         self.assertEqual(self.server.get(f"/sessions/{session}/state").data, {"a": 1})
 
+    def test_same_idempotency_key_gives_the_session_it_opened(self):
+        def call():
+            return self.server.ask_run("counter", "increment", {"key": "a"}, session="new",
+                                       headers={"Idempotency-Key": "k"}).data
+
+        first = call()
+        self.crash()
+        self.server.start()
+        self.assertEqual(call(), first)
+        self.assertEqual([session["id"] for session in self.server.get("/sessions").data], [first["session_id"]])
+
     def test_process_that_left_its_group_is_ended_too(self):
         daemon = self.server.output("tests/probe", "fork")
         self.assertIn(daemon, [pid for pid, _ in self.server.family()])

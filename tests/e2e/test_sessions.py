@@ -140,6 +140,11 @@ class Idempotency(Served):
         self.assertEqual(self.call(session, "k 1", {"key": "a"}, wait=False).data["id"], first["id"])
         self.assertEqual(self.call(session, "k 2", {"key": "a"}).data["output"]["current"], 2)
 
+    def test_same_key_opens_one_session(self):
+        first = self.call("new", "opening", {"key": "a"}).data
+        self.assertEqual(self.call("new", "opening", {"key": "a"}).data, first)
+        self.refused(self.call("new", "opening", {"key": "b"}), 422, "idempotency_mismatch")
+
     def test_same_key_with_another_request_is_refused(self):
         session = self.server.new_session("counter")
         first = self.call(session, "k", {"key": "a"}).data
