@@ -323,7 +323,7 @@ Async<std::optional<TaskView>> Runtime::first_call(const RunRequest& request) {
     co_await settle(id);
     first = co_await parts_->store.task_by_key(id, request.idempotency_key);
   }
-  if (!first || parts_->actors.contains(id)) co_return std::nullopt;
+  if (!first) co_return std::nullopt;
   const SessionView of = co_await session(id);
   const auto app = parts_->apps.find(of.record.app);
   if (app == parts_->apps.end() || (!request.app.empty() && request.app != of.record.app)) co_return std::nullopt;
