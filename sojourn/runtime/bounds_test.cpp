@@ -135,6 +135,138 @@ TEST_F(BoundsTest, AnInputOfAnySizeMayWaitWhereNothingElseDoes) {
   });
 }
 
+TEST_F(BoundsTest, JsonBytesAndJsonDepthBoundAnInputAndAnOutput) {
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const std::string id = co_await test.new_session();
+    const Json too_long(text_of_size(limits::json_bytes + 1));
+    EXPECT_EQ(co_await RuntimeTest::code_of(test.call(id, "run", too_long)), ErrorCode::too_large);
+    test.script.act = [&](session::CallScope&) { return too_long; };
+    EXPECT_THAT((co_await test.call(id, "act")).task.error, HasSubstr("too_large"));
+    test.script.act = [&](session::CallScope&) {
+      Json deep;
+      for (std::size_t i = 0; i <= limits::json_depth; ++i) deep = JsonArray{deep};
+      return deep;
+    };
+    EXPECT_THAT((co_await test.call(id, "act")).task.error, HasSubstr("not_serializable"));
+    EXPECT_EQ((co_await test.call(id, "run", 1)).task.status, TaskStatus::completed);
+  });
+}
+
+TEST_F(BoundsTest, StateLimitsFailTheCallThatPassesThemAndChangeNothing) {
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const std::string id = co_await test.new_session();
+    test.script.act = [](session::CallScope& scope) -> Json {
+      for (std::size_t i = 0; i <= limits::state_keys; ++i) scope.session().state().set(std::to_string(i), 1);
+      return nullptr;
+    };
+    EXPECT_THAT((co_await test.call(id, "act")).task.error, HasSubstr("too_large"));
+    EXPECT_TRUE((co_await test.runtime->state(id)).empty());
+    const auto write = [&](std::string key, std::size_t bytes) {
+      return test.runtime->change_state(id, {{std::move(key), Json(text_of_size(bytes))}}, "me");
+    };
+    EXPECT_EQ(co_await RuntimeTest::code_of(write("k", limits::state_value_bytes + 1)), ErrorCode::too_large);
+    EXPECT_EQ(co_await RuntimeTest::code_of(write(std::string(limits::state_key_bytes + 1, 'k'), 9)),
+              ErrorCode::invalid_request);
+    co_await write("k", limits::state_value_bytes);
+  });
+}
+
+TEST_F(BoundsTest, EventBytesAndEventsPerCommitBoundWhatACallRecords) {
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const std::string id = co_await test.new_session();
+    test.script.act = [](session::CallScope& scope) -> Json {
+      scope.record("a", {{"x", std::string(limits::event_bytes, 'x')}});
+      return nullptr;
+    };
+    EXPECT_THAT((co_await test.call(id, "act")).task.error, HasSubstr("too_large"));
+    std::size_t recorded = 0;
+    test.script.act = [&](session::CallScope& scope) -> Json {
+      for (recorded = 0;; ++recorded) scope.record("a", {});
+    };
+    EXPECT_THAT((co_await test.call(id, "act")).task.error, HasSubstr("too_large"));
+    EXPECT_EQ(recorded, limits::events_per_commit);
+    const std::string large(limits::event_bytes - 8, 'x');  // {"x":""}
+    test.script.act = [&](session::CallScope& scope) -> Json {
+      for (recorded = 0;; ++recorded) scope.record("a", {{"x", large}});
+    };
+    EXPECT_THAT((co_await test.call(id, "act")).task.error, HasSubstr("too_large"));
+    EXPECT_EQ(recorded, limits::json_bytes / limits::event_bytes);
+  });
+}
+
+TEST_F(BoundsTest, EventsPerCommitCutsLogLinesThatWait) {
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const std::string id = co_await test.new_session();
+    for (std::size_t i = 0; i < limits::events_per_commit + 7; ++i) {
+      test.script.events->log(LogLevel::info, "stdout", "line", {});
+    }
+    co_await test.call(id, "run");
+    const std::vector<store::Event> events = co_await test.store.events(id, 1, 10'000);
+    const auto cut = std::ranges::find_if(
+        events, [](const store::Event& event) { return event.body.find("\"log.cut\"") != std::string::npos; });
+    EXPECT_NE(cut, events.end());
+    if (cut != events.end()) EXPECT_THAT(cut->body, HasSubstr(R"({"lines":7})"));
+  });
+}
+
+TEST_F(BoundsTest, ContextBytesBoundsWhatASessionIsGiven) {
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const JsonObject large{{"x", std::string(limits::context_bytes, 'x')}};
+    std::vector<RunRequest> requests(4, RunRequest{.app = "app", .session = "new"});
+    requests[0].context = large;
+    requests[1].setup = large;
+    requests[2].labels = large;
+    requests[3].metadata = large;
+    for (const RunRequest& request : requests) {
+      EXPECT_EQ(co_await RuntimeTest::code_of(test.runtime->run(request)), ErrorCode::too_large);
+    }
+    EXPECT_EQ(test.runtime->statistics().live_sessions, 0u);
+  });
+}
+
+TEST_F(BoundsTest, ErrorMessageAndDetailsBytesBoundWhatAnAppSaysThatFails) {
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const std::string id = co_await test.new_session();
+    test.script.act = [](session::CallScope&) -> Json {
+      throw Error(ErrorCode::app_error, std::string(limits::event_bytes, 'm'),
+                  {{"d", std::string(limits::event_bytes / 2, 'd')}});
+    };
+    const JsonObject error = parse_json_object((co_await test.call(id, "act")).task.error);
+    EXPECT_EQ(error.at("message").as_string().size(), limits::event_bytes / 16);
+    EXPECT_EQ(to_text(error).find("ddd"), std::string::npos);
+  });
+}
+
+TEST_F(BoundsTest, DefaultCallTimeoutEndsACallThatNobodyBounded) {
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const auto call = co_await test.start("new", "wait_for_cancel");
+    co_await test.pass(limits::default_call_timeout - 1ms);
+    EXPECT_EQ(call->task.status, TaskStatus::running);
+    co_await test.pass(1ms);
+    EXPECT_THAT(call->task.error, HasSubstr("call_timeout"));
+  });
+}
+
+TEST_F(BoundsTest, DefaultSessionTimeoutEndsASessionThatNobodyBounded) {
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const std::string id = co_await test.new_session();
+    co_await test.pass(limits::default_session_timeout - 1us);
+    EXPECT_EQ((co_await test.runtime->session(id)).record.head.status, store::SessionStatus::active);
+    co_await test.pass(1us);
+    EXPECT_EQ((co_await test.runtime->session(id)).record.head.status, store::SessionStatus::expired);
+  });
+}
+
+TEST_F(BoundsTest, DefaultMaxSessionsBoundsAnApp) {
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    for (std::size_t i = 0; i < limits::default_max_sessions; ++i) {
+      co_await test.runtime->create_session({.app = "app"});
+    }
+    EXPECT_EQ(co_await RuntimeTest::code_of(test.runtime->create_session({.app = "app"})),
+              ErrorCode::too_many_sessions);
+  });
+}
+
 }  // namespace
 
 }  // namespace sojourn::runtime

@@ -55,6 +55,10 @@ class Passage final : public store::Store {
     const Way way(*this);
     co_return co_await store_.task_by_key(std::move(session_id), std::move(key));
   }
+  Async<std::string> session_opened_by(std::string key) override {
+    const Way way(*this);
+    co_return co_await store_.session_opened_by(std::move(key));
+  }
   Async<std::vector<store::TaskRecord>> tasks(std::string session_id, std::uint64_t from_seq,
                                               std::size_t limit) override {
     return store_.tasks(std::move(session_id), from_seq, limit);

@@ -21,7 +21,8 @@ struct Script {
   bool hold_open = false;            // opening takes until `release`
   Event release;                     // lets a `wait` call go on
   int misses = 0;
-  int running = 0;  // calls that run now
+  std::function<Json(session::CallScope&)> act;  // what an `act` call does
+  int running = 0;                               // calls that run now
   int most_running = 0;
   session::WorkerEvents* events = nullptr;          // of the worker opened last
   bool restored = false;                            // of the worker opened last
@@ -103,6 +104,7 @@ class TestWorker final : public session::Worker {
       if (script_.misses-- > 0) throw session::unreached(Error(ErrorCode::worker_lost, "the worker was gone"));
       co_return "reached";
     }
+    if (function == "act") co_return script_.act(scope);
     if (function == "die") throw Error(ErrorCode::worker_lost, "the worker was killed by SIGKILL");
     if (function == "throw_bytes") throw std::runtime_error("no UTF-8: \xff");
     if (function == "change_and_wait") {
@@ -146,7 +148,7 @@ inline session::AppInfo test_app_info() {
   return {.name = "app",
           .version = "1",
           .functions = {"run", "increment", "remember", "fail", "checkpoint_then_fail", "wait", "wait_for_cancel",
-                        "emit", "die", "end", "read", "delegate", "throw_bytes", "change_and_wait", "miss"},
+                        "emit", "die", "end", "read", "delegate", "throw_bytes", "change_and_wait", "miss", "act"},
           .default_function = "run",
           .queue_limit = 5};
 }
