@@ -37,6 +37,10 @@ Async<void> write(RuntimeTest& test, std::string session, Json value) {
   }
 }
 
+Async<void> ask(RuntimeTest& test, std::string session, Json input) {
+  co_await test.call(std::move(session), "wait", std::move(input));
+}
+
 TEST_F(BoundsTest, QueueLimitCountsWritesToTheStateToo) {
   with_runtime([](RuntimeTest& test) -> Async<void> {
     const auto running = co_await test.start("new", "wait");
@@ -101,13 +105,15 @@ TEST_F(BoundsTest, AllQueuesBytesBoundsWhatWaitsForAnySession) {
   with_runtime([](RuntimeTest& test) -> Async<void> {
     const std::size_t part = limits::queue_bytes / 8;
     const std::size_t sessions = limits::all_queues_bytes / limits::queue_bytes * 2;
+    TaskGroup group(test.loop.executor());
     const std::string last = (co_await test.start("new", "wait"))->task.session_id;
     std::vector<std::string> ids;
     ids.reserve(sessions);
     const Json input(text_of_size(part));
     for (std::size_t i = 0; i < sessions; ++i) {
       ids.push_back((co_await test.start("new", "wait"))->task.session_id);
-      for (int k = 0; k < 4; ++k) co_await test.start(ids.back(), "wait", input);
+      for (int k = 0; k < 4; ++k) group.spawn(ask(test, ids.back(), input));
+      co_await test.settle();
     }
     try {
       co_await test.start(last, "run", 1);
@@ -118,6 +124,7 @@ TEST_F(BoundsTest, AllQueuesBytesBoundsWhatWaitsForAnySession) {
     }
     ids.push_back(last);
     co_await dynamic_cast<BoundsTest&>(test).end(ids);
+    co_await group.join();
     EXPECT_EQ(co_await RuntimeTest::code_of(test.call(ids.front(), "run")), ErrorCode::session_ended);
     EXPECT_EQ((co_await test.call(co_await test.new_session(), "run", input)).task.status, TaskStatus::completed);
   });
