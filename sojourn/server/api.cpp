@@ -228,7 +228,8 @@ Async<void> Api::readyz(Ask& ask) {
   co_await ask.responder.send({.body = to_text(JsonObject{{"status", "ready"},
                                                           {"live_sessions", statistics.live_sessions},
                                                           {"workers", statistics.workers},
-                                                          {"calls", statistics.calls}})});
+                                                          {"calls", statistics.calls},
+                                                          {"limits", options_.limits}})});
 }
 
 Async<void> Api::metrics(Ask& ask) {

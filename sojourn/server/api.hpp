@@ -17,6 +17,7 @@ namespace sojourn::server {
 struct ApiOptions {
   std::optional<ApiKeys> keys;  // none: everyone who can connect may do everything
   StreamTimes stream;
+  std::string limits = "rlimits";  // what holds workers to them: /readyz tells it
   MetricSources metrics;
 };
 

@@ -21,6 +21,7 @@
 #include "sojourn/server/wire.hpp"
 #include "sojourn/store/session_folder.hpp"
 #include "sojourn/store/sqlite_store.hpp"
+#include "sojourn/worker/cgroup.hpp"
 #include "sojourn/worker/process_app.hpp"
 #include "sojourn/worker/supervisor_mark.hpp"
 
@@ -75,12 +76,15 @@ class Service {
         keys_(read_keys(options)),
         store_(store::SqliteStore::open({.folder = options.data, .lays_out_log = true})),
         folders_(options.data),
+        owner_(owner_of(options.data)),
+        cgroups_(worker::prepare_cgroups(owner_)),
         supervisor_(executor_, clock_, log_,
-                    {.program = options.supervisor_program, .owner = owner_of(options.data)}),
+                    {.program = options.supervisor_program, .owner = owner_, .cgroups = cgroups_.folder.string()}),
         runtime_(executor_, *store_, clock_, random_, log_, runtime_options()),
         api_(runtime_, *store_, clock_,
              {.keys = std::move(keys_),
               .stream = {},
+              .limits = std::string(limits_in_force()),
               .metrics = {.store = [this] { return store_->statistics(); },
                           .http = [this] { return http_.statistics(); }}}),
         http_(
@@ -117,7 +121,20 @@ class Service {
             }};
   }
 
+  // What holds a worker to its app's limits.
+  std::string_view limits_in_force() const { return cgroups_.folder.empty() ? "rlimits" : "cgroup"; }
+
+  void tell_limits() const {
+    if (cgroups_.folder.empty()) {
+      log_.info("limits hold each process of a worker by itself", {{"limits", "rlimits"}, {"why", cgroups_.why_not}});
+    } else {
+      log_.info("limits hold all processes of a worker together",
+                {{"limits", "cgroup"}, {"folder", cgroups_.folder.string()}});
+    }
+  }
+
   Async<void> start() {
+    tell_limits();
     add_apps();
     if (has_programs_) supervisor_.start();
     co_await runtime_.recover();
@@ -180,6 +197,9 @@ class Service {
     http_.stop_accepting();
     co_await http_.close(clock_.instant() + Seconds(2));
     co_await supervisor_.close();
+    // The supervisor removed it if there was one.
+    std::error_code ignored;
+    if (!cgroups_.folder.empty()) std::filesystem::remove(cgroups_.folder, ignored);
     co_await store_->close();
     stopping_.cancel();
     co_await stopping_.join();
@@ -194,6 +214,8 @@ class Service {
   std::optional<ApiKeys> keys_;
   std::unique_ptr<store::SqliteStore> store_;
   store::SessionFolders folders_;
+  const std::uint32_t owner_;
+  const worker::CgroupPlace cgroups_;
   worker::Supervisor supervisor_;
   runtime::Runtime runtime_;
   Api api_;

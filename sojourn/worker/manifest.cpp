@@ -81,6 +81,16 @@ class Table {
     return value;
   }
 
+  std::optional<double> number(std::string_view key, double least, double most) const {
+    if (!has(key)) return std::nullopt;
+    const auto value = table_.get(key)->is_number() ? table_[key].value<double>() : std::nullopt;
+    // Also not a number (nan) is refused.
+    if (!value || !(*value >= least && *value <= most)) {
+      refuse(key, fmt::format("expected a number from {} to {}", least, most));
+    }
+    return value;
+  }
+
   std::optional<bool> flag(std::string_view key) const {
     if (!has(key)) return std::nullopt;
     if (!table_.get(key)->is_boolean()) refuse(key, "expected true or false");
@@ -198,13 +208,14 @@ session::AppInfo read_info(const Table& table) {
 }
 
 ProcessLimits read_limits(const Table& table) {
-  table.allow({"memory_mb", "cpu_seconds", "processes", "open_files", "file_size_mb"});
+  table.allow({"memory_mb", "cpus", "cpu_seconds", "processes", "open_files", "file_size_mb"});
   constexpr std::int64_t most = std::int64_t(1) << 40;
   const auto read = [&](std::string_view key, std::int64_t least) {
     return static_cast<std::uint64_t>(table.integer(key, least, most).value_or(0));
   };
   return {.memory_bytes = read("memory_mb", 1) * limits::mebibyte,
           .cpu_seconds = read("cpu_seconds", 1),
+          .cpu_thousandths = static_cast<std::uint64_t>(table.number("cpus", 0.01, 1024).value_or(0) * 1000),
           .processes = read("processes", 1),
           .open_files = read("open_files", 8),
           .file_bytes = read("file_size_mb", 1) * limits::mebibyte};

@@ -69,6 +69,7 @@ queue_limit = 8
 recover = true
 [limits]
 memory_mb = 512
+cpus = 1.5
 cpu_seconds = 60
 processes = 10
 open_files = 100
@@ -92,6 +93,7 @@ EMPTY = ""
   EXPECT_TRUE(manifest.info.recover);
   EXPECT_EQ(manifest.limits.memory_bytes, 512u << 20);
   EXPECT_EQ(manifest.limits.cpu_seconds, 60u);
+  EXPECT_EQ(manifest.limits.cpu_thousandths, 1500u);
   EXPECT_EQ(manifest.limits.processes, 10u);
   EXPECT_EQ(manifest.limits.open_files, 100u);
   EXPECT_EQ(manifest.limits.file_bytes, 3u << 20);
@@ -170,6 +172,11 @@ TEST_F(ManifestTest, NamesTheKeyOfABadValueAndWhatIsExpected) {
   EXPECT_THAT(refusal(with("limits = 5")), HasSubstr("limits: expected a table"));
   EXPECT_THAT(refusal(with("[limits]\nmemory_mb = 0")), HasSubstr("limits.memory_mb:"));
   EXPECT_THAT(refusal(with("[limits]\nmemory_mb = 9223372036854775807")), HasSubstr("limits.memory_mb:"));
+  for (const char* cpus : {"0", "0.001", "nan", "-1", "2000", "\"1\"", "true"}) {
+    EXPECT_THAT(refusal(with(std::string("[limits]\ncpus = ") + cpus)),
+                AllOf(HasSubstr("limits.cpus:"), HasSubstr("from 0.01 to 1024")))
+        << cpus;
+  }
   EXPECT_THAT(refusal(with("[limits]\nopen_files = 2")), HasSubstr("limits.open_files:"));
   EXPECT_THAT(refusal(with("[env]\nA = 1")), HasSubstr("env.A: expected a text"));
   EXPECT_THAT(refusal(with("[env]\n\"A=B\" = \"1\"")), HasSubstr("env.A=B:"));

@@ -18,6 +18,7 @@
 #include <random>
 #include <utility>
 
+#include "sojourn/base/limits.hpp"
 #include "sojourn/worker/supervisor_mark.hpp"
 #include "sojourn/worker/supervisor_messages.hpp"
 
@@ -60,6 +61,8 @@ std::string_view describe(SpawnStep step) {
       return "the program could not be run";
     case SpawnStep::descriptors:
       return "its descriptors could not be passed";
+    case SpawnStep::cgroup:
+      return "its control group could not be made";
   }
   return "it could not be started";
 }
@@ -79,6 +82,12 @@ Packet spawn_packet(std::uint32_t token, Launch launch) {
   for (const std::string& variable : launch.environment) append(variable);
   packet.descriptors = {std::move(launch.socket), std::move(launch.output), std::move(launch.errors)};
   return packet;
+}
+
+Packet begin_packet(std::uint32_t owner, const std::string& cgroups) {
+  const SupervisorRequest request{.kind = RequestKind::begin, .token = owner, .limits = {}};
+  std::string bytes(reinterpret_cast<const char*>(&request), sizeof request);
+  return {bytes.append(cgroups.c_str(), cgroups.size() + 1), {}};
 }
 
 Packet plain_packet(const SupervisorRequest& request) {
@@ -115,12 +124,14 @@ bool send_packet(int socket, const Packet& packet) {
 
 std::string ExitStatus::describe() const {
   if (!wait_status) return "was lost with the supervisor";
+  if (memory_limit != 0) return fmt::format("was killed for memory: limit {} MiB", memory_limit / limits::mebibyte);
   if (WIFSIGNALED(*wait_status)) return "was killed by " + signal_name(WTERMSIG(*wait_status));
   return fmt::format("exited with status {}", WEXITSTATUS(*wait_status));
 }
 
 JsonObject ExitStatus::details() const {
   if (!wait_status) return {{"supervisor", "lost"}};
+  if (memory_limit != 0) return {{"memory_mb", memory_limit / limits::mebibyte}};
   if (WIFSIGNALED(*wait_status)) return {{"signal", signal_name(WTERMSIG(*wait_status))}};
   return {{"exit_status", WEXITSTATUS(*wait_status)}};
 }
@@ -181,7 +192,7 @@ struct SupervisorLink : std::enable_shared_from_this<SupervisorLink> {
         processes.erase(found);
         break;
       case ReportKind::exited:
-        process.exited_.set(ExitStatus{report.value});
+        process.exited_.set(ExitStatus{report.value, report.memory_limit});
         break;
       case ReportKind::gone:
         process.gone_.set(true);
@@ -286,7 +297,7 @@ void Supervisor::start() {
     check("pidfd_open", reason);
   }
   link_ = std::make_shared<SupervisorLink>(group_, std::move(ours), std::move(pidfd), pid);
-  link_->send(plain_packet({.kind = RequestKind::begin, .token = options_.owner, .limits = {}}));
+  link_->send(begin_packet(options_.owner, options_.cgroups));
   group_.spawn(serve_link(link_));
 }
 

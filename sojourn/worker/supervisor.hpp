@@ -26,6 +26,7 @@ namespace sojourn::worker {
 // How a process ended.
 struct ExitStatus {
   std::optional<int> wait_status;  // as of waitpid; nothing when the supervisor itself was lost
+  std::uint64_t memory_limit = 0;  // it was killed since it went past that; else 0
 
   std::string describe() const;  // "exited with status 3", "was killed by SIGKILL"
   JsonObject details() const;    // {"exit_status": 3} or {"signal": "SIGKILL"}
@@ -79,6 +80,8 @@ class Supervisor {
     // Marks its workers. One that is given finds what workers of a server before this one left, so no other live
     // server may have it; 0 draws one that finds only what workers of this object left. At most Mark::most_owner.
     std::uint32_t owner = 0;
+    // Where each worker gets a control group, from prepare_cgroups(); "" where none are made.
+    std::string cgroups = {};
   };
 
   Supervisor(Executor executor, Clock& clock, const Log& log, Options options);

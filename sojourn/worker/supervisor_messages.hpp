@@ -16,7 +16,7 @@ inline constexpr int passed_descriptor = 3;
 inline constexpr std::size_t max_request_bytes = 128 * 1024;
 
 enum class RequestKind : std::uint32_t {
-  begin = 1,  // the first: `token` is the owner in the marks of its workers
+  begin = 1,  // the first: `token` is the owner in the marks of its workers; its text the folder of their cgroups
   spawn = 2,
   signal = 3,
 };
@@ -33,7 +33,7 @@ struct SupervisorRequest {
 };
 
 // Where starting a worker failed.
-enum class SpawnStep : std::uint32_t { fork = 1, folder = 2, limits = 3, exec = 4, descriptors = 5 };
+enum class SpawnStep : std::uint32_t { fork = 1, folder = 2, limits = 3, exec = 4, descriptors = 5, cgroup = 6 };
 
 enum class ReportKind : std::uint32_t {
   started = 1,  // its program runs as `pid`
@@ -49,6 +49,7 @@ struct SupervisorReport {
   std::uint32_t token = 0;
   std::int32_t pid = 0;
   std::int32_t value = 0;
+  std::uint64_t memory_limit = 0;  // of `exited`: it was killed since it went past this
 };
 
 static_assert(std::is_trivially_copyable_v<SupervisorRequest> && std::is_trivially_copyable_v<SupervisorReport>);

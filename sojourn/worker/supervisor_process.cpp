@@ -22,6 +22,7 @@
 #include <utility>
 #include <vector>
 
+#include "sojourn/worker/cgroup.hpp"
 #include "sojourn/worker/descriptor.hpp"
 #include "sojourn/worker/supervisor_mark.hpp"
 #include "sojourn/worker/supervisor_messages.hpp"
@@ -71,6 +72,7 @@ struct Spawn {
   std::vector<char*> arguments;  // with a null at the end, as exec wants it
   std::vector<char*> variables;
   Descriptor socket, output, errors;
+  Descriptor cgroup;  // none where there are none
 };
 
 // In the child, between fork and exec.
@@ -118,13 +120,21 @@ class Birth {
   void set_limits() {
     const ProcessLimits& limits = spawn_.request->limits;
     limit(RLIMIT_CORE, 0, 0);
-    if (limits.memory_bytes != 0) limit(RLIMIT_AS, limits.memory_bytes, limits.memory_bytes);
+    be_killed_first();
+    const bool alone = !spawn_.cgroup;
+    if (alone && limits.memory_bytes != 0) limit(RLIMIT_AS, limits.memory_bytes, limits.memory_bytes);
     if (limits.cpu_seconds != 0) limit(RLIMIT_CPU, limits.cpu_seconds, limits.cpu_seconds + 1);
-    if (limits.processes != 0) limit(RLIMIT_NPROC, limits.processes, limits.processes);
+    if (alone && limits.processes != 0) limit(RLIMIT_NPROC, limits.processes, limits.processes);
     if (limits.open_files != 0) limit(RLIMIT_NOFILE, limits.open_files, limits.open_files);
     if (limits.file_bytes != 0) limit(RLIMIT_FSIZE, limits.file_bytes, limits.file_bytes);
     // Where it cannot be set, a daemon that leaves its session lives on until the supervisor ends.
     bear({.owner = owner_, .token = spawn_.request->token});
+  }
+
+  // A machine that runs out of memory ends workers before the server.
+  static void be_killed_first() {
+    const Descriptor file(::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC));
+    [[maybe_unused]] const ssize_t written = ::write(file.get(), "500", 3);
   }
 
   void limit(__rlimit_resource resource, rlim_t soft, rlim_t hard) {
@@ -151,6 +161,7 @@ class Birth {
 struct Supervised {
   std::uint32_t token = 0;
   Descriptor starting;  // brings what failed, or its end when exec succeeded
+  std::uint64_t memory_limit = 0;
   bool started = false;
   std::optional<std::int32_t> ended;  // it was reaped; what is left of its descendants is being killed
 };
@@ -163,7 +174,7 @@ class SupervisorProcess {
  private:
   void wait();
   bool take_request();
-  void begin(std::uint32_t owner);
+  void begin(std::uint32_t owner, std::string cgroups);
   void spawn(Spawn& spawn);
   void signal(std::uint32_t token, int signal);
   void finish_start(pid_t pid, Supervised& worker);
@@ -180,6 +191,7 @@ class SupervisorProcess {
   Descriptor control_{passed_descriptor};
   Descriptor signals_;
   std::uint32_t owner_ = 0;
+  Cgroups cgroups_;
   std::map<pid_t, Supervised> workers_;  // by the main process, which keeps its id until it is reaped
   std::vector<Supervised> ended_;        // whose main process was reaped
   std::deque<SupervisorReport> reports_;
@@ -255,9 +267,11 @@ bool SupervisorProcess::take_request() {
   }
   SupervisorRequest request{};
   std::memcpy(&request, packet_.data(), sizeof request);
+  char* next = packet_.data() + sizeof request;
+  const auto text = [&next] { return std::exchange(next, next + std::strlen(next) + 1); };
   switch (request.kind) {
     case RequestKind::begin:
-      begin(request.token);
+      begin(request.token, text());
       return true;
     case RequestKind::signal:
       signal(request.token, request.signal);
@@ -266,9 +280,7 @@ bool SupervisorProcess::take_request() {
       break;
   }
 
-  char* next = packet_.data() + sizeof request;
-  const auto text = [&next] { return std::exchange(next, next + std::strlen(next) + 1); };
-  Spawn wanted{&request, text(), {}, {}, Descriptor(numbers[0]), Descriptor(numbers[1]), Descriptor(numbers[2])};
+  Spawn wanted{&request, text(), {}, {}, Descriptor(numbers[0]), Descriptor(numbers[1]), Descriptor(numbers[2]), {}};
   for (std::uint32_t i = 0; i < request.arguments; ++i) wanted.arguments.push_back(text());
   for (std::uint32_t i = 0; i < request.variables; ++i) wanted.variables.push_back(text());
   wanted.arguments.push_back(nullptr);
@@ -278,8 +290,9 @@ bool SupervisorProcess::take_request() {
 }
 
 // Before the first worker is started: whoever bears this mark now was left by a supervisor that was killed.
-void SupervisorProcess::begin(std::uint32_t owner) {
+void SupervisorProcess::begin(std::uint32_t owner, std::string cgroups) {
   owner_ = owner;
+  cgroups_.use(std::move(cgroups));
   report({.kind = ReportKind::ready, .value = static_cast<std::int32_t>(kill_marked(owner))});
 }
 
@@ -292,14 +305,22 @@ void SupervisorProcess::spawn(Spawn& spawn) {
   }
   Descriptor failures(ends[0]);
   Descriptor writing(ends[1]);
+  if (cgroups_.are_used()) {
+    spawn.cgroup = cgroups_.make(token, spawn.request->limits);
+    if (!spawn.cgroup) {
+      report({.kind = ReportKind::failed, .step = SpawnStep::cgroup, .token = token, .value = errno});
+      return;
+    }
+  }
   const pid_t self = ::getpid();
-  const pid_t pid = ::fork();
+  const pid_t pid = spawn.cgroup ? fork_into(spawn.cgroup) : ::fork();
   if (pid == 0) Birth(spawn, owner_, self, writing.get()).become_worker();
   if (pid < 0) {
     report({.kind = ReportKind::failed, .step = SpawnStep::fork, .token = token, .value = errno});
+    cgroups_.end(token);
     return;
   }
-  workers_.emplace(pid, Supervised{token, std::move(failures), false, std::nullopt});
+  workers_.emplace(pid, Supervised{token, std::move(failures), spawn.request->limits.memory_bytes, false, {}});
 }
 
 void SupervisorProcess::signal(std::uint32_t token, int signal) {
@@ -346,7 +367,12 @@ void SupervisorProcess::reap_one(pid_t pid) {
   workers_.erase(found);
   worker.ended = status;
   if (worker.started) {
-    report({.kind = ReportKind::exited, .token = worker.token, .pid = pid, .value = status});
+    const bool starved = WIFSIGNALED(status) && cgroups_.ran_out_of_memory(worker.token);
+    report({.kind = ReportKind::exited,
+            .token = worker.token,
+            .pid = pid,
+            .value = status,
+            .memory_limit = starved ? worker.memory_limit : 0});
   }
   ended_.push_back(std::move(worker));
 }
@@ -364,7 +390,8 @@ void SupervisorProcess::sweep() {
     kill_orphan(child);
   }
   std::erase_if(ended_, [&](const Supervised& worker) {
-    if (std::ranges::find(found, worker.token) != found.end()) return false;
+    const bool empty = cgroups_.end(worker.token);
+    if (!empty || std::ranges::find(found, worker.token) != found.end()) return false;
     if (worker.started) report({.kind = ReportKind::gone, .token = worker.token});
     return true;
   });
@@ -392,11 +419,12 @@ void SupervisorProcess::kill_all() {
     do {
       reaped = ::waitpid(-1, nullptr, WNOHANG);
     } while (reaped > 0);
-    if (reaped < 0 && errno == ECHILD) return;
+    if (reaped < 0 && errno == ECHILD) break;
     pollfd signalled{signals_.get(), POLLIN, 0};
     ::poll(&signalled, 1, sweep_interval_ms);
     drain_signals();
   }
+  cgroups_.end_all();
 }
 
 }  // namespace
