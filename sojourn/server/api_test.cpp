@@ -332,23 +332,24 @@ TEST_F(ApiTest, StreamsATaskFromItsSnapshotToItsEnd) {
     for (std::size_t at = 0; at < lines.size(); at = lines.find('\n', at) + 1) {
       read.push_back(parse_json_object(lines.substr(at, lines.find('\n', at) - at)));
     }
-    EXPECT_EQ(read.size(), 5u) << lines;
-    if (read.size() != 5) co_return;
+    EXPECT_EQ(read.size(), 6u) << lines;
+    if (read.size() != 6) co_return;
     EXPECT_EQ(read[0].at("status"), 7);
     EXPECT_EQ(read[0].at("output"), (JsonObject{{"progress", 1}}));  // what a follower missed
-    EXPECT_EQ(read[1], (JsonObject{{"type", "heartbeat"}}));
-    EXPECT_EQ(read[2].at("data").at("output"), (JsonObject{{"progress", 1.5}}));
-    EXPECT_EQ(read[2].at("fields"), (JsonArray{"status", "output"}));
-    EXPECT_EQ(read[3].at("event"), "delta");
-    EXPECT_EQ(read[3].at("data").at("delta"), "late");
-    EXPECT_EQ(read[4].at("status"), 10);
-    EXPECT_EQ(read[4].at("output"), (JsonObject{{"progress", 2}}));
-    EXPECT_EQ(read[4].at("id"), Json(call->task.id));
-    EXPECT_EQ(read[4].at("session_id"), Json(call->task.session_id));
+    EXPECT_EQ(read[1].at("data").at("delta"), "abc");
+    EXPECT_EQ(read[2], (JsonObject{{"type", "heartbeat"}}));
+    EXPECT_EQ(read[3].at("data").at("output"), (JsonObject{{"progress", 1.5}}));
+    EXPECT_EQ(read[3].at("fields"), (JsonArray{"status", "output"}));
+    EXPECT_EQ(read[4].at("event"), "delta");
+    EXPECT_EQ(read[4].at("data").at("delta"), "late");
+    EXPECT_EQ(read[5].at("status"), 10);
+    EXPECT_EQ(read[5].at("output"), (JsonObject{{"progress", 2}}));
+    EXPECT_EQ(read[5].at("id"), Json(call->task.id));
+    EXPECT_EQ(read[5].at("session_id"), Json(call->task.session_id));
 
     EXPECT_THAT(events, testing::StartsWith("data: {\"id\":"));
     EXPECT_THAT(events, testing::EndsWith("\n\n"));
-    EXPECT_EQ(std::ranges::count(events, '\n'), 2 * 5);
+    EXPECT_EQ(std::ranges::count(events, '\n'), 2 * 6);
   });
 }
 
@@ -387,6 +388,46 @@ class SlowFollower final : public http::Responder {
   bool leaves_;
 };
 
+TEST_F(ApiTest, TellsALateFollowerTheDeltasSinceTheNewestPartialOutput) {
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const auto call = co_await test.start("new", "emit");
+    const auto delta = [&](const char* text) { call->publish(runtime::Update::Kind::delta, text); };
+    delta(R"("in the output")");
+    call->publish(runtime::Update::Kind::partial, R"({"progress":3})");
+    delta(R"("missed")");
+    const std::uint64_t missed = call->last_update();
+    SlowFollower late;
+    late.free = true;
+    TaskGroup followers(test.loop.executor());
+    followers.spawn(SlowFollower::follow(test, call->task.id, late));
+    co_await test.settle();
+    EXPECT_THAT(late.text, HasSubstr(R"("output":{"progress":3})"));
+    const std::string rest = late.text.substr(late.text.find('\n') + 1);
+    EXPECT_EQ(rest, R"({"event":"delta","data":{"delta":"missed","seq":)" + std::to_string(missed) + "}}\n");
+    delta(R"("new")");
+    test.script.release.notify_all();
+    co_await followers.join();
+    EXPECT_EQ(std::ranges::count(late.text, '\n'), 4);
+    EXPECT_THAT(late.text, HasSubstr(R"({"delta":"new","seq":)" + std::to_string(missed + 1)));
+  });
+}
+
+TEST_F(ApiTest, TellsALateFollowerOfACallWithoutPartialOutputsAllItsDeltas) {
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const auto call = co_await test.start("new", "wait");
+    call->publish(runtime::Update::Kind::delta, "1");
+    call->publish(runtime::Update::Kind::delta, "2");
+    SlowFollower late;
+    late.free = true;
+    TaskGroup followers(test.loop.executor());
+    followers.spawn(SlowFollower::follow(test, call->task.id, late));
+    co_await test.settle();
+    EXPECT_EQ(std::ranges::count(late.text, '\n'), 3) << late.text;  // and the status only in the first line
+    test.script.release.notify_all();
+    co_await followers.join();
+  });
+}
+
 TEST_F(ApiTest, OfAStreamOnePieceWaitsForASlowFollower) {
   with_runtime([](RuntimeTest& test) -> Async<void> {
     const auto call = co_await test.start("new", "emit");
@@ -405,7 +446,8 @@ TEST_F(ApiTest, OfAStreamOnePieceWaitsForASlowFollower) {
     test.script.release.notify_all();
     co_await followers.join();
     EXPECT_LT(slow.largest, 80'000u);
-    EXPECT_EQ(std::ranges::count(slow.text, '\n'), 1002);  // each delta, the snapshot and the final task
+    EXPECT_EQ(std::ranges::count(slow.text, '\n'),
+              1003);  // each delta, the app's too, the snapshot and the final task
     EXPECT_THAT(slow.text, testing::EndsWith(task_json({call->task, call->app}) + "\n"));
   });
 }

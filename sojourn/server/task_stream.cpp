@@ -27,9 +27,11 @@ runtime::TaskView view_of(const runtime::LiveCall& call) {
 // What waits for a slow follower is one piece of so much, or one update where that is larger.
 constexpr std::size_t piece_bytes = 64 * limits::kibibyte;
 
-// The next piece of what the followers of `call` are told of what came after `seen`, as lines. A burst of status
-// changes is told once. Of a final call only the deltas are told: the whole task follows.
-std::string lines_after(const runtime::LiveCall& call, std::uint64_t& seen, StreamFormat format) {
+// The next piece of what a follower of `call` is told of what came after `seen`, as lines; its first line told the
+// statuses up to `begun`. A burst of status changes is told once. Of a final call only the deltas are told: the whole
+// task follows.
+std::string lines_after(const runtime::LiveCall& call, std::uint64_t& seen, std::uint64_t begun,
+                        StreamFormat format) {
   std::string lines;
   bool status_changed = false;
   const auto tell_status = [&] {
@@ -43,7 +45,7 @@ std::string lines_after(const runtime::LiveCall& call, std::uint64_t& seen, Stre
     seen = update.seq;
     switch (update.kind) {
       case runtime::Update::Kind::status:
-        status_changed = true;
+        if (update.seq > begun) status_changed = true;
         break;
       case runtime::Update::Kind::partial:
         status_changed = false;
@@ -64,10 +66,16 @@ std::string lines_after(const runtime::LiveCall& call, std::uint64_t& seen, Stre
   return lines;
 }
 
-std::string newest_partial(const runtime::LiveCall& call) {
-  std::string newest = "null";
+// Stands for all that came before it.
+struct PartialOutput {
+  std::string text = "null";
+  std::uint64_t seq = 0;
+};
+
+PartialOutput newest_partial(const runtime::LiveCall& call) {
+  PartialOutput newest;
   for (const runtime::Update& update : call.updates_after(0)) {
-    if (update.kind == runtime::Update::Kind::partial) newest = update.text;
+    if (update.kind == runtime::Update::Kind::partial) newest = {.text = update.text, .seq = update.seq};
   }
   return newest;
 }
@@ -85,20 +93,22 @@ Async<void> stream_task(runtime::Runtime& runtime, Clock& clock, std::string tas
 
   std::string lines;
   if (call) {
-    std::uint64_t seen = call->last_update();
-    append_line(lines, format, task_json(view_of(*call), newest_partial(*call)));
+    const std::uint64_t begun = call->last_update();
+    const PartialOutput output = newest_partial(*call);
+    std::uint64_t seen = output.seq;
+    append_line(lines, format, task_json(view_of(*call), output.text));
     co_await responder.write(std::exchange(lines, {}));
     while (!call->is_final()) {
       const std::uint64_t before = seen;
       co_await runtime::LiveCall::wait_update(call, seen, clock, clock.instant() + times.heartbeat);
       if (call->is_final()) break;
-      lines = lines_after(*call, seen, format);
+      lines = lines_after(*call, seen, begun, format);
       if (seen == before) append_line(lines, format, R"({"type":"heartbeat"})");
-      co_await responder.write(std::exchange(lines, {}));
+      if (!lines.empty()) co_await responder.write(std::exchange(lines, {}));
     }
     // Deltas that came with the end are told before it.
     while (seen < call->last_update()) {
-      lines += lines_after(*call, seen, format);
+      lines += lines_after(*call, seen, begun, format);
       if (lines.size() >= piece_bytes) co_await responder.write(std::exchange(lines, {}));
     }
     view = view_of(*call);

@@ -15,7 +15,8 @@ struct StreamTimes {
 };
 
 // Follows a task until it is final: its state as it stands first, then each change, and heartbeats in between. What a
-// client missed while it was away is in the first line, so it may come back at any time.
+// client missed is in the first line, with the newest partial output, and in the deltas after that output, which are
+// told again with the same numbers; so it may come, and come back, at any time.
 // Shape:  docs/formats/http.md, "Streams".
 // Errors: task_not_found, before anything is written; connection_failed when the client is gone.
 Async<void> stream_task(runtime::Runtime& runtime, Clock& clock, std::string task_id, StreamFormat format,
