@@ -73,6 +73,8 @@ int close(sqlite3_file* file) {
 }
 
 int read(sqlite3_file* file, void* into, int size, sqlite3_int64 offset) {
+  // The transaction must not go on without what is lost. Of a full disk SQLite may undo the one statement only.
+  if (of(file).hand_over() != SQLITE_OK) return SQLITE_IOERR_READ;
   return after_hand_over(file, [&](sqlite3_file* real, const sqlite3_io_methods& methods) {
     return methods.xRead(real, into, size, offset);
   });

@@ -37,6 +37,10 @@ class OpenLog {
     EXPECT_EQ(file()->pMethods->xRead(file(), text.data(), size, offset), SQLITE_OK);
     return text;
   }
+  int read_result() {
+    char byte = 0;
+    return file()->pMethods->xRead(file(), &byte, 1, 0);
+  }
   int sync() { return file()->pMethods->xSync(file(), SQLITE_SYNC_NORMAL); }
   int truncate(sqlite3_int64 size) { return file()->pMethods->xTruncate(file(), size); }
   sqlite3_int64 size() {
@@ -140,6 +144,12 @@ TEST_F(GatheringVfsTest, ReportsAtTheSyncWhatCouldNotBeWritten) {
   OpenLog full("/dev/full");
   EXPECT_EQ(full.write("page", 0), SQLITE_OK);
   EXPECT_EQ(full.sync() & 0xFF, SQLITE_FULL);
+}
+
+TEST_F(GatheringVfsTest, AReadThatLosesWhatWasGatheredEndsTheTransaction) {
+  OpenLog full("/dev/full");
+  EXPECT_EQ(full.write("page", 0), SQLITE_OK);
+  EXPECT_EQ(full.read_result() & 0xFF, SQLITE_IOERR);
 }
 
 }  // namespace
