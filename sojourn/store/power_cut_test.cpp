@@ -21,9 +21,10 @@ constexpr int steps = 9;
 constexpr std::uint64_t log_pages = 20;  // so that the log is folded into the database and begun again meanwhile
 
 // Opens the store that is made anew below `root`, writes to it and closes it, as far as the disk lets it.
-void live(const std::filesystem::path& root, Ledger& ledger) {
+void live(const std::filesystem::path& root, bool lays_out_log, Ledger& ledger) {
   try {
-    const auto store = SqliteStore::open({.folder = root / "data", .log_pages = log_pages});
+    const auto store =
+        SqliteStore::open({.folder = root / "data", .log_pages = log_pages, .lays_out_log = lays_out_log});
     ledger.write(*store, steps);
     run(store->close());
   } catch (const Error& error) {
@@ -44,14 +45,14 @@ void expect_whole_after(const FaultDisk& disk, const Ledger& ledger, Loss loss, 
 }
 
 // Cuts the power at every `stride`th operation from `first` on, until the load ends before the cut.
-std::uint64_t cut_everywhere(std::uint64_t first, std::uint64_t stride) {
+std::uint64_t cut_everywhere(std::uint64_t first, std::uint64_t stride, bool lays_out_log) {
   std::uint64_t cuts = 0;
   for (std::uint64_t nth = first;; nth += stride) {
     const TemporaryFolder root;
     FaultDisk disk(root.path());
     disk.cut_power_at(nth);
     Ledger ledger(sessions);
-    live(root.path(), ledger);
+    live(root.path(), lays_out_log, ledger);
     for (const Loss loss : {Loss::all, Loss::nothing, Loss::some}) {
       const std::uint64_t seed = nth * 10 + ++cuts % 10;
       SCOPED_TRACE(fmt::format("cut at operation {}, loss {}, seed {}", nth, static_cast<int>(loss), seed));
@@ -63,7 +64,11 @@ std::uint64_t cut_everywhere(std::uint64_t first, std::uint64_t stride) {
 }
 
 TEST(PowerCut, LeavesEveryAcknowledgedCommitWhole) {
-  EXPECT_GT(cut_everywhere(1, 1), 300u);
+  EXPECT_GT(cut_everywhere(1, 1, false), 300u);
+}
+
+TEST(PowerCut, LeavesEveryAcknowledgedCommitWholeInALogThatWasLaidOut) {
+  EXPECT_GT(cut_everywhere(1, 7, true), 40u);
 }
 
 const std::string session_id = "sess_20260115_103045_a1b2c3";
