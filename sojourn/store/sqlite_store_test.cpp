@@ -15,6 +15,7 @@
 #include "sojourn/store/ledger_test.hpp"
 #include "sojourn/store/memory_store.hpp"
 #include "sojourn/store/sqlite_schema.hpp"
+#include "sojourn/store/sqlite_writes.hpp"
 #include "sojourn/store/store_fixture_test.hpp"
 
 // What only the SQLite store does; what every store does is in conformance_test.cpp.
@@ -271,13 +272,13 @@ TEST_F(SqliteStoreTest, SharesOneTransactionAmongThoseThatWait) {
   EXPECT_LE(statistics.transactions, 20u);
 }
 
-// Commits a task with a key; counts how it ended.
-Async<void> commit_task(Store& store, std::string session_id, std::string task, std::string key, int& applied,
-                        int& refused) {
+// Commits two tasks with a key; counts how it ended.
+Async<void> commit_tasks(Store& store, std::string session_id, std::string task, std::string second, std::string key,
+                         int& applied, int& refused) {
   const Writing session(session_id);
   Commit commit = session.next({"call"});
   commit.state = {{"task", task}};
-  commit.tasks = {new_task(task, session_id, 1, key), new_task(task + "_b", session_id, 2, key + "_b")};
+  commit.tasks = {new_task(task, session_id, 1, key), new_task(second, session_id, 2, key + "_b")};
   try {
     co_await store.commit(std::move(commit));
     ++applied;
@@ -291,9 +292,11 @@ Async<void> commit_many_tasks(Store& store, int sessions, int& applied, int& ref
   TaskGroup group(co_await boost::asio::this_coro::executor);
   for (int i = 0; i < sessions; ++i) {
     const std::string id = "sess_" + std::to_string(i);
-    // Every third takes a key that its session has: it fails at its second task, after it wrote.
-    const std::string key = i % 3 == 0 ? "taken" : "free";
-    group.spawn(commit_task(store, id, "task_" + std::to_string(i), key, applied, refused));
+    // Every third is refused: in turn for a key that its session has, and, after it wrote, for another's task.
+    const std::string task = "task_" + std::to_string(i);
+    const std::string second = i % 6 == 0 ? "first_" + std::to_string(i + 1) : task + "_b";
+    const std::string key = i % 6 == 3 ? "taken" : "free";
+    group.spawn(commit_tasks(store, id, task, second, key, applied, refused));
   }
   co_await group.join();
 }
@@ -316,6 +319,22 @@ TEST_F(SqliteStoreTest, LeavesARefusedCommitOutOfTheTransactionItShares) {
     EXPECT_EQ(snapshot.state.size(), i % 3 == 0 ? 0u : 1u);
     EXPECT_EQ(run(store_->task("task_" + std::to_string(i))).has_value(), i % 3 != 0);
   }
+}
+
+TEST(SqliteWrites, RefusesAKeyThatIsTakenBeforeItWritesAnything) {
+  const TemporaryFolder folder;
+  const std::filesystem::path file = folder.path() / "sojourn.db";
+  Connection connection(file, OpenMode::read_write);
+  migrate(connection, migrations(), file);
+  SqliteWrites writes(connection);
+  NewSession session = new_session("sess");
+  session.tasks = {new_task("first", "sess", 0, "key")};
+  writes.create(session);
+  const std::int64_t before = connection.total_changes();
+  Commit again = Writing("sess").next({"call"});
+  again.tasks = {new_task("again", "sess", 1, "key")};
+  EXPECT_THROW(writes.commit(again), Error);
+  EXPECT_EQ(connection.total_changes(), before);
 }
 
 Async<void> count_failure(Store& store, Commit commit, int& failed) {

@@ -63,6 +63,7 @@ std::uint64_t SqliteWrites::commit(const Commit& commit) {
   if (commit.epoch != known.epoch) throw session_fenced(commit, known.epoch);
   if (commit.version != known.version) throw session_changed(commit, known.version);
   check_links(commit.session_id, known.head.chain, commit.events, commit.head.chain);
+  check_keys(known.row, commit.tasks);
   write_head(known, commit.head);
   write_events(known.row, commit.events);
   write_state(known.row, commit.state);
@@ -168,6 +169,18 @@ void SqliteWrites::write_state(std::int64_t session, const std::vector<StateChan
     } else {
       connection_.execute("DELETE FROM state WHERE session = ? AND key = ?", session, change.key);
     }
+  }
+}
+
+// The unique key in the table would do, but only after something was written, and then every change beside this one
+// is done again.
+void SqliteWrites::check_keys(std::int64_t session, const std::vector<TaskRecord>& tasks) {
+  for (const TaskRecord& task : tasks) {
+    if (task.idempotency_key.empty()) continue;
+    Statement another = connection_.query(
+        "SELECT 1 FROM tasks WHERE session = ? AND idempotency_key <> '' AND idempotency_key = ? AND id <> ?",
+        session, task.idempotency_key, task.id);
+    if (another.next()) throw key_taken(task);
   }
 }
 

@@ -48,6 +48,7 @@ class SqliteWrites {
   void write_head(const Known& known, const SessionHead& head);
   void write_events(std::int64_t session, const std::vector<Event>& events);
   void write_state(std::int64_t session, const std::vector<StateChange>& changes);
+  void check_keys(std::int64_t session, const std::vector<TaskRecord>& tasks);
   void write_tasks(std::int64_t session, const std::vector<TaskRecord>& tasks);
   void write_resources(std::int64_t session, const Commit& commit);
 
