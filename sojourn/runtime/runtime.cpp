@@ -285,7 +285,8 @@ Async<std::shared_ptr<LiveCall>> Runtime::take_in(RunRequest& request, std::shar
   const bool keyed = !request.idempotency_key.empty();
   if (auto first = keyed ? actor->call_with_key(request.idempotency_key) : nullptr) {
     check_same_request(first->task, call->task.request_hash);
-    co_return first;
+    if (co_await first->accepted.wait()) co_return first;
+    throw Error(ErrorCode::unavailable, "the first call with this key could not be accepted");
   }
   check_serving();
   parts_->calls.emplace(call->task.id, call);
@@ -335,9 +336,6 @@ Async<std::optional<TaskView>> Runtime::first_call(const RunRequest& request) {
 }
 
 Async<TaskView> Runtime::answer(std::shared_ptr<LiveCall> call, bool wait) const {
-  if (!co_await call->accepted.wait()) {
-    throw Error(ErrorCode::unavailable, "the first call with this key could not be accepted");
-  }
   if (wait) co_await LiveCall::wait_final(call);
   co_return TaskView{call->task, call->app};
 }

@@ -41,6 +41,25 @@ class RuntimeFaultsTest : public RuntimeTest {
   }
 };
 
+TEST_F(RuntimeFaultsTest, RetriesThatComeTogetherAllGetTheFirstTask) {
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const std::string id = co_await test.new_session();
+    const TaskView first = co_await test.runtime->run(keyed(id, true));
+    std::vector<std::string> tasks;
+    const auto retry = [](RuntimeTest& in, RunRequest request, std::vector<std::string>& into) -> Async<void> {
+      into.push_back((co_await in.runtime->run(std::move(request))).task.id);
+    };
+    test.guarded.holds_commits = true;
+    TaskGroup group(test.loop.executor());
+    for (int i = 0; i < 3; ++i) group.spawn(retry(test, keyed(id, true), tasks));
+    co_await test.settle();
+    test.guarded.holds_commits = false;
+    test.guarded.release.notify_all();
+    co_await group.join();
+    EXPECT_THAT(tasks, ElementsAre(first.task.id, first.task.id, first.task.id));
+  });
+}
+
 TEST_F(RuntimeFaultsTest, ARetryDoesNotWaitForACallThatWasNeverAccepted) {
   with_runtime([](RuntimeTest& base) -> Async<void> {
     auto& test = dynamic_cast<RuntimeFaultsTest&>(base);
@@ -187,6 +206,21 @@ TEST_F(RuntimeFaultsTest, OpeningAWorkerAndTheCallHaveOneDeadline) {
     co_await test.pass(Seconds(3));  // the grace
     co_await LiveCall::wait_final(call);
     EXPECT_THAT(call->task.error, HasSubstr("call_timeout"));
+  });
+}
+
+TEST_F(RuntimeFaultsTest, ANoteDoesNotFailWithARepeatedCallThatIsRefusedBesideIt) {
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const std::string id = co_await test.new_session();
+    co_await test.runtime->run(keyed(id, true));
+    const auto recorded = std::make_shared<Completion<bool>>();
+    TaskGroup group(test.loop.executor());
+    group.spawn(expect_code(test.runtime->run(keyed(id, true, "increment")), ErrorCode::idempotency_mismatch));
+    // Its own commit begins after that of the call.
+    test.script.events->resource_added({.id = "r", .kind = "thing", .recorded = recorded});
+    EXPECT_TRUE(co_await recorded->wait());
+    EXPECT_EQ((co_await test.store.load(id))->resources.size(), 1u);
+    co_await group.join();
   });
 }
 

@@ -158,7 +158,7 @@ Async<void> Serving::close(session::CloseReason reason, Instant deadline) {
 }
 
 Async<void> Serving::commit(session::Step step) {
-  urgent_ = false;
+  const bool urgent = std::exchange(urgent_, false);
   const auto recording = std::exchange(recording_, {});
   resources_.move_into(step);
   const std::vector<store::ResourceRecord> added = step.resources_added;
@@ -167,7 +167,14 @@ Async<void> Serving::commit(session::Step step) {
     co_await kept_.commit(std::move(step));
   } catch (...) {
     resources_.take_back(added, released);
-    for (const auto& recorded : recording) recorded->fail(std::current_exception());
+    if (to_error(std::current_exception()).code() == ErrorCode::already_exists) {
+      // A call was refused for its key, which is no fault of what rode along.
+      urgent_ = urgent_ || urgent;
+      recording_.insert(recording_.begin(), recording.begin(), recording.end());
+      if (wants_commit()) hooks_.commit_wanted();
+    } else {
+      for (const auto& recorded : recording) recorded->fail(std::current_exception());
+    }
     throw;
   }
   for (const auto& recorded : recording) recorded->set(true);
