@@ -20,6 +20,12 @@ Instant instant_of(Clock& clock, Time when) {
   return clock.instant() + (when - clock.now());
 }
 
+// Whether the store knows `due` well enough.
+bool is_same(std::optional<Time> due, std::optional<Time> stored) {
+  if (!due || !stored) return due == stored;
+  return std::chrono::abs(*due - *stored) < Milliseconds(1);
+}
+
 // The data of an event that tells of a call; the caller adds to it and closes it.
 std::string begin_call_event(const store::TaskRecord& task) {
   std::string data;
@@ -262,20 +268,43 @@ void Actor::wake() {
 
 // Serves what waits until nothing does. `self` keeps the actor alive meanwhile.
 Async<void> Actor::run(std::shared_ptr<Actor> self) {
-  while (!over_ && (ending_ || !queue_.empty())) {
+  while (!over_ && (ending_ || rests_ || !queue_.empty())) {
     if (ending_) {
       co_await finish();
-      continue;
-    }
-    const Item item = take_next();
-    if (item.call) {
-      co_await serve(item.call);
+    } else if (queue_.empty()) {
+      co_await rest();
     } else {
-      co_await item.action();
+      rests_ = false;
+      co_await serve_next();
     }
   }
   running_ = false;
   arm();
+}
+
+Async<void> Actor::serve_next() {
+  const Item item = take_next();
+  if (item.call) {
+    co_await serve(item.call);
+  } else {
+    co_await item.action();
+  }
+}
+
+// Puts the session to sleep, which then is only in the store; unless something arrives meanwhile.
+Async<void> Actor::rest() {
+  rests_ = false;
+  Clock& clock = around_.serving.clock;
+  rests_not_before_ = clock.instant() + around_.rest_after;  // where it cannot now, it tries again then
+  co_await serving_.close(session::CloseReason::sleeping, clock.instant() + around_.close_grace);
+  if (ending_ || !queue_.empty()) co_return;
+  session::Step step{.change = [this](store::SessionHead& head) { head.expires_at = expires_at(); }};
+  const bool is_known = is_same(expires_at(), record().head.expires_at);
+  const bool nothing = is_known && has_nothing_to_commit(step);
+  if (!nothing && !co_await commit_or_log(std::move(step), "a session could not be put to rest")) co_return;
+  if (ending_ || !queue_.empty() || committing_ > 0) co_return;
+  over_ = true;
+  around_.on_leave(record().id, record().head.expires_at);
 }
 
 Async<void> Actor::serve(std::shared_ptr<LiveCall> call) {
@@ -444,13 +473,11 @@ Async<void> Actor::end_durably(const Ending& ending) {
       if (ending.error) head.error = to_text(ending.error->to_json());
     };
   }
-  const bool nothing =
-      step.events.empty() && kept_->journal().waiting() == 0 && owed_.empty() && !serving_.has_resource_news();
-  const bool durable =
-      nothing || co_await commit_or_log(std::move(step), "the end of a session could not be made durable");
+  const bool durable = has_nothing_to_commit(step) ||
+                       co_await commit_or_log(std::move(step), "the end of a session could not be made durable");
   over_ = true;
   if (durable && ending.status != SessionStatus::active) ++counts_.sessions_over[ending.status];
-  around_.on_leave(record().id);
+  around_.on_leave(record().id, std::nullopt);
   if (durable) {
     left_.set(true);
   } else if (fenced_) {
@@ -460,6 +487,10 @@ Async<void> Actor::end_durably(const Ending& ending) {
         Error(ErrorCode::io_error,
               fmt::format("the end of session {} could not be made durable; its worker is closed", record().id))));
   }
+}
+
+bool Actor::has_nothing_to_commit(const session::Step& step) const {
+  return step.events.empty() && kept_->journal().waiting() == 0 && owed_.empty() && !serving_.has_resource_news();
 }
 
 Async<void> Actor::empty_queue(Error why) {
@@ -531,13 +562,19 @@ Async<void> Actor::commit(session::Step step) {
       if (change) change(head);
     };
   }
+  ++committing_;
+  std::exception_ptr failure;
   try {
     co_await serving_.commit(std::move(step));
   } catch (...) {
+    failure = std::current_exception();
+  }
+  --committing_;
+  if (failure) {
     owed_.insert(owed_.end(), owed.begin(), owed.end());
-    const Error error = to_error(std::current_exception());
+    const Error error = to_error(failure);
     if (error.code() == ErrorCode::fenced) lose_session(error);
-    throw;
+    std::rethrow_exception(failure);
   }
 }
 
@@ -555,29 +592,34 @@ void Actor::touch() {
   last_active_ = around_.serving.clock.instant();
 }
 
-Instant Actor::idle_deadline() const {
-  return last_active_ + (record().idle_timeout ? Milliseconds(*record().idle_timeout) : around_.rest_after);
+std::optional<Instant> Actor::idle_deadline() const {
+  if (!record().idle_timeout) return std::nullopt;
+  return last_active_ + *record().idle_timeout;
 }
 
-// A session that nothing will end by itself leaves memory a while after its worker.
-bool Actor::can_rest() const {
-  return !record().idle_timeout && !lifetime_end_ && !serving_.has_worker();
+// When the session leaves memory: some time after its worker, or with it where the app allows that.
+std::optional<Instant> Actor::rest_deadline() const {
+  if (!serving_.has_worker()) return std::max(last_active_ + around_.rest_after, rests_not_before_);
+  if (!app_->info().recover || !app_->info().sleep_after) return std::nullopt;
+  return std::max(last_active_ + *app_->info().sleep_after, rests_not_before_);
 }
 
 std::optional<Instant> Actor::next_deadline() const {
   std::optional<Instant> next = lifetime_end_;
-  const bool may_rest = !running_ && (record().idle_timeout || can_rest());
-  if (may_rest) next = next ? std::min(*next, idle_deadline()) : idle_deadline();
+  const auto take = [&next](std::optional<Instant> deadline) {
+    if (deadline) next = next ? std::min(*next, *deadline) : deadline;
+  };
+  if (!running_) {
+    take(idle_deadline());
+    take(rest_deadline());
+  }
   return next;
 }
 
 std::optional<Time> Actor::expires_at() const {
   Clock& clock = around_.serving.clock;
   std::optional<Instant> end = lifetime_end_;
-  if (record().idle_timeout) {
-    const Instant idle = last_active_ + *record().idle_timeout;
-    end = end ? std::min(*end, idle) : idle;
-  }
+  if (const auto idle = idle_deadline()) end = end ? std::min(*end, *idle) : *idle;
   if (!end) return std::nullopt;
   return clock.now() + std::chrono::floor<Microseconds>(*end - clock.instant());
 }
@@ -596,15 +638,15 @@ void Actor::on_alarm() {
   if (over_ || ending_) return;
   const Instant now = around_.serving.clock.instant();
   const bool lifetime_over = lifetime_end_ && *lifetime_end_ <= now;
-  const bool idle = !running_ && idle_deadline() <= now;
-  if (lifetime_over || (idle && record().idle_timeout)) {
+  const auto is_due = [&](std::optional<Instant> deadline) { return !running_ && deadline && *deadline <= now; };
+  if (lifetime_over || is_due(idle_deadline())) {
     ending_ = Ending{.status = SessionStatus::expired,
                      .reason = lifetime_over ? "its lifetime is over" : "idle for longer than its time-out",
                      .close_reason = session::CloseReason::expired};
     wake();
-  } else if (idle && can_rest()) {
-    over_ = true;
-    around_.on_leave(record().id);  // may destroy this
+  } else if (is_due(rest_deadline())) {
+    rests_ = true;
+    wake();
   } else {
     arm();
   }

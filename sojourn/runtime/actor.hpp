@@ -36,9 +36,10 @@ class Actor : public std::enable_shared_from_this<Actor> {
     const Log& log;
     Milliseconds close_grace;
     Milliseconds rest_after;
-    std::size_t& waiting_bytes;                        // of the queues of all actors
-    std::function<void(const LiveCall&)> on_final;     // a call is final and durable, or dropped
-    std::function<void(const std::string&)> on_leave;  // the session left memory
+    std::size_t& waiting_bytes;                     // of the queues of all actors
+    std::function<void(const LiveCall&)> on_final;  // a call is final and durable, or dropped
+    // The session left memory; it is to be looked at again when it is `due`, if it ever is.
+    std::function<void(const std::string& id, std::optional<Time> due)> on_leave;
   };
 
   // `app` is null for a session without one. `last_seq` is that of its newest call in the store.
@@ -106,6 +107,9 @@ class Actor : public std::enable_shared_from_this<Actor> {
   Async<void> take_turn_to_write(std::vector<store::StateChange> changes, std::string actor,
                                  std::shared_ptr<Completion<bool>> done);
   Async<void> write_state(std::vector<store::StateChange> changes, std::string actor);
+  Async<void> serve_next();
+  Async<void> rest();
+  bool has_nothing_to_commit(const session::Step& step) const;
   Async<void> write_down(std::shared_ptr<Actor> self);
   Async<void> commit(session::Step step);
   Async<bool> commit_or_log(session::Step step, std::string_view what);
@@ -115,8 +119,8 @@ class Actor : public std::enable_shared_from_this<Actor> {
   void lose_worker();
   void lose_session(const Error& why);
 
-  Instant idle_deadline() const;
-  bool can_rest() const;
+  std::optional<Instant> idle_deadline() const;
+  std::optional<Instant> rest_deadline() const;
   std::optional<Instant> next_deadline() const;
   void touch();
   void arm();
@@ -137,6 +141,9 @@ class Actor : public std::enable_shared_from_this<Actor> {
   std::shared_ptr<LiveCall> current_;
   bool running_ = false;
   bool writing_down_ = false;
+  bool rests_ = false;          // it leaves memory when nothing waits any more
+  std::size_t committing_ = 0;  // commits that go on
+  Instant rests_not_before_;
   bool over_ = false;
   std::optional<Error> fenced_;  // another server owns the session
   std::optional<Ending> ending_;

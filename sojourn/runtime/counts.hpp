@@ -39,7 +39,7 @@ class Durations {
 // Of one app, or of the sessions without one.
 struct AppCounts {
   std::uint64_t sessions_created = 0;
-  std::map<store::SessionStatus, std::uint64_t> sessions_over;  // by how they ended; of those in memory
+  std::map<store::SessionStatus, std::uint64_t> sessions_over;  // by how they ended
   std::uint64_t calls_completed = 0;
   std::uint64_t calls_cancelled = 0;
   std::map<ErrorCode, std::uint64_t> calls_failed;

@@ -236,7 +236,8 @@ class OrderApp final : public session::App {
              .session_timeout = Seconds(10),
              .call_timeout = Seconds(15),
              .queue_limit = 4,
-             .recover = recover};
+             .recover = recover,
+             .sleep_after = recover ? std::optional(Seconds(4)) : std::nullopt};
   }
 
   const session::AppInfo& info() const override { return info_; }

@@ -14,6 +14,9 @@ namespace {
 
 using store::SessionStatus;
 
+constexpr Seconds settle_again_after{60};  // where the store refused
+constexpr std::string_view overslept = "its time-out passed while it was only in the store";
+
 Error stopped() {
   return Error(ErrorCode::worker_lost, "the server stopped without closing this session");
 }
@@ -49,7 +52,7 @@ SessionStatus status_without_worker(const RecoverySurroundings& surroundings, co
   return SessionStatus::active;
 }
 
-Async<void> settle_session(const RecoverySurroundings& around, std::string session_id) {
+Async<std::optional<Time>> settle_session(const RecoverySurroundings& around, std::string session_id) {
   store::Snapshot snapshot = co_await around.store.adopt(std::move(session_id), around.owner);
   const Time now = around.clock.now();
   const bool was_active = snapshot.record.head.status == SessionStatus::active;
@@ -73,9 +76,11 @@ Async<void> settle_session(const RecoverySurroundings& around, std::string sessi
   if (was_active && status == SessionStatus::failed) {
     step.events.push_back(event("session.failed", {{"reason", stopped().message()}, {"error", stopped().to_json()}}));
   } else if (was_active && status == SessionStatus::expired) {
-    step.events.push_back(event("session.expired", {{"reason", "its time-out passed while no server ran"}}));
+    step.events.push_back(event("session.expired", {{"reason", overslept}}));
   }
-  if (step.events.empty()) co_return;
+  if (step.events.empty()) {
+    co_return was_active ? snapshot.record.head.expires_at : std::nullopt;
+  }
 
   std::optional<Time> expires_at = snapshot.record.head.expires_at;
   if (calls > 0 && snapshot.record.idle_timeout) {
@@ -91,42 +96,43 @@ Async<void> settle_session(const RecoverySurroundings& around, std::string sessi
     head.status = status;
     head.ended_at = now;
     head.expires_at.reset();
-    head.end_reason =
-        status == SessionStatus::failed ? stopped().message() : "its time-out passed while no server ran";
+    head.end_reason = status == SessionStatus::failed ? stopped().message() : std::string(overslept);
     if (status == SessionStatus::failed) head.error = to_text(stopped().to_json());
   };
   session::KeptSession kept(around.store, around.clock, std::move(snapshot));
   co_await kept.commit(std::move(step));
+  const store::SessionRecord& settled = kept.record();
+  if (was_active && settled.head.status != SessionStatus::active) around.is_over(settled.app, status);
+  co_return settled.head.expires_at;
 }
 
-namespace {
-
-// One session that cannot be settled keeps no other from being served; whoever asks for it later tries again.
-Async<void> try_to_settle(const RecoverySurroundings& surroundings, std::string session_id) {
+Async<std::optional<Time>> try_to_settle(RecoverySurroundings surroundings, std::string session_id) {
   try {
-    co_await settle_session(surroundings, session_id);
+    co_return co_await settle_session(surroundings, session_id);
   } catch (const Error& error) {
     surroundings.log.error("a session could not be settled",
                            {{"session", session_id}, {"error", to_valid_utf8(error.message())}});
   }
+  co_return surroundings.clock.now() + settle_again_after;
 }
 
-}  // namespace
-
-Async<std::vector<std::string>> settle_leftovers(RecoverySurroundings surroundings) {
+Async<std::vector<std::pair<Time, std::string>>> settle_leftovers(RecoverySurroundings surroundings) {
   const store::Leftovers left = co_await surroundings.store.leftovers();
   std::set<std::string> unsettled;
   for (const store::TaskRecord& task : left.open_tasks) unsettled.insert(task.session_id);
   for (const store::ResourceRecord& resource : left.resources) unsettled.insert(resource.session_id);
-  std::vector<std::string> going_on;
+  std::vector<std::pair<Time, std::string>> going_on;
   for (const store::SessionRecord& session : left.active_sessions) {
-    if (status_without_worker(surroundings, session, unsettled.contains(session.id)) != SessionStatus::active) {
+    const bool is_unsettled = unsettled.contains(session.id);
+    if (status_without_worker(surroundings, session, is_unsettled) != SessionStatus::active) {
       unsettled.insert(session.id);
-    } else if (session.head.expires_at) {
-      going_on.push_back(session.id);
+    } else if (session.head.expires_at && !is_unsettled) {
+      going_on.emplace_back(*session.head.expires_at, session.id);
     }
   }
-  for (const std::string& id : unsettled) co_await try_to_settle(surroundings, id);
+  for (const std::string& id : unsettled) {
+    if (const std::optional<Time> due = co_await try_to_settle(surroundings, id)) going_on.emplace_back(*due, id);
+  }
   if (!unsettled.empty()) {
     surroundings.log.info("settled what the last server left open",
                           {{"sessions", unsettled.size()}, {"calls", left.open_tasks.size()}});

@@ -14,6 +14,7 @@
 #include "sojourn/runtime/actor.hpp"
 #include "sojourn/runtime/leftover_resource.hpp"
 #include "sojourn/runtime/recovery.hpp"
+#include "sojourn/runtime/sleepers.hpp"
 
 namespace sojourn::runtime {
 
@@ -101,7 +102,10 @@ struct Runtime::Parts {
         log(the_log),
         options(std::move(the_options)),
         blocking(blocking_threads),
-        group(executor) {}
+        group(executor),
+        sleepers(executor, clock, [this] {
+          if (!std::exchange(waking, true)) group.spawn(end_overslept(*this));
+        }) {}
 
   Executor executor;
   store::Store& store;
@@ -119,6 +123,8 @@ struct Runtime::Parts {
   std::unordered_map<std::string, std::shared_ptr<Actor>> actors;  // shared with what runs in them
   std::unordered_map<std::string, std::shared_ptr<LiveCall>> calls;
   std::size_t waiting_bytes = 0;  // of what waits in the actors' queues
+  Sleepers sleepers;              // stored sessions that expire one day
+  bool waking = false;            // the due ones of them are looked after
   AsyncMutex adopting;
   std::set<std::string> opening;  // keys of sessions that are just being opened
   Event opened;                   // one of them is
@@ -164,7 +170,8 @@ Runtime::Runtime(Executor executor, store::Store& store, Clock& clock, Random& r
             if (parts.draining && parts.calls.empty()) parts.drained.notify_all();
           },
       .on_leave =
-          [&parts](const std::string& id) {
+          [&parts](const std::string& id, std::optional<Time> due) {
+            if (due) parts.sleepers.add(*due, id);
             const auto found = parts.actors.find(id);
             if (found == parts.actors.end()) return;
             --parts.sessions_of_app[found->second->record().app];
@@ -271,7 +278,7 @@ Async<std::string> Runtime::open_session(const RunRequest& request, std::shared_
 // Puts the call in its session's queue; or finds the one that is there under the same key.
 Async<std::shared_ptr<LiveCall>> Runtime::take_in(RunRequest& request, std::shared_ptr<session::App> app,
                                                   bool one_call) {
-  const std::shared_ptr<Actor> actor = co_await find_session(request.session);
+  const std::shared_ptr<Actor> actor = co_await find_session(request.session, Purpose::call);
   if (actor->app() == nullptr) {
     throw Error(ErrorCode::app_mismatch, fmt::format("session {} has no app to call", request.session));
   }
@@ -409,14 +416,8 @@ Async<std::shared_ptr<Actor>> Runtime::begin_session(const RunRequest& request, 
   }
   beginning.created = {.type = "session.created", .actor = request.actor, .data = to_text(data)};
 
-  std::size_t& count = parts_->sessions_of_app[record.app];
-  const std::size_t limit = app ? app->info().max_sessions : SIZE_MAX;
-  if (count >= limit) {
-    throw Error(ErrorCode::too_many_sessions,
-                fmt::format("app '{}' has {} sessions, the most allowed", record.app, limit),
-                {{"max_sessions", limit}});
-  }
-  ++count;  // the place is taken before anything is awaited
+  if (app) check_room_for(*app);
+  ++parts_->sessions_of_app[record.app];  // the place is taken before anything is awaited
   const std::string app_name = record.app;
   const Instant start = parts_->clock.instant();
   std::unique_ptr<session::KeptSession> kept;
@@ -433,19 +434,30 @@ Async<std::shared_ptr<Actor>> Runtime::begin_session(const RunRequest& request, 
   co_return keep(std::move(kept), std::move(app), 0);
 }
 
+void Runtime::check_room_for(const session::App& app) const {
+  const std::string& name = app.info().name;
+  const std::size_t limit = app.info().max_sessions;
+  const auto count = parts_->sessions_of_app.find(name);
+  if (count == parts_->sessions_of_app.end() || count->second < limit) return;
+  throw Error(ErrorCode::too_many_sessions, fmt::format("app '{}' has {} sessions, the most allowed", name, limit),
+              {{"max_sessions", limit}});
+}
+
 std::shared_ptr<Actor> Runtime::keep(std::unique_ptr<session::KeptSession> kept, std::shared_ptr<session::App> app,
                                      std::uint64_t last_seq) {
-  ++parts_->sessions_of_app[kept->record().app];
+  const store::SessionRecord& record = kept->record();
+  ++parts_->sessions_of_app[record.app];
+  if (record.head.expires_at) parts_->sleepers.remove(*record.head.expires_at, record.id);
   auto actor = std::make_shared<Actor>(*parts_->around, std::move(kept), std::move(app), last_seq);
   parts_->actors.emplace(actor->record().id, actor);
   actor->start();
   return actor;
 }
 
-Async<std::shared_ptr<Actor>> Runtime::find_session(std::string session_id) {
+Async<std::shared_ptr<Actor>> Runtime::find_session(std::string session_id, Purpose purpose) {
   if (!is_session_id(session_id)) throw no_session(session_id);
   if (const auto found = parts_->actors.find(session_id); found != parts_->actors.end()) co_return found->second;
-  co_return co_await adopt_session(std::move(session_id));
+  co_return co_await adopt_session(std::move(session_id), purpose);
 }
 
 // Whether something was left open that its last commit should have closed, and could not.
@@ -453,14 +465,14 @@ bool Runtime::is_unsettled(const store::Snapshot& stored) const {
   const bool has_open_tasks = !stored.open_tasks.empty();
   return stored.record.head.status == store::SessionStatus::active &&
          (has_open_tasks || !stored.resources.empty() ||
-          status_without_worker(recovery(), stored.record, has_open_tasks) != store::SessionStatus::active);
+          status_without_worker(recovery(*parts_), stored.record, has_open_tasks) != store::SessionStatus::active);
 }
 
 // What the store has of a session that is not in memory, once nothing of it is left open. Its turn was taken.
 Async<std::optional<store::Snapshot>> Runtime::load_settled(std::string session_id) {
   std::optional<store::Snapshot> stored = co_await parts_->store.load(session_id);
   if (!stored || !is_unsettled(*stored)) co_return stored;
-  co_await settle_session(recovery(), session_id);
+  co_await settle_session(recovery(*parts_), session_id);
   co_return co_await parts_->store.load(session_id);
 }
 
@@ -480,7 +492,7 @@ Async<void> Runtime::try_to_settle(std::string session_id) {
 }
 
 // Goes on with a session that is only in the store.
-Async<std::shared_ptr<Actor>> Runtime::adopt_session(std::string session_id) {
+Async<std::shared_ptr<Actor>> Runtime::adopt_session(std::string session_id, Purpose purpose) {
   const AsyncMutex::Turn turn = co_await parts_->adopting.take();
   if (const auto found = parts_->actors.find(session_id); found != parts_->actors.end()) co_return found->second;
   std::optional<store::Snapshot> stored = co_await load_settled(session_id);
@@ -496,6 +508,7 @@ Async<std::shared_ptr<Actor>> Runtime::adopt_session(std::string session_id) {
                   fmt::format("session {} was created with version '{}' of app '{}', which is '{}' now", session_id,
                               stored->record.app_version, stored->record.app, app->info().version));
     }
+    if (purpose == Purpose::call) check_room_for(*app);
   }
   store::Snapshot adopted = co_await parts_->store.adopt(session_id, parts_->options.owner);
   const std::uint64_t last_seq = adopted.last_task_seq;
@@ -507,9 +520,20 @@ Async<std::shared_ptr<Actor>> Runtime::adopt_session(std::string session_id) {
 // What is in memory of a session is newer than what a reader saw in the store, and knows its worker and queue.
 SessionView Runtime::view(store::SessionRecord stored) const {
   const auto found = parts_->actors.find(stored.id);
-  if (found == parts_->actors.end()) return {std::move(stored), {}, 0, false};
-  const Actor& actor = *found->second;
-  return {actor.record(), actor.describe_worker(), actor.queued(), actor.is_busy()};
+  SessionView view;
+  if (found == parts_->actors.end()) {
+    view.record = std::move(stored);
+  } else {
+    const Actor& actor = *found->second;
+    view = {.record = actor.record(),
+            .worker = actor.describe_worker(),
+            .queued = actor.queued(),
+            .busy = actor.is_busy()};
+    view.asleep = !actor.has_worker();
+  }
+  const store::SessionHead& head = view.record.head;
+  view.asleep = view.asleep && !view.busy && head.status == store::SessionStatus::active && head.last_call_at;
+  return view;
 }
 
 Async<SessionView> Runtime::session(std::string session_id) {
@@ -567,31 +591,37 @@ Async<Json> Runtime::call_app(std::string app, std::string function, Json input,
 }
 
 Async<void> Runtime::recover() {
-  const std::vector<std::string> going_on = co_await settle_leftovers(recovery());
-  for (const std::string& id : going_on) co_await watch(id);
+  for (auto& [due, id] : co_await settle_leftovers(recovery(*parts_))) parts_->sleepers.add(due, std::move(id));
 }
 
-RecoverySurroundings Runtime::recovery() const {
-  return {.store = parts_->store,
-          .clock = parts_->clock,
-          .log = parts_->log,
-          .owner = parts_->options.owner,
-          .make_folder = parts_->around->serving.make_folder,
-          .clean_up = parts_->around->serving.clean_up,
+RecoverySurroundings Runtime::recovery(Parts& parts) {
+  return {.store = parts.store,
+          .clock = parts.clock,
+          .log = parts.log,
+          .owner = parts.options.owner,
+          .make_folder = parts.around->serving.make_folder,
+          .clean_up = parts.around->serving.clean_up,
           // An app that is missing may come back.
-          .outlives_worker = [this](const std::string& name) {
-            const auto found = parts_->apps.find(name);
-            return found == parts_->apps.end() || found->second->info().recover;
-          }};
+          .outlives_worker =
+              [&parts](const std::string& name) {
+                const auto found = parts.apps.find(name);
+                return found == parts.apps.end() || found->second->info().recover;
+              },
+          .is_over = [&parts](const std::string& name,
+                              store::SessionStatus status) { ++parts.counts.of_app(name).sessions_over[status]; }};
 }
 
-// Takes a session into memory so that it expires in time. One that cannot be served now is left as it is.
-Async<void> Runtime::watch(std::string session_id) {
-  try {
-    co_await find_session(session_id);
-  } catch (const Error& error) {
-    parts_->log.warning("a stored session cannot go on", {{"session", session_id}, {"error", error.message()}});
+// Ends the stored sessions whose time is over.
+Async<void> Runtime::end_overslept(Parts& parts) {
+  while (!parts.draining) {
+    const std::optional<std::string> id = parts.sleepers.take_due();
+    if (!id) break;
+    const AsyncMutex::Turn turn = co_await parts.adopting.take();
+    // One that is in memory looks after itself.
+    if (parts.actors.contains(*id)) continue;
+    if (const auto due = co_await runtime::try_to_settle(recovery(parts), *id)) parts.sleepers.add(*due, *id);
   }
+  parts.waking = false;
 }
 
 Statistics Runtime::statistics() const {
@@ -627,6 +657,7 @@ bool Runtime::is_draining() const {
 
 Async<void> Runtime::close(Instant deadline) {
   parts_->draining = true;
+  parts_->sleepers.close();
   while (!parts_->calls.empty() && !parts_->hurried) {
     if (!co_await parts_->drained.wait_until(parts_->clock, deadline)) break;
   }

@@ -67,6 +67,7 @@ struct SessionView {
   JsonObject worker;  // of a live worker, such as {"pid": 7}
   std::size_t queued = 0;
   bool busy = false;
+  bool asleep = true;  // it was served, and its next call opens another worker with its stored state
 };
 
 struct SessionViews {
@@ -168,14 +169,17 @@ class Runtime {
   std::shared_ptr<session::App> find_app(std::string_view name) const;
   Async<std::shared_ptr<Actor>> begin_session(const RunRequest& request, std::shared_ptr<session::App> app,
                                               std::string opening_key);
-  Async<std::shared_ptr<Actor>> find_session(std::string session_id);
+  // To call a session that is only in the store takes room for one more: its worker. To end it does not.
+  enum class Purpose { call, other };
+  Async<std::shared_ptr<Actor>> find_session(std::string session_id, Purpose purpose = Purpose::other);
+  Async<std::shared_ptr<Actor>> adopt_session(std::string session_id, Purpose purpose);
+  void check_room_for(const session::App& app) const;
   bool is_unsettled(const store::Snapshot& stored) const;
   Async<std::optional<store::Snapshot>> load_settled(std::string session_id);
   Async<void> settle(std::string session_id);
   Async<void> try_to_settle(std::string session_id);
-  Async<std::shared_ptr<Actor>> adopt_session(std::string session_id);
-  RecoverySurroundings recovery() const;
-  Async<void> watch(std::string session_id);
+  static RecoverySurroundings recovery(Parts& parts);
+  static Async<void> end_overslept(Parts& parts);
   std::shared_ptr<Actor> keep(std::unique_ptr<session::KeptSession> kept, std::shared_ptr<session::App> app,
                               std::uint64_t last_seq);
   std::shared_ptr<LiveCall> make_call(RunRequest& request, const Actor& actor) const;

@@ -116,6 +116,7 @@ std::string session_json(const runtime::SessionView& view) {
   if (failed) object.json("error", head.error);
   if (const Json* pid = view.worker.if_contains("pid")) object.string("worker_id", "pid-" + to_text(*pid));
   return object.json("busy", view.busy ? "true" : "false")
+      .json("asleep", view.asleep ? "true" : "false")
       .number("queued", view.queued)
       .number("version", session.version)
       .number("events", head.chain.seq)
@@ -137,7 +138,8 @@ std::string app_json(const session::AppInfo& app) {
                             {"call_timeout", app.call_timeout.count()},
                             {"max_sessions", app.max_sessions},
                             {"queue_limit", app.queue_limit},
-                            {"recover", app.recover}});
+                            {"recover", app.recover},
+                            {"sleep_after", app.sleep_after ? Json(app.sleep_after->count()) : Json()}});
 }
 
 http::Response data_response(bool bare, int status, std::string json) {

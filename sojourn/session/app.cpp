@@ -24,6 +24,8 @@ std::string_view to_string(CloseReason reason) {
       return "lost";
     case CloseReason::server_stopping:
       return "server_stopping";
+    case CloseReason::sleeping:
+      return "sleeping";
   }
   return "lost";
 }

@@ -34,6 +34,7 @@ struct AppInfo {
   std::size_t max_sessions = limits::default_max_sessions;
   std::size_t queue_limit = limits::default_queue;  // waiting calls of one session
   bool recover = false;  // the app keeps what matters in session.state: a lost worker may be replaced
+  std::optional<Seconds> sleep_after = std::nullopt;  // idleness after which the worker is closed; needs `recover`
 };
 
 // A resource that an app acquired and that must be released.
@@ -122,7 +123,8 @@ class CallScope {
 Error unreached(const Error& lost);
 bool is_unreached(const Error& error);
 
-enum class CloseReason { ended, expired, lost, server_stopping };
+// Of these `ended` and `expired` say that the session is over; the others that it may go on with another worker.
+enum class CloseReason { ended, expired, lost, server_stopping, sleeping };
 
 std::string_view to_string(CloseReason reason);
 

@@ -136,7 +136,7 @@ session::CallRequest read_call(Frame& frame, Instant now) {
 session::CloseReason read_close(const Frame& frame) {
   const std::string reason = frame.text_or("reason", "");
   for (const auto known : {session::CloseReason::ended, session::CloseReason::expired, session::CloseReason::lost,
-                           session::CloseReason::server_stopping}) {
+                           session::CloseReason::server_stopping, session::CloseReason::sleeping}) {
     if (reason == session::to_string(known)) return known;
   }
   return session::CloseReason::ended;

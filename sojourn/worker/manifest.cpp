@@ -204,6 +204,11 @@ session::AppInfo read_info(const Table& table) {
     info.queue_limit = static_cast<std::size_t>(*value);
   }
   info.recover = table.flag("recover").value_or(false);
+  if (const auto value = table.integer("sleep_after", 1, longest, " seconds")) {
+    if (!info.recover)
+      table.refuse("sleep_after", "expected recover = true beside it: a session wakes with its state only");
+    info.sleep_after = Seconds(*value);
+  }
   return info;
 }
 
@@ -238,7 +243,7 @@ Manifest read_manifest(const fs::path& folder) {
   const toml::table parsed = parse(file);
   const Table table(file, parsed, "");
   table.allow({"name", "version", "description", "command", "functions", "default_function", "session_timeout",
-               "call_timeout", "max_sessions", "queue_limit", "recover", "limits", "env"});
+               "call_timeout", "max_sessions", "queue_limit", "recover", "sleep_after", "limits", "env"});
   Manifest manifest;
   manifest.folder = absolute.string();
   manifest.info = read_info(table);

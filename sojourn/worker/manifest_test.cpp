@@ -67,6 +67,7 @@ call_timeout = 5
 max_sessions = 7
 queue_limit = 8
 recover = true
+sleep_after = 20
 [limits]
 memory_mb = 512
 cpus = 1.5
@@ -91,6 +92,7 @@ EMPTY = ""
   EXPECT_EQ(manifest.info.max_sessions, 7u);
   EXPECT_EQ(manifest.info.queue_limit, 8u);
   EXPECT_TRUE(manifest.info.recover);
+  EXPECT_EQ(manifest.info.sleep_after, Seconds(20));
   EXPECT_EQ(manifest.limits.memory_bytes, 512u << 20);
   EXPECT_EQ(manifest.limits.cpu_seconds, 60u);
   EXPECT_EQ(manifest.limits.cpu_thousandths, 1500u);
@@ -108,6 +110,7 @@ TEST_F(ManifestTest, NeedsOnlyANameAndACommand) {
   EXPECT_EQ(manifest.info.session_timeout, Seconds(60));
   EXPECT_EQ(manifest.info.call_timeout, Seconds(600));
   EXPECT_FALSE(manifest.info.recover);
+  EXPECT_FALSE(manifest.info.sleep_after);
   EXPECT_EQ(manifest.limits.memory_bytes, 0u);
   EXPECT_THAT(manifest.env, IsEmpty());
   EXPECT_EQ(read("name = \"a\"\ncommand = [\"x\"]\nfunctions = [\"b\", \"c\"]").info.default_function, "b");
@@ -166,6 +169,8 @@ TEST_F(ManifestTest, NamesTheKeyOfABadValueAndWhatIsExpected) {
   EXPECT_THAT(refusal(with("max_sessions = 0")), HasSubstr("max_sessions:"));
   EXPECT_THAT(refusal(with("queue_limit = 1e3")), HasSubstr("queue_limit:"));
   EXPECT_THAT(refusal(with("recover = 1")), HasSubstr("recover: expected true or false"));
+  EXPECT_THAT(refusal(with("sleep_after = 5")), HasSubstr("sleep_after: expected recover = true"));
+  EXPECT_THAT(refusal(with("recover = true\nsleep_after = 0")), HasSubstr("sleep_after: expected an integer from 1"));
   EXPECT_THAT(refusal(with("version = 1")), HasSubstr("version: expected a text"));
   EXPECT_THAT(refusal(with("version = \"\"")), HasSubstr("version:"));
   EXPECT_THAT(refusal(with("description = []")), HasSubstr("description:"));

@@ -1,0 +1,251 @@
+#include <gmock/gmock.h>
+
+#include "sojourn/base/task_group.hpp"
+#include "sojourn/runtime/runtime_fixture_test.hpp"
+
+namespace sojourn::runtime {
+namespace {
+
+using store::SessionStatus;
+using testing::Contains;
+using testing::Not;
+
+constexpr Seconds ten{10};
+
+class SleepTest : public RuntimeTest {
+ public:
+  SleepTest() {
+    info.recover = true;
+    info.sleep_after = ten;
+  }
+
+  std::size_t opened() const { return static_cast<std::size_t>(std::ranges::count(script.log, "open")); }
+  std::size_t in_memory() const { return runtime->statistics().live_sessions; }
+
+  Async<SessionStatus> stored_status(std::string id) {
+    co_return (co_await store.load(std::move(id)))->record.head.status;
+  }
+
+  // A session after one call that counted to 1.
+  Async<std::string> counted() {
+    const std::string id = co_await new_session();
+    co_await call(id, "increment");
+    co_return id;
+  }
+};
+
+TEST_F(SleepTest, AnIdleSessionLeavesMemoryWithItsWorker) {
+  with_runtime([](RuntimeTest& base) -> Async<void> {
+    auto& test = static_cast<SleepTest&>(base);
+    const std::string id = co_await test.counted();
+    co_await test.pass(ten - Microseconds(1));
+    EXPECT_EQ(test.in_memory(), 1U);
+    EXPECT_FALSE((co_await test.runtime->session(id)).asleep);
+    co_await test.pass(Microseconds(1));
+    EXPECT_EQ(test.in_memory(), 0U);
+    EXPECT_EQ(test.script.log.back(), "close sleeping");
+    const SessionView view = co_await test.runtime->session(id);
+    EXPECT_TRUE(view.asleep);
+    EXPECT_EQ(view.record.head.status, SessionStatus::active);
+    EXPECT_EQ((co_await test.event_types(id)).back(), "worker.closed");
+  });
+}
+
+TEST_F(SleepTest, TheNextCallWakesItWithItsState) {
+  with_runtime([](RuntimeTest& base) -> Async<void> {
+    auto& test = static_cast<SleepTest&>(base);
+    const std::string id = co_await test.counted();
+    co_await test.pass(ten);
+    EXPECT_EQ((co_await test.call(id, "increment")).task.output, "2");
+    EXPECT_TRUE(test.script.restored);
+    EXPECT_EQ(test.opened(), 2U);
+    EXPECT_FALSE((co_await test.runtime->session(id)).asleep);
+  });
+}
+
+TEST_F(SleepTest, EachCallPutsItOff) {
+  with_runtime([](RuntimeTest& base) -> Async<void> {
+    auto& test = static_cast<SleepTest&>(base);
+    const std::string id = co_await test.counted();
+    for (int i = 0; i < 5; ++i) {
+      co_await test.pass(ten - Microseconds(1));
+      co_await test.call(id, "increment");
+    }
+    EXPECT_EQ(test.opened(), 1U);
+  });
+}
+
+TEST_F(SleepTest, ACallThatRunsOrArrivesMeanwhileIsServed) {
+  with_runtime([](RuntimeTest& base) -> Async<void> {
+    auto& test = static_cast<SleepTest&>(base);
+    const std::string id = co_await test.counted();
+    const auto running = co_await test.start(id, "wait");
+    co_await test.pass(3 * ten);
+    test.script.release.notify_all();
+    co_await LiveCall::wait_final(running);
+    EXPECT_EQ(running->task.output, "\"released\"");
+    EXPECT_EQ(test.opened(), 1U);
+
+    // The commit that puts it to rest is held up: what comes in meanwhile is served and not refused.
+    test.guarded.holds_commits = true;
+    co_await test.pass(ten);
+    EXPECT_EQ(test.script.log.back(), "close sleeping");
+    TaskGroup calls(test.loop.executor());
+    calls.spawn([](SleepTest& the_test, std::string session) -> Async<void> {
+      EXPECT_EQ((co_await the_test.call(session, "increment")).task.output, "2");
+    }(test, id));
+    co_await test.settle();
+    test.guarded.holds_commits = false;
+    test.guarded.release.notify_all();
+    co_await calls.join();
+    EXPECT_EQ(test.in_memory(), 1U);
+    EXPECT_EQ(test.opened(), 2U);
+  });
+}
+
+TEST_F(SleepTest, SleepIsNoActivity) {
+  with_runtime([](RuntimeTest& base) -> Async<void> {
+    auto& test = static_cast<SleepTest&>(base);
+    const std::string id = co_await test.counted();  // its time-out is 60 s
+    co_await test.pass(Seconds(60) - Microseconds(1));
+    EXPECT_EQ(co_await test.stored_status(id), SessionStatus::active);
+    co_await test.pass(Microseconds(1));
+    EXPECT_EQ(co_await test.stored_status(id), SessionStatus::expired);
+    EXPECT_EQ((co_await test.event_types(id)).back(), "session.expired");
+    EXPECT_EQ(test.opened(), 1U);
+    EXPECT_EQ(co_await test.code_of(test.call(id, "run")), ErrorCode::session_expired);
+  });
+}
+
+TEST_F(SleepTest, ItsLifetimeEndsItInItsSleep) {
+  with_runtime([](RuntimeTest& base) -> Async<void> {
+    auto& test = static_cast<SleepTest&>(base);
+    const TaskView first = co_await test.runtime->run({.app = "app",
+                                                       .function = "run",
+                                                       .session = "new",
+                                                       .session_timeout = Seconds(3600),
+                                                       .lifetime = Seconds(90)});
+    const std::string id = first.task.session_id;
+    for (int i = 0; i < 4; ++i) {  // it sleeps and wakes
+      co_await test.pass(2 * ten);
+      EXPECT_EQ(test.in_memory(), 0U);
+      co_await test.call(id, "increment");
+    }
+    co_await test.pass(ten - Microseconds(1));
+    EXPECT_EQ(co_await test.stored_status(id), SessionStatus::active);
+    co_await test.pass(Microseconds(1));
+    EXPECT_EQ(co_await test.stored_status(id), SessionStatus::expired);
+  });
+}
+
+TEST_F(SleepTest, AKeepaliveInItsSleepPutsItsEndOff) {
+  with_runtime([](RuntimeTest& base) -> Async<void> {
+    auto& test = static_cast<SleepTest&>(base);
+    const std::string id = co_await test.counted();
+    co_await test.pass(Seconds(50));
+    co_await test.runtime->keepalive(id, "someone");
+    EXPECT_TRUE((co_await test.runtime->session(id)).asleep);
+    co_await test.pass(Seconds(59));
+    EXPECT_EQ(test.in_memory(), 0U);
+    EXPECT_EQ(co_await test.stored_status(id), SessionStatus::active);
+    co_await test.pass(Seconds(1));
+    EXPECT_EQ(co_await test.stored_status(id), SessionStatus::expired);
+    EXPECT_EQ(test.opened(), 1U);
+  });
+}
+
+TEST_F(SleepTest, ItEndsInItsSleepByRequest) {
+  with_runtime([](RuntimeTest& base) -> Async<void> {
+    auto& test = static_cast<SleepTest&>(base);
+    const std::string id = co_await test.counted();
+    co_await test.pass(ten);
+    co_await test.runtime->end_session(id, "someone");
+    EXPECT_EQ(co_await test.stored_status(id), SessionStatus::ended);
+    co_await test.pass(Seconds(100));
+    EXPECT_EQ(co_await test.stored_status(id), SessionStatus::ended);
+  });
+}
+
+TEST_F(SleepTest, WhatCannotBeWrittenDownStaysInMemoryAndTriesAgain) {
+  with_runtime([](RuntimeTest& base) -> Async<void> {
+    auto& test = static_cast<SleepTest&>(base);
+    const std::string id = co_await test.counted();
+    test.guarded.refuses = [](const store::Commit&) { return true; };
+    co_await test.pass(ten);
+    EXPECT_EQ(test.in_memory(), 1U);
+    test.guarded.refuses = nullptr;
+    co_await test.pass(Seconds(30));
+    EXPECT_EQ(test.in_memory(), 0U);
+    EXPECT_THAT(co_await test.event_types(id), Contains("worker.closed"));
+  });
+}
+
+TEST_F(SleepTest, AnEndThatTheStoreRefusesIsTriedAgain) {
+  with_runtime([](RuntimeTest& base) -> Async<void> {
+    auto& test = static_cast<SleepTest&>(base);
+    const std::string id = co_await test.counted();
+    co_await test.pass(ten);
+    test.guarded.refuses = [](const store::Commit&) { return true; };
+    co_await test.pass(Seconds(60));
+    EXPECT_EQ(co_await test.stored_status(id), SessionStatus::active);
+    test.guarded.refuses = nullptr;
+    co_await test.pass(Seconds(60));
+    EXPECT_EQ(co_await test.stored_status(id), SessionStatus::expired);
+  });
+}
+
+TEST_F(SleepTest, TheNextServerEndsItInTimeAndDoesNotTakeItIntoMemory) {
+  static std::string id;
+  with_runtime([](RuntimeTest& base) -> Async<void> {
+    id = co_await static_cast<SleepTest&>(base).counted();
+    co_await base.pass(ten);
+  });
+  with_runtime([](RuntimeTest& base) -> Async<void> {
+    auto& test = static_cast<SleepTest&>(base);
+    EXPECT_EQ(test.in_memory(), 0U);
+    co_await test.pass(Seconds(49));
+    EXPECT_EQ(co_await test.stored_status(id), SessionStatus::active);
+    co_await test.pass(Seconds(1));
+    EXPECT_EQ(co_await test.stored_status(id), SessionStatus::expired);
+  });
+}
+
+TEST_F(SleepTest, SleepersTakeNoRoomAndWakingDoes) {
+  info.max_sessions = 2;
+  with_runtime([](RuntimeTest& base) -> Async<void> {
+    auto& test = static_cast<SleepTest&>(base);
+    const std::string first = co_await test.counted();
+    co_await test.pass(ten);
+    co_await test.counted();
+    const std::string third = co_await test.counted();
+    EXPECT_EQ(co_await test.code_of(test.call(first, "increment")), ErrorCode::too_many_sessions);
+    co_await test.runtime->end_session(third, "someone");
+    EXPECT_EQ((co_await test.call(first, "increment")).task.output, "2");
+  });
+}
+
+TEST_F(SleepTest, AnAppThatDoesNotAskForItStaysAwake) {
+  info.sleep_after = std::nullopt;
+  with_runtime([](RuntimeTest& base) -> Async<void> {
+    auto& test = static_cast<SleepTest&>(base);
+    co_await test.counted();
+    co_await test.pass(Seconds(59));
+    EXPECT_EQ(test.in_memory(), 1U);
+    EXPECT_THAT(test.script.log, Not(Contains("close sleeping")));
+  });
+}
+
+TEST_F(SleepTest, ASessionThatIsNeverCalledLeavesMemoryAndExpiresInTime) {
+  with_runtime([](RuntimeTest& base) -> Async<void> {
+    auto& test = static_cast<SleepTest&>(base);
+    const SessionView created = co_await test.runtime->create_session({.app = "app"});
+    co_await test.pass(Seconds(30));
+    EXPECT_EQ(test.in_memory(), 0U);
+    EXPECT_FALSE((co_await test.runtime->session(created.record.id)).asleep);  // nothing of it went to sleep
+    co_await test.pass(Seconds(30));
+    EXPECT_EQ(co_await test.stored_status(created.record.id), SessionStatus::expired);
+  });
+}
+
+}  // namespace
+}  // namespace sojourn::runtime

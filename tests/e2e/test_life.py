@@ -1,0 +1,51 @@
+"""The life of sessions: sleep and waking."""
+
+from .program import Served, is_alive, process_status, wait_for
+
+APP = "tests/sleeper"
+
+
+class Sleep(Served):
+    def asleep(self, session):
+        return wait_for(lambda: (seen := self.server.session(session))["asleep"] and seen, "a session that sleeps")
+
+    def sleeper(self):
+        """A session with its worker's process, which then goes to sleep."""
+        task = self.server.run(APP, "pid")
+        process = (task["output"], process_status(task["output"])[1])
+        self.server.run(APP, "add", 1, session=task["session_id"])
+        return task["session_id"], process
+
+    def test_takes_no_process_and_its_call_goes_on_with_the_state(self):
+        session, process = self.sleeper()
+        seen = self.asleep(session)
+        self.assertEqual((seen["status"], seen["busy"], "worker_id" in seen), ("active", False, False))
+        self.assertFalse(is_alive(process))
+        self.assertEqual(self.server.output(APP, "add", 2, session=session), {"sum": 3, "restored": True})
+        self.assertFalse(self.server.session(session)["asleep"])
+        self.assertNotEqual(self.server.output(APP, "pid", session=session), process[0])
+        events = [(event["type"], event["data"].get("reason"), event["data"].get("restored"))
+                  for event in self.server.events(session) if event["type"].startswith("worker.")]
+        self.assertEqual(events, [("worker.started", None, False), ("worker.closed", "sleeping", None),
+                                  ("worker.started", None, True)])
+
+    def test_leaves_memory_and_is_ended_in_it(self):
+        session, _ = self.sleeper()
+        self.asleep(session)
+        wait_for(lambda: self.server.get("/readyz").body["live_sessions"] == 0, "all sessions to leave memory")
+        self.assertEqual(self.server.delete(f"/sessions/{session}").status, 204)
+        self.assertEqual(self.server.over(session)["status"], "ended")
+
+    def test_expires_in_it(self):
+        session = self.server.run(APP, "add", 1, session_timeout=2)["session_id"]
+        self.asleep(session)
+        self.assertEqual(self.server.over(session)["status"], "expired")
+        self.refused(self.server.ask_run(APP, "add", 1, session=session), 410, "SESSION_EXPIRED")
+
+    def test_goes_on_under_the_next_server(self):
+        session, _ = self.sleeper()
+        self.asleep(session)
+        self.server.stop()
+        self.server.start()
+        self.assertTrue(self.server.session(session)["asleep"])
+        self.assertEqual(self.server.output(APP, "add", 5, session=session), {"sum": 6, "restored": True})
