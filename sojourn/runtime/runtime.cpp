@@ -33,10 +33,12 @@ Hash request_hash(std::string_view function, std::string_view input) {
   return sha256(text);
 }
 
-// Under which a session is found again by the request that opened it; "" without an idempotency key.
-std::string opening_key(const RunRequest& request) {
+// Under which a session is found again by the request that opened it; "" without an idempotency key. A call that ends
+// its session must not find one that was opened to stay.
+std::string opening_key(const RunRequest& request, bool one_call) {
   if (request.idempotency_key.empty()) return "";
-  return to_hex(sha256(fmt::format("{}\n{}\n{}", request.actor, request.app, request.idempotency_key)));
+  return to_hex(sha256(fmt::format("{}\n{}\n{}{}", request.actor, request.app, one_call ? "one call\n" : "",
+                                   request.idempotency_key)));
 }
 
 void check_same_request(const store::TaskRecord& first, const Hash& request_hash) {
@@ -227,7 +229,7 @@ Async<TaskView> Runtime::run(RunRequest request) {
   if (opens) {
     if (!app) throw Error(ErrorCode::invalid_request, "'app' is missing", {{"field", "app"}});
     choose_function(request, app->info());
-    request.session = co_await open_session(request, app);
+    request.session = co_await open_session(request, app, one_call);
   }
 
   std::shared_ptr<LiveCall> call;
@@ -255,8 +257,9 @@ void Runtime::choose_function(RunRequest& request, const session::AppInfo& info)
 }
 
 // Begins a session and returns its id; or that of the one which the same request began before.
-Async<std::string> Runtime::open_session(const RunRequest& request, std::shared_ptr<session::App> app) {
-  const std::string key = opening_key(request);
+Async<std::string> Runtime::open_session(const RunRequest& request, std::shared_ptr<session::App> app,
+                                         bool one_call) {
+  const std::string key = opening_key(request, one_call);
   if (key.empty()) co_return (co_await begin_session(request, app, key))->record().id;
   // One at a time, so that two that come together open one session.
   while (parts_->opening.contains(key)) co_await parts_->opened.wait();
@@ -380,7 +383,7 @@ Async<TaskView> Runtime::cancel(std::string task_id) {
 Async<SessionView> Runtime::create_session(RunRequest request) {
   check_serving();
   const std::shared_ptr<session::App> app = request.app.empty() ? nullptr : find_app(request.app);
-  const std::string id = co_await open_session(request, app);
+  const std::string id = co_await open_session(request, app, false);
   if (const auto live = parts_->actors.find(id); live != parts_->actors.end()) co_return view(live->second->record());
   co_return co_await session(id);
 }

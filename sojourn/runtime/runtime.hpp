@@ -184,7 +184,7 @@ class Runtime {
                               std::uint64_t last_seq);
   std::shared_ptr<LiveCall> make_call(RunRequest& request, const Actor& actor) const;
   static void choose_function(RunRequest& request, const session::AppInfo& info);
-  Async<std::string> open_session(const RunRequest& request, std::shared_ptr<session::App> app);
+  Async<std::string> open_session(const RunRequest& request, std::shared_ptr<session::App> app, bool one_call);
   Async<std::shared_ptr<LiveCall>> take_in(RunRequest& request, std::shared_ptr<session::App> app, bool one_call);
   Async<std::optional<TaskView>> first_call(const RunRequest& request);
   Async<TaskView> answer(std::shared_ptr<LiveCall> call, bool wait) const;

@@ -168,6 +168,17 @@ TEST_F(RuntimeTest, TheSameKeyOpensOneSessionAlsoWhenBothComeTogether) {
   });
 }
 
+TEST_F(RuntimeTest, ACallWithASessionOfItsOwnDoesNotEndOneThatWasCreatedUnderItsKey) {
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const SessionView created = co_await test.runtime->create_session({.app = "app", .idempotency_key = "k"});
+    const TaskView alone =
+        co_await test.runtime->run({.app = "app", .function = "increment", .idempotency_key = "k"});
+    co_await test.settle();
+    EXPECT_NE(alone.task.session_id, created.record.id);
+    EXPECT_EQ((co_await test.runtime->session(created.record.id)).record.head.status, store::SessionStatus::active);
+  });
+}
+
 TEST_F(RuntimeTest, TheSameKeyGivesTheOnlyCallOfASessionOfItsOwn) {
   with_runtime([](RuntimeTest& test) -> Async<void> {
     const RunRequest request{.app = "app", .function = "increment", .idempotency_key = "k"};
