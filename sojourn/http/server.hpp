@@ -40,8 +40,7 @@ class Responder {
 };
 
 // Cancel: what still runs at the deadline of Server::close is asked to stop by terminal cancellation. From then on
-// each
-//         wait of it throws; close() returns when it has returned, so it must not try again without end.
+//         each wait of it throws; close() returns when it has returned, so it must not try again without end.
 using Handler = std::function<Async<void>(Request request, Responder& responder)>;
 
 // The time-outs are kept to within a second.

@@ -111,9 +111,8 @@ class Runtime {
   Async<void> recover();
 
   // Runs a call. Returns its final task if request.wait, else the accepted one.
-  // Errors: app_not_found, function_not_found, session_not_found, session_expired, session_ended, worker_lost (a
-  // failed
-  //         session), app_mismatch, version_mismatch, invalid_request, idempotency_mismatch, queue_full,
+  // Errors: app_not_found, function_not_found, session_not_found, session_expired, session_ended, worker_lost (the
+  //         session has failed), app_mismatch, version_mismatch, invalid_request, idempotency_mismatch, queue_full,
   //         too_many_sessions, unavailable, those of the store. A call that fails once it was taken in is a task with
   //         status failed, not an error.
   // Durable: the final task, or its acceptance, when this returns.

@@ -20,9 +20,8 @@ struct SqliteOptions {
   OpenMode mode = OpenMode::read_write;  // read_only works beside a server that writes, and where nobody does
   unsigned readers = 2;                  // threads, with a connection each
   std::uint64_t log_pages = 8'000;       // past them the log is folded into the database
-  bool lays_out_log =
-      false;  // at its opening, in some 30 ms, so that commits are synced in half the time from the first on
-  std::uint64_t max_bytes = 0;  // of the database file; commits past it are store_full. 0: until the disk is full
+  bool lays_out_log = false;    // at its opening, in some 30 ms: the first commits are synced in half the time
+  std::uint64_t max_bytes = 0;  // of the database file; commits past it are store_full. 0: no bound
 };
 
 class SqliteStore final : public Store {
