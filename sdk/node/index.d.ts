@@ -19,7 +19,8 @@ export function serve(app: new () => App): void;
  * Hooks, all optional, sync or async:
  * - `setup(setup, session)` runs once before the first call, with what the caller gave as "setup";
  * - `restore(setup, session)`, where there is one, runs instead when another worker served the session before;
- * - `unload(session)` runs once at the end, before the resources are closed;
+ * - `onEnd(session, reason)` runs once where the session is over for good, "ended" or "expired", before `unload`;
+ * - `unload(session)` runs once at the end of this worker, before the resources are closed;
  * - `onCancel(session)` runs when the running call shall stop; `session.signal` is aborted after it, unless it
  *   returned true: "it stops by itself".
  */

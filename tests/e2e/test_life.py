@@ -49,3 +49,24 @@ class Sleep(Served):
         self.server.start()
         self.assertTrue(self.server.session(session)["asleep"])
         self.assertEqual(self.server.output(APP, "add", 5, session=session), {"sum": 6, "restored": True})
+
+
+class OnEnd(Served):
+    def told(self, session):
+        """What the session's app was told of its end."""
+        found = [file.read_text() for file in self.folder.glob(f"data/sessions/*/{session}/over")]
+        return found[0] if found else None
+
+    def test_runs_at_the_end_of_a_session_and_not_when_it_sleeps(self):
+        session = self.server.run(APP, "add", 1)["session_id"]
+        wait_for(lambda: self.server.session(session)["asleep"], "a session that sleeps")
+        self.assertIsNone(self.told(session))
+        self.server.run(APP, "add", 1, session=session)
+        self.server.delete(f"/sessions/{session}")
+        self.assertEqual(self.told(session), "ended")
+
+    def test_does_not_run_when_the_server_stops(self):
+        session = self.server.run(APP, "add", 1)["session_id"]
+        self.server.stop()
+        self.assertIsNone(self.told(session))
+        self.server.start()

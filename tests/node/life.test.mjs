@@ -151,6 +151,22 @@ test("a ping is answered and a cancel is seen while an async function waits", as
   assert.deepEqual((await worker.call("quick")).output, [false, false]);
 });
 
+test("onEnd runs before unload where the session is over, and only there", async (t) => {
+  for (const reason of ["ended", "expired", "sleeping", "server_stopping"]) {
+    const worker = await start(
+      t,
+      `run() {}
+       async onEnd(session, why) { console.log("over: " + why); }
+       unload() { console.log("unloaded"); }`,
+    );
+    await worker.call();
+    assert.deepEqual(await worker.close(reason), []);
+    await worker.exited;
+    const over = reason === "ended" || reason === "expired";
+    assert.equal(worker.output(), (over ? `over: ${reason}\n` : "") + "unloaded\n");
+  }
+});
+
 test("what the signal aborts fails as cancelled", async (t) => {
   const worker = await start(t, WAITING);
   for (const name of ["fetching", "aborts", "streams"]) {
@@ -442,7 +458,7 @@ test("a clean-up that does not end is left behind at its deadline", async (t) =>
   const closed = [];
   await resources.add({ id: "last", kind: "k", close: () => closed.push("last") });
   await resources.add({ id: "slow", kind: "k", close: () => new Promise(() => {}) });
-  const failures = await cleanUp(null, { resources }, 0.02);
+  const failures = await cleanUp(null, { resources }, "ended", 0.02);
   assert.deepEqual(failures, [{ id: "slow", kind: "k", message: "Error: not done after 0.02 s" }]);
   assert.deepEqual(closed, ["last"]);
 });

@@ -1,6 +1,6 @@
 // What an app is: a class whose public methods are the functions that callers may call.
 
-export const reserved = new Set(["constructor", "setup", "unload", "onCancel", "restore"]);
+export const reserved = new Set(["constructor", "setup", "unload", "onEnd", "onCancel", "restore"]);
 
 let opening; // the session of the instance that is being made
 

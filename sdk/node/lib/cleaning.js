@@ -1,4 +1,4 @@
-// The end of a session: the app's unload, then what its resources hold, newest first; all are tried, whatever fails.
+// The end of a worker: the app's onEnd where its session is over too, its unload, then what its resources hold, newest first; all are tried, whatever fails.
 
 import { inspect } from "node:util";
 
@@ -7,15 +7,20 @@ import { Resources } from "./resources.js";
 
 export const closeSeconds = 30;
 
-function* steps(app, session) {
+const over = new Set(["ended", "expired"]); // reasons to close after which the session does not go on
+
+function* steps(app, session, reason) {
+  if (over.has(reason) && typeof app?.onEnd === "function") {
+    yield { id: "onEnd", kind: "app", close: () => app.onEnd(session, reason) };
+  }
   if (typeof app?.unload === "function") yield { id: "unload", kind: "app", close: () => app.unload(session) };
   yield* Resources.newestFirst(session.resources);
 }
 
-/** Runs each step within its deadline; resolves with what failed. */
-export async function cleanUp(app, session, seconds = closeSeconds) {
+/** Runs each step within its deadline; resolves with what failed. `reason`: why the server closes, if it does. */
+export async function cleanUp(app, session, reason, seconds = closeSeconds) {
   const failures = [];
-  for (const { id, kind, close } of steps(app, session)) {
+  for (const { id, kind, close } of steps(app, session, reason)) {
     let timer;
     const late = new Promise((_, reject) => {
       timer = setTimeout(() => reject(new Error(`not done after ${seconds} s`)), seconds * 1000);

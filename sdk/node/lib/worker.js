@@ -162,7 +162,7 @@ class Worker {
       textField(frame, frame.type === "call" ? "request_id" : "session");
       return frame.type === "call" ? this.#serve(frame) : this.#open(frame);
     }
-    if (frame.type === "close" && this.#step) return this.#close();
+    if (frame.type === "close" && this.#step) return this.#close(frame.reason);
     const before = this.#step === "hello" ? " before hello" : "";
     throw new Violation(`an unexpected frame "${frame.type}"${before}`);
   }
@@ -312,8 +312,8 @@ class Worker {
 
   // The end.
 
-  async #close() {
-    const failures = await this.#cleanUp();
+  async #close(reason) {
+    const failures = await this.#cleanUp(reason);
     this.send(textOf({ type: "closed", failures }));
     process.exit(0);
   }
@@ -324,11 +324,11 @@ class Worker {
     process.exit(code);
   }
 
-  async #cleanUp() {
+  async #cleanUp(reason) {
     this.#step = "";
     this.#working = true;
     this.closing.abort();
-    return this.#session ? cleanUp(this.#app, this.#session) : [];
+    return this.#session ? cleanUp(this.#app, this.#session, reason) : [];
   }
 
   /** What the app left running threw: nothing can be relied on any more. The call that runs says why, if one does. */

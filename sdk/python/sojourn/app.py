@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Callable
 if TYPE_CHECKING:
     from .session import Session
 
-RESERVED = frozenset({"setup", "unload", "on_cancel", "restore"})
+RESERVED = frozenset({"setup", "unload", "on_end", "on_cancel", "restore"})
 
 # Of a code object's co_flags, as module inspect names them; importing that doubles the time a worker takes to start.
 _GENERATOR = 0x20 | 0x200  # CO_GENERATOR, CO_ASYNC_GENERATOR
@@ -17,11 +17,13 @@ _GENERATOR = 0x20 | 0x200  # CO_GENERATOR, CO_ASYNC_GENERATOR
 class App:
     """The base of every app. One instance serves one session, on one thread, one call at a time.
 
-    Each public method is a function, sync or async, but for `setup`, `unload`, `on_cancel`, `restore` and names that
-    start with an underscore. What a method gets is said by its signature: a first parameter called `session` gets the
+    Each public method is a function, sync or async, but for `setup`, `unload`, `on_end`, `on_cancel`, `restore` and
+    names that start with an underscore. What a method gets is said by its signature: a first parameter called `session` gets the
     session; the next one (or the first, when it is not called `session`) gets the input of the call; any more need
     defaults.
-    `setup` runs once before the first call, and its input is the caller's "setup"; `unload` runs once at the end.
+    `setup` runs once before the first call, and its input is the caller's "setup"; `unload` runs once at the
+    end of this worker. `on_end` runs before it where the session is over for good, and its input says how: "ended" or
+    "expired".
     `restore`, where there is one, runs instead of `setup` when another worker served the session before.
     `on_cancel` runs when the running call shall stop: beside a sync function, on a thread of its own, so that it can
     set a flag or close what the function waits for; on the event loop of an async function, which is then cancelled

@@ -124,13 +124,14 @@ class _Worker:
             elif kind == "open" and not self._session:
                 self._open(frame)
             elif kind == "close":
-                self._connection.send(dumps({"type": "closed", "failures": self.clean_up()}))
+                failures = self.clean_up(str(frame.get("reason")))
+                self._connection.send(dumps({"type": "closed", "failures": failures}))
                 return
             else:
                 raise Violation(str(frame["message"]) if kind == "violation" else f"an unexpected frame {kind!r}")
 
-    def clean_up(self) -> list[dict[str, str]]:
-        """Runs the app's unload and the clean-up of its resources, once; returns what failed."""
+    def clean_up(self, reason: str = "lost") -> list[dict[str, str]]:
+        """Runs the app's on_end where its session is over, its unload, and the clean-up of its resources, once; returns what failed."""
         if self._cleaned:
             return []
         self._cleaned = True
@@ -138,11 +139,13 @@ class _Worker:
         failures: list[dict[str, str]] = []
         session = self._session
         if session:
-            if self._app and hasattr(self._app, "unload"):
-                unload = Function(self._app, "unload")
-                failure = attempt(lambda: self._finish(unload(session, None)))
+            for name in ("on_end", "unload") if reason in _OVER else ("unload",):
+                if not (self._app and hasattr(self._app, name)):
+                    continue
+                hook = Function(self._app, name)
+                failure = attempt(lambda: self._finish(hook(session, reason if name == "on_end" else None)))
                 if failure:
-                    failures.append({"id": "unload", "kind": "app", "message": failure})
+                    failures.append({"id": name, "kind": "app", "message": failure})
             failures += session.resources.clean_up(lambda cleanup: self._finish(cleanup()))
         if self._loop:
             loop = self._loop
@@ -339,6 +342,7 @@ class _Worker:
 
 
 _ENDS = ',"end":true'
+_OVER = ("ended", "expired")  # reasons to close after which the session does not go on
 
 
 async def _awaited(value: Any) -> Any:

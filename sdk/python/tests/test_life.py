@@ -241,6 +241,51 @@ class WhileACallRuns(WorkerTest):
         worker.expect("ready")
 
 
+class OnEnd(WorkerTest):
+    APP = """
+    def run(self): return None
+    async def on_end(self, session, reason): print("over:", reason, session.id)
+    def unload(self): print("unloaded")
+    """
+
+    def said(self, reason):
+        worker = self.start(self.APP)
+        worker.call()
+        worker.send({"type": "close", "reason": reason})
+        self.assertEqual(worker.expect("closed")["failures"], [])
+        worker.process.wait(10)
+        return [line for line in worker.output().splitlines() if line != "served"]
+
+    def test_runs_before_unload_where_the_session_is_over(self):
+        for reason in ("ended", "expired"):
+            said = self.said(reason)
+            self.assertEqual([said[0].split()[:2], said[1:]], [["over:", reason], ["unloaded"]])
+
+    def test_does_not_run_where_the_session_may_go_on(self):
+        for reason in ("sleeping", "server_stopping", "lost"):
+            self.assertEqual(self.said(reason), ["unloaded"])
+
+    def test_that_raises_is_told_and_unload_runs_all_the_same(self):
+        worker = self.start(
+            """
+            def run(self): return None
+            def on_end(self): raise OSError("no way out")
+            def unload(self): print("unloaded")
+            """
+        )
+        failures = [{"id": "on_end", "kind": "app", "message": "OSError: no way out"}]
+        worker.send({"type": "close", "reason": "ended"})
+        self.assertEqual(worker.expect("closed")["failures"], failures)
+        worker.process.wait(10)
+        self.assertIn("unloaded", worker.output())
+
+    def test_is_no_function(self):
+        worker = self.start(self.APP)
+        with self.assertRaises(Error) as caught:
+            worker.call("on_end")
+        self.assertEqual(caught.exception.code, "function_not_found")
+
+
 class Between(WorkerTest):
     def test_pings_are_answered_also_where_an_event_loop_runs(self):
         for word in ("def", "async def"):

@@ -13,6 +13,9 @@ class Sleeper(App):
     def pid(self):
         return os.getpid()
 
+    def on_end(self, session, reason):
+        (session.folder / "over").write_text(reason)
+
 
 if __name__ == "__main__":
     serve(Sleeper)
