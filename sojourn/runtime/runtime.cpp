@@ -203,6 +203,10 @@ session::AppInfo Runtime::app(const std::string& name) const {
   return find_app(name)->info();
 }
 
+JsonObject Runtime::describe_app(std::string_view name) const {
+  return find_app(name)->describe();
+}
+
 void Runtime::note_missing_app(std::string name, std::string why) {
   parts_->missing_apps.insert_or_assign(std::move(name), std::move(why));
 }

@@ -104,7 +104,8 @@ class Runtime {
   // Has app_not_found for `name` say why there is none, where no app has that name.
   void note_missing_app(std::string name, std::string why);
   std::vector<session::AppInfo> apps() const;
-  session::AppInfo app(const std::string& name) const;  // Errors: app_not_found
+  JsonObject describe_app(std::string_view name) const;  // App::describe
+  session::AppInfo app(const std::string& name) const;   // Errors: app_not_found
 
   // Settles what a crash left open: calls fail with worker_lost, sessions that lived in a worker's memory fail, what
   // resources left is cleaned up. Call it once, before serving.

@@ -206,7 +206,7 @@ Async<void> Api::list_apps(Ask& ask) {
   std::string json = "[";
   for (const session::AppInfo& app : runtime_.apps()) {
     if (json.size() > 1) json += ',';
-    json += app_json(app);
+    json += app_json(app, runtime_.describe_app(app.name));
   }
   json += ']';
   co_await ask.answer(200, std::move(json));
@@ -215,7 +215,7 @@ Async<void> Api::list_apps(Ask& ask) {
 Async<void> Api::get_app(Ask& ask) {
   std::string name = ask.captures.at(0);
   if (ask.captures.size() > 1) name += "/" + ask.captures.at(1);
-  co_await ask.answer(200, app_json(runtime_.app(name)));
+  co_await ask.answer(200, app_json(runtime_.app(name), runtime_.describe_app(name)));
 }
 
 Async<void> Api::healthz(Ask& ask) {

@@ -138,6 +138,7 @@ class Service {
     add_apps();
     if (has_programs_) supervisor_.start();
     co_await runtime_.recover();
+    for (const auto& program : programs_) program->keep_warm();
     const std::uint16_t port = http_.listen(options_.host, options_.port);
     const bool v6 = options_.host.find(':') != std::string::npos;
     const std::string address =
@@ -165,7 +166,8 @@ class Service {
                                                     file == std::string::npos ? what : what.substr(file)));
     }
     for (worker::Manifest& manifest : found.apps) {
-      runtime_.add_app(std::make_shared<worker::ProcessApp>(std::move(manifest), supervisor_, clock_, log_));
+      programs_.push_back(std::make_shared<worker::ProcessApp>(std::move(manifest), supervisor_, clock_, log_));
+      runtime_.add_app(programs_.back());
     }
   }
 
@@ -196,6 +198,7 @@ class Service {
     co_await close_runtime();
     http_.stop_accepting();
     co_await http_.close(clock_.instant() + Seconds(2));
+    for (const auto& program : programs_) co_await program->close();
     co_await supervisor_.close();
     // The supervisor removed it if there was one.
     std::error_code ignored;
@@ -217,6 +220,7 @@ class Service {
   const std::uint32_t owner_;
   const worker::CgroupPlace cgroups_;
   worker::Supervisor supervisor_;
+  std::vector<std::shared_ptr<worker::ProcessApp>> programs_;  // shared with the runtime
   runtime::Runtime runtime_;
   Api api_;
   http::Server http_;

@@ -127,19 +127,21 @@ std::string session_json(const runtime::SessionView& view) {
       .end();
 }
 
-std::string app_json(const session::AppInfo& app) {
-  return to_text(JsonObject{{"id", app.name},
-                            {"name", app.name},
-                            {"version", app.version},
-                            {"description", app.description},
-                            {"functions", JsonArray(app.functions.begin(), app.functions.end())},
-                            {"default_function", app.default_function},
-                            {"session_timeout", app.session_timeout.count()},
-                            {"call_timeout", app.call_timeout.count()},
-                            {"max_sessions", app.max_sessions},
-                            {"queue_limit", app.queue_limit},
-                            {"recover", app.recover},
-                            {"sleep_after", app.sleep_after ? Json(app.sleep_after->count()) : Json()}});
+std::string app_json(const session::AppInfo& app, const JsonObject& workers) {
+  JsonObject json{{"id", app.name},
+                  {"name", app.name},
+                  {"version", app.version},
+                  {"description", app.description},
+                  {"functions", JsonArray(app.functions.begin(), app.functions.end())},
+                  {"default_function", app.default_function},
+                  {"session_timeout", app.session_timeout.count()},
+                  {"call_timeout", app.call_timeout.count()},
+                  {"max_sessions", app.max_sessions},
+                  {"queue_limit", app.queue_limit},
+                  {"recover", app.recover},
+                  {"sleep_after", app.sleep_after ? Json(app.sleep_after->count()) : Json()}};
+  if (!workers.empty()) json["workers"] = workers;
+  return to_text(json);
 }
 
 http::Response data_response(bool bare, int status, std::string json) {

@@ -20,7 +20,7 @@ std::string task_json(const runtime::TaskView& view, std::optional<std::string_v
 std::string task_change_json(const runtime::TaskView& view, std::optional<std::string_view> partial);
 
 std::string session_json(const runtime::SessionView& view);
-std::string app_json(const session::AppInfo& app);
+std::string app_json(const session::AppInfo& app, const JsonObject& workers);
 
 // `json` as an answer: bare for callers that say "X-API-Version: 2", else as
 // {"success": true, "status", "data", "messages": []}.

@@ -161,6 +161,9 @@ class App {
 
   virtual const AppInfo& info() const = 0;
 
+  // What people may want to know of what serves it now: {"spares": 2} of an app that is kept warm.
+  virtual JsonObject describe() const { return {}; }
+
   // Opens a worker for one session, until `deadline`.
   // Errors: worker_start_failed, protocol_error, call_timeout, unavailable; whatever an app's setup throws.
   virtual Async<std::unique_ptr<Worker>> open(Opening opening, Instant deadline) = 0;

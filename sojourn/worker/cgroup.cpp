@@ -195,6 +195,13 @@ Descriptor Cgroups::make(std::uint32_t token, const ProcessLimits& limits) {
   return Descriptor();
 }
 
+bool Cgroups::take_in(const Descriptor& group, pid_t process) {
+  if (!group) return false;
+  const int error = write_at(group.get(), "cgroup.procs", std::to_string(process));
+  errno = error;
+  return error == 0;
+}
+
 bool Cgroups::ran_out_of_memory(std::uint32_t token) const {
   if (!folder_) return false;
   const std::vector<std::string> events = words(read_file(path_ / group_name(token) / "memory.events"));

@@ -45,6 +45,9 @@ class Cgroups {
   // Makes the group of a worker; what a process takes to be born into it. Nothing, and errno, where it fails.
   Descriptor make(std::uint32_t token, const ProcessLimits& limits);
 
+  // Moves `process` into a group that make() gave. Errors: false, and errno says why, also for none.
+  static bool take_in(const Descriptor& group, pid_t process);
+
   // Whether the kernel killed its processes since they had all the memory that it may have.
   bool ran_out_of_memory(std::uint32_t token) const;
 

@@ -33,7 +33,7 @@ void append_changes(FrameBuilder& frame, const CallChanges& changes) {
 }  // namespace
 
 std::string worker_hello_frame(const session::AppInfo& app) {
-  const JsonArray capabilities{"progress", "checkpoint", "cancel", "resources", "app_call"};
+  const JsonArray capabilities{"progress", "checkpoint", "cancel", "resources", "app_call", "spare"};
   return FrameBuilder("hello")
       .integer("protocol", protocol_version)
       .text("sdk", "sojourn-cpp/0.1.0")

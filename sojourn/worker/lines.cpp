@@ -1,9 +1,16 @@
 #include "sojourn/worker/lines.hpp"
 
 #include <algorithm>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <utility>
+#include <vector>
 
 #include "sojourn/base/json.hpp"
+#include "sojourn/base/limits.hpp"
 
 namespace sojourn::worker {
 
@@ -27,6 +34,20 @@ void LineSplitter::finish(const Sink& sink) {
 void LineSplitter::hand_over(const Sink& sink) {
   if (line_.ends_with('\r')) line_.pop_back();
   sink(to_valid_utf8(std::exchange(line_, {})), std::exchange(cut_, false));
+}
+
+Async<void> each_line(Descriptor pipe, LineSplitter::Sink sink) {
+  namespace asio = boost::asio;
+  asio::posix::stream_descriptor reading(co_await asio::this_coro::executor, pipe.release());
+  LineSplitter lines;
+  std::vector<char> buffer(16 * limits::kibibyte);
+  boost::system::error_code error;
+  while (!error) {
+    const std::size_t got =
+        co_await reading.async_read_some(asio::buffer(buffer), asio::redirect_error(asio::use_awaitable, error));
+    lines.feed({buffer.data(), got}, sink);
+  }
+  lines.finish(sink);
 }
 
 }  // namespace sojourn::worker

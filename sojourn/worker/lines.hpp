@@ -4,6 +4,9 @@
 #include <string>
 #include <string_view>
 
+#include "sojourn/base/async.hpp"
+#include "sojourn/worker/descriptor.hpp"
+
 namespace sojourn::worker {
 
 // Cuts what a program writes into lines of valid UTF-8.
@@ -25,5 +28,8 @@ class LineSplitter {
   std::string line_;
   bool cut_ = false;
 };
+
+// Hands each line of what is written to `pipe` to `sink`, until the last writer closes it. Cancel: terminal.
+Async<void> each_line(Descriptor pipe, LineSplitter::Sink sink);
 
 }  // namespace sojourn::worker

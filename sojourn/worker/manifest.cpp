@@ -24,6 +24,9 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t max_file_bytes = limits::mebibyte;
 
+// Spare workers of an app; each is a process that only waits.
+constexpr std::int64_t most_warm = 1'000;
+
 bool is_lower_word(char c) {
   return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
 }
@@ -243,7 +246,8 @@ Manifest read_manifest(const fs::path& folder) {
   const toml::table parsed = parse(file);
   const Table table(file, parsed, "");
   table.allow({"name", "version", "description", "command", "functions", "default_function", "session_timeout",
-               "call_timeout", "max_sessions", "queue_limit", "recover", "sleep_after", "limits", "env"});
+               "call_timeout", "max_sessions", "queue_limit", "recover", "sleep_after", "prefork", "min_warm", "limits",
+               "env"});
   Manifest manifest;
   manifest.folder = absolute.string();
   manifest.info = read_info(table);
@@ -251,6 +255,9 @@ Manifest read_manifest(const fs::path& folder) {
   if (manifest.command.empty() || manifest.command.front().empty()) {
     table.refuse("command", "expected an array of texts: the program and its arguments");
   }
+  manifest.prefork = table.flag("prefork").value_or(false);
+  if (const auto value = table.integer("min_warm", 0, most_warm))
+    manifest.min_warm = static_cast<std::size_t>(*value);
   if (const auto limits = table.table("limits")) manifest.limits = read_limits(*limits);
   if (const auto env = table.table("env")) manifest.env = env->all_texts();
   for (std::string& part : manifest.command) replace_app(part, manifest.folder);

@@ -68,6 +68,8 @@ max_sessions = 7
 queue_limit = 8
 recover = true
 sleep_after = 20
+prefork = true
+min_warm = 3
 [limits]
 memory_mb = 512
 cpus = 1.5
@@ -93,6 +95,8 @@ EMPTY = ""
   EXPECT_EQ(manifest.info.queue_limit, 8u);
   EXPECT_TRUE(manifest.info.recover);
   EXPECT_EQ(manifest.info.sleep_after, Seconds(20));
+  EXPECT_TRUE(manifest.prefork);
+  EXPECT_EQ(manifest.min_warm, 3u);
   EXPECT_EQ(manifest.limits.memory_bytes, 512u << 20);
   EXPECT_EQ(manifest.limits.cpu_seconds, 60u);
   EXPECT_EQ(manifest.limits.cpu_thousandths, 1500u);
@@ -111,6 +115,8 @@ TEST_F(ManifestTest, NeedsOnlyANameAndACommand) {
   EXPECT_EQ(manifest.info.call_timeout, Seconds(600));
   EXPECT_FALSE(manifest.info.recover);
   EXPECT_FALSE(manifest.info.sleep_after);
+  EXPECT_FALSE(manifest.prefork);
+  EXPECT_EQ(manifest.min_warm, 0u);
   EXPECT_EQ(manifest.limits.memory_bytes, 0u);
   EXPECT_THAT(manifest.env, IsEmpty());
   EXPECT_EQ(read("name = \"a\"\ncommand = [\"x\"]\nfunctions = [\"b\", \"c\"]").info.default_function, "b");
@@ -171,6 +177,8 @@ TEST_F(ManifestTest, NamesTheKeyOfABadValueAndWhatIsExpected) {
   EXPECT_THAT(refusal(with("recover = 1")), HasSubstr("recover: expected true or false"));
   EXPECT_THAT(refusal(with("sleep_after = 5")), HasSubstr("sleep_after: expected recover = true"));
   EXPECT_THAT(refusal(with("recover = true\nsleep_after = 0")), HasSubstr("sleep_after: expected an integer from 1"));
+  EXPECT_THAT(refusal(with("prefork = \"yes\"")), HasSubstr("prefork: expected true or false"));
+  EXPECT_THAT(refusal(with("min_warm = 1001")), HasSubstr("min_warm: expected an integer from 0 to 1000"));
   EXPECT_THAT(refusal(with("version = 1")), HasSubstr("version: expected a text"));
   EXPECT_THAT(refusal(with("version = \"\"")), HasSubstr("version:"));
   EXPECT_THAT(refusal(with("description = []")), HasSubstr("description:"));

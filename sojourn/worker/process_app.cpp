@@ -1,12 +1,8 @@
 #include "sojourn/worker/process_app.hpp"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-#include <array>
 #include <boost/asio/cancellation_state.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <cerrno>
@@ -14,7 +10,8 @@
 #include <map>
 #include <utility>
 
-#include "sojourn/worker/process_worker.hpp"
+#include "sojourn/worker/channels.hpp"
+#include "sojourn/worker/fork_messages.hpp"
 
 namespace sojourn::worker {
 
@@ -25,20 +22,6 @@ namespace {
 
 // What a worker whose setup failed gets to exit by itself.
 constexpr auto failed_setup_exit = 1s;
-
-std::pair<Descriptor, Descriptor> make_socketpair() {
-  std::array<int, 2> ends{-1, -1};
-  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) {
-    throw io_error("a socket for a worker", errno);
-  }
-  return {Descriptor(ends[0]), Descriptor(ends[1])};
-}
-
-std::pair<Descriptor, Descriptor> make_pipe() {
-  std::array<int, 2> ends{-1, -1};
-  if (::pipe2(ends.data(), O_CLOEXEC) != 0) throw io_error("a pipe for a worker", errno);
-  return {Descriptor(ends[0]), Descriptor(ends[1])};
-}
 
 // The error with what the program said last, and for a program that never came up the app's name.
 Error explain(const Error& error, const session::AppInfo& app, const std::string& last_errors) {
@@ -52,72 +35,162 @@ Error explain(const Error& error, const session::AppInfo& app, const std::string
 }  // namespace
 
 ProcessApp::ProcessApp(Manifest manifest, Supervisor& supervisor, Clock& clock, const Log& log)
-    : manifest_(std::move(manifest)), supervisor_(supervisor), clock_(clock), log_(log) {}
+    : manifest_(std::move(manifest)),
+      supervisor_(supervisor),
+      clock_(clock),
+      log_(log),
+      spares_(
+          supervisor.executor(), clock, log,
+          {.app = manifest_.info.name,
+           .wanted = manifest_.min_warm,
+           .start = [this](session::WorkerEvents& events, Instant deadline) { return start_spare(events, deadline); },
+           .room = [this] { return room_for_spares(); }}) {
+  if (manifest_.prefork) parent_.emplace(supervisor, clock, log, parent_options());
+}
 
-std::vector<std::string> ProcessApp::environment(const session::Opening& opening) const {
+// What a process gets that is started for a session, or for none that is known yet.
+std::vector<std::string> ProcessApp::environment(const session::Opening* opening) const {
   const char* path = std::getenv("PATH");
   const char* zone = std::getenv("TZ");
   std::map<std::string, std::string> variables{
       {"PATH", path == nullptr ? "/usr/local/bin:/usr/bin:/bin" : path},
       {"LANG", "C.UTF-8"},
       {"SOJOURN_PROTOCOL", std::to_string(protocol_version)},
-      {"SOJOURN_SESSION", opening.session_id},
       {"SOJOURN_APP", manifest_.info.name},
       {"SOJOURN_APP_DIR", manifest_.folder},
   };
   if (zone != nullptr) variables["TZ"] = zone;
-  if (!opening.folder.empty()) {
-    variables["HOME"] = opening.folder;
-    variables["TMPDIR"] = opening.folder + "/tmp";
+  if (opening != nullptr) variables["SOJOURN_SESSION"] = opening->session_id;
+  if (opening != nullptr && !opening->folder.empty()) {
+    variables["HOME"] = opening->folder;
+    variables["TMPDIR"] = opening->folder + "/tmp";
+  }
+  if (manifest_.prefork) {
+    // Threads do not survive a fork, so libraries that calculate must not start any.
+    for (const char* threads : {"OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"})
+      variables[threads] = "1";
   }
   for (const auto& [name, value] : manifest_.env) variables[name] = value;
+  if (manifest_.prefork) variables[prefork_variable] = "1";
   std::vector<std::string> environment;
   for (const auto& [name, value] : variables) environment.push_back(fmt::format("{}={}", name, value));
   return environment;
 }
 
-Async<std::unique_ptr<session::Worker>> ProcessApp::open(session::Opening opening, Instant deadline) {
-  const auto executor = co_await asio::this_coro::executor;
-  if (!opening.folder.empty() && ::mkdir((opening.folder + "/tmp").c_str(), 0700) != 0 && errno != EEXIST) {
-    throw io_error(opening.folder + "/tmp", errno);
-  }
-  auto [socket, their_socket] = make_socketpair();
-  auto [output, their_output] = make_pipe();
-  auto [errors, their_errors] = make_pipe();
-  Launch launch{.command = manifest_.command,
-                .environment = environment(opening),
-                .folder = opening.folder.empty() ? "/" : opening.folder,
-                .limits = manifest_.limits,
-                .socket = std::move(their_socket),
-                .output = std::move(their_output),
-                .errors = std::move(their_errors)};
-  std::shared_ptr<Process> process;
+ForkServer::Options ProcessApp::parent_options() const {
+  return {.app = manifest_.info.name,
+          .command = manifest_.command,
+          .environment = environment(nullptr),
+          .folder = manifest_.folder,
+          .limits = manifest_.limits};
+}
+
+std::size_t ProcessApp::room_for_spares() const {
+  const std::size_t most = manifest_.info.max_sessions;
+  return most > leased_ ? most - leased_ : 0;
+}
+
+JsonObject ProcessApp::describe() const {
+  JsonObject description;
+  if (manifest_.min_warm > 0) description["spares"] = spares_.size();
+  if (parent_) description["parent"] = parent_->parent() == 0 ? Json() : Json(parent_->parent());
+  return description;
+}
+
+// A process that was not greeted yet, for `opening`, or for a session that is not known yet.
+Async<std::unique_ptr<ProcessWorker>> ProcessApp::start(const session::Opening* opening,
+                                                        session::WorkerEvents& events, Instant deadline) {
+  const Executor& executor = supervisor_.executor();
   try {
-    process = co_await supervisor_.spawn(std::move(launch), deadline);
+    if (parent_) {
+      ForkServer::Forked forked = co_await parent_->fork(deadline);
+      co_return std::make_unique<ProcessWorker>(executor, clock_, log_, std::move(forked.process),
+                                                std::move(forked.ends), &events);
+    }
+    Channels channels = make_channels();
+    const bool in_folder = opening != nullptr && !opening->folder.empty();
+    auto process = co_await supervisor_.spawn({.command = manifest_.command,
+                                               .environment = environment(opening),
+                                               .folder = in_folder            ? opening->folder
+                                                         : opening != nullptr ? "/"
+                                                                              : manifest_.folder,
+                                               .limits = manifest_.limits,
+                                               .forks = false,
+                                               .socket = std::move(channels.theirs[0]),
+                                               .output = std::move(channels.theirs[1]),
+                                               .errors = std::move(channels.theirs[2])},
+                                              deadline);
+    co_return std::make_unique<ProcessWorker>(executor, clock_, log_, std::move(process), std::move(channels.ours),
+                                              &events);
   } catch (const Error& error) {
     throw explain(error, info(), "");
   }
+}
 
-  session::WorkerEvents* const events = opening.events;
-  auto worker =
-      std::make_unique<ProcessWorker>(executor, clock_, log_, std::move(process),
-                                      WorkerEnds{std::move(socket), std::move(output), std::move(errors)}, events);
+Async<std::unique_ptr<ProcessWorker>> ProcessApp::start_spare(session::WorkerEvents& events, Instant deadline) {
+  auto worker = co_await start(nullptr, events, deadline);
   std::exception_ptr failed;
   try {
-    co_await worker->open(std::move(opening), manifest_.info.version, deadline);
+    co_await worker->greet(deadline);
   } catch (...) {
     failed = std::current_exception();
   }
   if (!failed) co_return worker;
   // Nothing may be left of it, also where this coroutine was asked to stop.
   co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
-  co_await worker->close(session::CloseReason::lost, std::min(deadline, clock_.instant() + failed_setup_exit));
+  co_await worker->close(session::CloseReason::lost, clock_.instant());
   co_await asio::this_coro::reset_cancellation_state(asio::enable_terminal_cancellation());
+  rethrow(failed, *worker);
+}
+
+Async<std::unique_ptr<session::Worker>> ProcessApp::open(session::Opening opening, Instant deadline) {
+  if (!opening.folder.empty() && ::mkdir((opening.folder + "/tmp").c_str(), 0700) != 0 && errno != EEXIST) {
+    throw io_error(opening.folder + "/tmp", errno);
+  }
+  for (;;) {
+    auto worker = spares_.take(*opening.events);
+    const bool was_spare = worker != nullptr;
+    if (!was_spare) worker = co_await start(&opening, *opening.events, deadline);
+    worker->hold(lease());
+    std::exception_ptr failed;
+    try {
+      if (!was_spare) co_await worker->greet(deadline);
+      co_await worker->open(opening, manifest_.info.version, deadline);
+    } catch (...) {
+      failed = std::current_exception();
+    }
+    if (!failed) co_return worker;
+    // A spare may die in the moment it is taken.
+    const bool again = was_spare && !worker->reached() && to_error(failed).code() != ErrorCode::cancelled;
+    // Nothing may be left of it, also where this coroutine was asked to stop.
+    co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
+    co_await worker->close(session::CloseReason::lost, std::min(deadline, clock_.instant() + failed_setup_exit));
+    co_await asio::this_coro::reset_cancellation_state(asio::enable_terminal_cancellation());
+    if (!again) rethrow(failed, *worker);
+  }
+}
+
+// Throws why a worker did not open, in words that help.
+void ProcessApp::rethrow(const std::exception_ptr& failed, const ProcessWorker& worker) const {
   try {
     std::rethrow_exception(failed);
   } catch (const Error& error) {
-    throw explain(error, info(), worker->last_errors());
+    throw explain(error, info(), worker.last_errors());
   }
+}
+
+// Held by a worker that serves a session.
+std::shared_ptr<void> ProcessApp::lease() {
+  ++leased_;
+  return {this, [](ProcessApp* app) {
+            --app->leased_;
+            app->spares_.look();
+          }};
+}
+
+Async<void> ProcessApp::close() {
+  co_await spares_.close();
+  if (parent_) co_await parent_->close();
 }
 
 }  // namespace sojourn::worker

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
 
 namespace sojourn::worker {
@@ -17,5 +19,10 @@ struct ProcessLimits {
   std::uint64_t open_files = 0;       // of each process
   std::uint64_t file_bytes = 0;       // of one file that is written
 };
+
+// Holds `process`, or this one for 0, to those of `limits` that its control group does not hold it to, where it has
+// one; it leaves no core dumps. What it has that is lower stays.
+// Errors: false, and errno says why.
+bool hold_to(const ProcessLimits& limits, bool in_cgroup, pid_t process = 0);
 
 }  // namespace sojourn::worker

@@ -3,13 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
-#include <boost/asio/buffer.hpp>
 #include <boost/asio/cancellation_state.hpp>
-#include <boost/asio/posix/stream_descriptor.hpp>
-#include <boost/asio/redirect_error.hpp>
 #include <boost/asio/this_coro.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <cassert>
 #include <utility>
 
@@ -123,17 +118,7 @@ Async<void> ProcessWorker::watch_exit() {
 }
 
 Async<void> ProcessWorker::read_lines(std::string stream, Descriptor pipe) {
-  asio::posix::stream_descriptor reading(group_.executor(), pipe.release());
-  LineSplitter lines;
-  const LineSplitter::Sink sink = [&](std::string line, bool cut) { take_line(stream, std::move(line), cut); };
-  std::vector<char> buffer(16 * limits::kibibyte);
-  boost::system::error_code error;
-  while (!error) {
-    const std::size_t got =
-        co_await reading.async_read_some(asio::buffer(buffer), asio::redirect_error(asio::use_awaitable, error));
-    lines.feed({buffer.data(), got}, sink);
-  }
-  lines.finish(sink);
+  co_await each_line(std::move(pipe), [&](std::string line, bool cut) { take_line(stream, std::move(line), cut); });
   --readers_;
   changed_.notify_all();
 }
@@ -265,7 +250,7 @@ Async<Frame> ProcessWorker::next(Instant deadline) {
   co_return co_await next();
 }
 
-Async<void> ProcessWorker::open(session::Opening opening, std::string app_version, Instant deadline) {
+Async<void> ProcessWorker::greet(Instant deadline) {
   std::exception_ptr failed;
   try {
     stream_.send(hello_frame());
@@ -277,17 +262,36 @@ Async<void> ProcessWorker::open(session::Opening opening, std::string app_versio
     }
     sdk_ = hello.text_or("sdk", "");
     const JsonArray capabilities = hello.take_array("capabilities");
-    can_cancel_ = std::ranges::find(capabilities, Json("cancel")) != capabilities.end();
+    const auto can = [&](std::string_view what) {
+      return std::ranges::find(capabilities, Json(what)) != capabilities.end();
+    };
+    can_cancel_ = can("cancel");
+    can_wait_ = can("spare");
+    phase_ = Phase::waiting;
+    tell_lost();
+  } catch (...) {
+    failed = std::current_exception();
+  }
+  if (failed) fail_start(failed);
+}
+
+Async<void> ProcessWorker::open(const session::Opening& opening, std::string app_version, Instant deadline) {
+  assert(phase_ == Phase::waiting);
+  std::exception_ptr failed;
+  try {
     phase_ = Phase::opening;
     answered_ = false;
-    stream_.send(open_frame(opening, app_version));
+    reached_ = !lost_ && stream_.send(open_frame(opening, app_version));
     Frame answer = co_await next(deadline);
     if (answer.type() == "error") throw read_app_error(answer);
     phase_ = Phase::idle;
   } catch (...) {
     failed = std::current_exception();
   }
-  if (!failed) co_return;
+  if (failed) fail_start(failed);
+}
+
+void ProcessWorker::fail_start(std::exception_ptr failed) {
   phase_ = Phase::failed;
   if (is_code(failed, ErrorCode::worker_lost)) {
     const Error lost = to_error(failed);
@@ -446,7 +450,7 @@ void ProcessWorker::lose(Error cause) {
   lost_ = std::move(cause);
   process_->signal(SIGKILL);
   changed_.notify_all();
-  if (phase_ == Phase::idle) tell_lost();
+  if (phase_ == Phase::idle || phase_ == Phase::waiting) tell_lost();
 }
 
 void ProcessWorker::violate(Error violation) {

@@ -35,10 +35,27 @@ class ProcessWorker final : public session::Worker {
                 session::WorkerEvents* events);
   ~ProcessWorker() override;  // asserts that close() was awaited
 
-  // Greets the worker and has it open the session.
+  // Greets the worker; it then waits for its session.
+  // Errors: worker_start_failed (it ended, or said no hello until `deadline`), protocol_error. Close it then.
+  Async<void> greet(Instant deadline);
+
+  // Whether it may be greeted before its session is known, and enters the session's folder when it opens it.
+  bool can_wait() const { return can_wait_; }
+
+  // Whom it tells from now on.
+  void tell(session::WorkerEvents& events) { events_ = &events; }
+
+  // Has the greeted worker open the session.
   // Errors: worker_start_failed (it ended, or was not ready at `deadline`), protocol_error; what its setup
   //         failed with. Close it then.
-  Async<void> open(session::Opening opening, std::string app_version, Instant deadline);
+  // Lifetime: `opening` until it returns.
+  Async<void> open(const session::Opening& opening, std::string app_version, Instant deadline);
+
+  // Whether open() reached it, so that its setup may have run.
+  bool reached() const { return reached_; }
+
+  // Keeps `lease` until this is destroyed.
+  void hold(std::shared_ptr<void> lease) { lease_ = std::move(lease); }
 
   Async<Json> call(session::CallScope& scope) override;
   Async<void> close(session::CloseReason reason, Instant deadline) override;
@@ -50,7 +67,7 @@ class ProcessWorker final : public session::Worker {
   std::string last_errors() const;
 
  private:
-  enum class Phase { greeting, opening, idle, calling, failed, closing, closed };
+  enum class Phase { greeting, waiting, opening, idle, calling, failed, closing, closed };
 
   Async<void> read_frames();
   Async<void> watch_exit();
@@ -66,6 +83,7 @@ class ProcessWorker final : public session::Worker {
   void check_belongs_to_call(const Frame& frame);
 
   Async<Frame> next(Instant deadline);
+  [[noreturn]] void fail_start(std::exception_ptr failed);
   Async<Frame> next();
   Async<Json> converse(session::CallScope& scope, TaskGroup& app_calls);
   Async<void> checkpoint(session::CallScope& scope, Frame frame);
@@ -102,8 +120,11 @@ class ProcessWorker final : public session::Worker {
   std::string request_id_;  // of the call that runs
   bool answered_ = false;   // what was asked last: hello, open, or the call
   bool can_cancel_ = false;
+  bool can_wait_ = false;
+  bool reached_ = false;
   std::string sdk_;
   std::deque<std::string> last_errors_;
+  std::shared_ptr<void> lease_;  // shared with nobody; its end tells who counts workers
 };
 
 }  // namespace sojourn::worker

@@ -19,6 +19,7 @@
 #include <utility>
 
 #include "sojourn/base/limits.hpp"
+#include "sojourn/worker/packet.hpp"
 #include "sojourn/worker/supervisor_mark.hpp"
 #include "sojourn/worker/supervisor_messages.hpp"
 
@@ -31,6 +32,11 @@ namespace sojourn::worker {
 namespace asio = boost::asio;
 using asio::posix::stream_descriptor;
 
+struct Packet {
+  std::string bytes;
+  PassedDescriptors descriptors;
+};
+
 namespace {
 
 // How long the supervisor may take to kill what is left, before it is killed itself.
@@ -38,11 +44,6 @@ constexpr auto farewell = Seconds(10);
 
 // How long another one may take to kill what its predecessor left, before that counts as gone all the same.
 constexpr auto first_look = Seconds(10);
-
-struct Packet {
-  std::string bytes;
-  std::array<Descriptor, 3> descriptors;  // passed when there are any
-};
 
 std::string signal_name(int signal) {
   const char* name = ::sigabbrev_np(signal);
@@ -63,6 +64,8 @@ std::string_view describe(SpawnStep step) {
       return "its descriptors could not be passed";
     case SpawnStep::cgroup:
       return "its control group could not be made";
+    case SpawnStep::adopt:
+      return "the process that was forked for it is not there";
   }
   return "it could not be started";
 }
@@ -72,6 +75,8 @@ Packet spawn_packet(std::uint32_t token, Launch launch) {
                                   .signal = 0,
                                   .token = token,
                                   .limits = launch.limits,
+                                  .parent = 0,
+                                  .pid = 0,
                                   .arguments = static_cast<std::uint32_t>(launch.command.size()),
                                   .variables = static_cast<std::uint32_t>(launch.environment.size())};
   Packet packet;
@@ -97,27 +102,6 @@ Packet plain_packet(const SupervisorRequest& request) {
 std::uint32_t drawn_owner() {
   std::random_device source;
   return std::uniform_int_distribution<std::uint32_t>(1, Mark::most_owner)(source);
-}
-
-// Whether the kernel took it; otherwise errno says why not.
-bool send_packet(int socket, const Packet& packet) {
-  std::string& bytes = const_cast<std::string&>(packet.bytes);
-  iovec part{bytes.data(), bytes.size()};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(3 * sizeof(int))> passed{};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  if (packet.descriptors[0]) {
-    message.msg_control = passed.data();
-    message.msg_controllen = passed.size();
-    cmsghdr* header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(3 * sizeof(int));
-    const std::array numbers{packet.descriptors[0].get(), packet.descriptors[1].get(), packet.descriptors[2].get()};
-    std::memcpy(CMSG_DATA(header), numbers.data(), sizeof numbers);
-  }
-  return ::sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
 }
 
 }  // namespace
@@ -155,7 +139,8 @@ struct SupervisorLink : std::enable_shared_from_this<SupervisorLink> {
   // Whether nothing waits any more.
   bool send_some() {
     while (!queue.empty()) {
-      if (!send_packet(socket.native_handle(), queue.front())) {
+      const Packet& packet = queue.front();
+      if (!send_packet(socket.native_handle(), packet.bytes, packet.descriptors)) {
         if (errno == EINTR) continue;
         if (errno == EAGAIN) return false;
         // The supervisor is gone, which the reader notices, and fails whoever waits.
@@ -352,18 +337,35 @@ Async<void> Supervisor::replace() {
 
 Async<std::shared_ptr<Process>> Supervisor::spawn(Launch launch, Instant deadline) {
   start();
-  const auto link = link_;
   const std::string program = launch.command.at(0);
-  auto process = std::make_shared<Process>();
-  process->token_ = ++last_token_;
-  process->link_ = link;
-  Packet packet = spawn_packet(process->token_, std::move(launch));
+  const std::uint32_t token = launch.forks ? --last_parent_token_ : ++last_token_;
+  Packet packet = spawn_packet(token, std::move(launch));
   if (packet.bytes.size() > max_request_bytes) {
     throw Error(ErrorCode::worker_start_failed,
                 fmt::format("{}: command and environment together have {} bytes; at most {} are allowed", program,
                             packet.bytes.size(), max_request_bytes));
   }
-  link->processes.emplace(process->token_, process);
+  co_return co_await request(token, std::move(packet), program, deadline);
+}
+
+Async<std::shared_ptr<Process>> Supervisor::adopt(std::shared_ptr<Process> parent, pid_t pid, ProcessLimits limits,
+                                                  Instant deadline) {
+  const auto link = parent->link_.lock();
+  if (link == nullptr || link != link_) throw Error(ErrorCode::worker_start_failed, "the supervisor ended meanwhile");
+  const std::uint32_t token = ++last_token_;
+  Packet packet = plain_packet(
+      {.kind = RequestKind::adopt, .token = token, .limits = limits, .parent = parent->token_, .pid = pid});
+  co_return co_await request(token, std::move(packet), "a fork", deadline);
+}
+
+// The process that `packet` asks for.
+Async<std::shared_ptr<Process>> Supervisor::request(std::uint32_t token, Packet packet, std::string what,
+                                                    Instant deadline) {
+  const auto link = link_;
+  auto process = std::make_shared<Process>();
+  process->token_ = token;
+  process->link_ = link;
+  link->processes.emplace(token, process);
   link->send(std::move(packet));
   std::exception_ptr failed;
   try {
@@ -376,7 +378,7 @@ Async<std::shared_ptr<Process>> Supervisor::spawn(Launch launch, Instant deadlin
   try {
     std::rethrow_exception(failed);
   } catch (const Error& error) {
-    throw Error(error.code(), fmt::format("{}: {}", program, error.message()), error.details());
+    throw Error(error.code(), fmt::format("{}: {}", what, error.message()), error.details());
   }
 }
 

@@ -33,6 +33,7 @@ struct ExitStatus {
 };
 
 struct SupervisorLink;
+struct Packet;
 
 // A worker's main process. Lifetime: keep it as long as you care; letting it go does not end the process.
 class Process {
@@ -66,7 +67,8 @@ struct Launch {
   std::vector<std::string> environment;  // "NAME=value", and nothing else
   std::string folder;                    // the working directory
   ProcessLimits limits;
-  Descriptor socket;  // becomes its descriptor 3
+  bool forks = false;  // workers: it is a parent of what is adopted
+  Descriptor socket;   // becomes its descriptor 3
   Descriptor output;
   Descriptor errors;
 };
@@ -98,13 +100,22 @@ class Supervisor {
   //         there is no supervisor, or the machine is short of processes or descriptors. Nothing is left of it then.
   Async<std::shared_ptr<Process>> spawn(Launch launch, Instant deadline);
 
+  // Makes `pid`, which was forked by `parent` and waits to be greeted, a worker like any other: with limits, a mark
+  // of its own, and reports of its end. It must have no parent but the supervisor once its parent ended.
+  // Errors: worker_start_failed when it is not there, or not of `parent`, or past `deadline`.
+  Async<std::shared_ptr<Process>> adopt(std::shared_ptr<Process> parent, pid_t pid, ProcessLimits limits,
+                                        Instant deadline);
+
   // Kills every worker with all its descendants, and ends the supervisor. Idempotent.
   Async<void> close();
 
   // Of the supervisor's process; 0 when none runs.
   pid_t pid() const;
 
+  const Executor& executor() const { return group_.executor(); }
+
  private:
+  Async<std::shared_ptr<Process>> request(std::uint32_t token, Packet packet, std::string what, Instant deadline);
   Async<void> serve_link(std::shared_ptr<SupervisorLink> link);
   Async<void> replace();
 
@@ -114,6 +125,8 @@ class Supervisor {
   TaskGroup group_;
   std::shared_ptr<SupervisorLink> link_;  // shared with the coroutine that serves it; null when none runs
   std::uint32_t last_token_ = 0;
+  // Those of parents come from above: without rights a process can only lower a mark, so a fork's must be lower.
+  std::uint32_t last_parent_token_ = ~std::uint32_t{0};
   bool closed_ = false;
 };
 

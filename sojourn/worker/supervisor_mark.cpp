@@ -83,10 +83,10 @@ class Hunt {
 
 }  // namespace
 
-bool bear(Mark mark) {
+bool bear(Mark mark, pid_t process) {
   const rlim_t value = rlim_t{mark.owner} << 32 | mark.token;
   const rlimit limit{value, value};
-  return ::setrlimit(kept_in, &limit) == 0;
+  return ::prlimit(process, kept_in, &limit, nullptr) == 0;
 }
 
 std::optional<Mark> mark_of(pid_t process) {

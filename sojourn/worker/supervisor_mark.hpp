@@ -19,12 +19,14 @@ struct Mark {
   std::uint32_t owner = 0;  // whose workers: from 1 up to most_owner
   std::uint32_t token = 0;  // which worker
 
+  bool operator==(const Mark&) const = default;
+
   static constexpr std::uint32_t most_owner = ~std::uint32_t{0} - 1;  // the next would read as "no limit"
 };
 
-// Marks this process and all that will descend from it. False where a lower mark cannot be raised, in a worker's own
-// workers without rights.
-bool bear(Mark mark);
+// Marks `process`, or this one for 0, and all that will descend from it. False where a lower mark cannot be raised,
+// in a worker's own workers without rights.
+bool bear(Mark mark, pid_t process = 0);
 
 // What `process` bears; nothing for one that is gone, another user's, or unmarked.
 std::optional<Mark> mark_of(pid_t process);

@@ -19,6 +19,7 @@ enum class RequestKind : std::uint32_t {
   begin = 1,  // the first: `token` is the owner in the marks of its workers; its text the folder of their cgroups
   spawn = 2,
   signal = 3,
+  adopt = 4,  // `pid`, a fork of the worker `parent`, becomes the worker `token`
 };
 
 struct SupervisorRequest {
@@ -26,6 +27,8 @@ struct SupervisorRequest {
   std::int32_t signal = 0;
   std::uint32_t token = 0;  // names the worker; never used twice
   ProcessLimits limits;
+  std::uint32_t parent = 0;
+  std::int32_t pid = 0;
   std::uint32_t arguments = 0;
   std::uint32_t variables = 0;
   // A spawn goes on with texts, each with its NUL: folder, arguments, variables; and it brings three descriptors: the
@@ -33,7 +36,15 @@ struct SupervisorRequest {
 };
 
 // Where starting a worker failed.
-enum class SpawnStep : std::uint32_t { fork = 1, folder = 2, limits = 3, exec = 4, descriptors = 5, cgroup = 6 };
+enum class SpawnStep : std::uint32_t {
+  fork = 1,
+  folder = 2,
+  limits = 3,
+  exec = 4,
+  descriptors = 5,
+  cgroup = 6,
+  adopt = 7,
+};
 
 enum class ReportKind : std::uint32_t {
   started = 1,  // its program runs as `pid`

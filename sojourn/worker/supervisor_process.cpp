@@ -24,6 +24,7 @@
 
 #include "sojourn/worker/cgroup.hpp"
 #include "sojourn/worker/descriptor.hpp"
+#include "sojourn/worker/packet.hpp"
 #include "sojourn/worker/supervisor_mark.hpp"
 #include "sojourn/worker/supervisor_messages.hpp"
 
@@ -118,15 +119,8 @@ class Birth {
   }
 
   void set_limits() {
-    const ProcessLimits& limits = spawn_.request->limits;
-    limit(RLIMIT_CORE, 0, 0);
     be_killed_first();
-    const bool alone = !spawn_.cgroup;
-    if (alone && limits.memory_bytes != 0) limit(RLIMIT_AS, limits.memory_bytes, limits.memory_bytes);
-    if (limits.cpu_seconds != 0) limit(RLIMIT_CPU, limits.cpu_seconds, limits.cpu_seconds + 1);
-    if (alone && limits.processes != 0) limit(RLIMIT_NPROC, limits.processes, limits.processes);
-    if (limits.open_files != 0) limit(RLIMIT_NOFILE, limits.open_files, limits.open_files);
-    if (limits.file_bytes != 0) limit(RLIMIT_FSIZE, limits.file_bytes, limits.file_bytes);
+    if (!hold_to(spawn_.request->limits, static_cast<bool>(spawn_.cgroup))) fail(SpawnStep::limits);
     // Where it cannot be set, a daemon that leaves its session lives on until the supervisor ends.
     bear({.owner = owner_, .token = spawn_.request->token});
   }
@@ -135,14 +129,6 @@ class Birth {
   static void be_killed_first() {
     const Descriptor file(::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC));
     [[maybe_unused]] const ssize_t written = ::write(file.get(), "500", 3);
-  }
-
-  void limit(__rlimit_resource resource, rlim_t soft, rlim_t hard) {
-    rlimit now{};
-    ::getrlimit(resource, &now);
-    // Only root may raise what it was given; what is lower than asked for is kept.
-    const rlimit wanted{std::min(soft, now.rlim_max), std::min(hard, now.rlim_max)};
-    if (::setrlimit(resource, &wanted) != 0) fail(SpawnStep::limits);
   }
 
   [[noreturn]] void fail(SpawnStep step) {
@@ -176,6 +162,7 @@ class SupervisorProcess {
   bool take_request();
   void begin(std::uint32_t owner, std::string cgroups);
   void spawn(Spawn& spawn);
+  void adopt(const SupervisorRequest& request);
   void signal(std::uint32_t token, int signal);
   void finish_start(pid_t pid, Supervised& worker);
   void reap();
@@ -248,23 +235,11 @@ void SupervisorProcess::drain_signals() {
 
 // False when the server is gone.
 bool SupervisorProcess::take_request() {
-  iovec part{packet_.data(), packet_.size()};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(3 * sizeof(int))> passed{};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = passed.data();
-  message.msg_controllen = passed.size();
-  const ssize_t got = ::recvmsg(control_.get(), &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  PassedDescriptors passed;
+  const ssize_t got = receive_packet(control_.get(), packet_, passed, MSG_DONTWAIT);
   if (got < 0) return errno == EAGAIN || errno == EINTR;
   if (got == 0) return false;
 
-  std::array<int, 3> numbers{-1, -1, -1};
-  for (cmsghdr* part_of = CMSG_FIRSTHDR(&message); part_of != nullptr; part_of = CMSG_NXTHDR(&message, part_of)) {
-    if (part_of->cmsg_type == SCM_RIGHTS) {
-      std::memcpy(numbers.data(), CMSG_DATA(part_of), std::min(part_of->cmsg_len - CMSG_LEN(0), sizeof numbers));
-    }
-  }
   SupervisorRequest request{};
   std::memcpy(&request, packet_.data(), sizeof request);
   char* next = packet_.data() + sizeof request;
@@ -276,11 +251,14 @@ bool SupervisorProcess::take_request() {
     case RequestKind::signal:
       signal(request.token, request.signal);
       return true;
+    case RequestKind::adopt:
+      adopt(request);
+      return true;
     case RequestKind::spawn:
       break;
   }
 
-  Spawn wanted{&request, text(), {}, {}, Descriptor(numbers[0]), Descriptor(numbers[1]), Descriptor(numbers[2]), {}};
+  Spawn wanted{&request, text(), {}, {}, std::move(passed[0]), std::move(passed[1]), std::move(passed[2]), {}};
   for (std::uint32_t i = 0; i < request.arguments; ++i) wanted.arguments.push_back(text());
   for (std::uint32_t i = 0; i < request.variables; ++i) wanted.variables.push_back(text());
   wanted.arguments.push_back(nullptr);
@@ -321,6 +299,27 @@ void SupervisorProcess::spawn(Spawn& spawn) {
     return;
   }
   workers_.emplace(pid, Supervised{token, std::move(failures), spawn.request->limits.memory_bytes, false, {}});
+}
+
+// Only what a parent of workers forked bears that parent's mark, so no other process can be meant.
+void SupervisorProcess::adopt(const SupervisorRequest& request) {
+  const auto fail = [&](SpawnStep step, int error) {
+    cgroups_.end(request.token);
+    report({.kind = ReportKind::failed, .step = step, .token = request.token, .value = error});
+  };
+  const auto parent =
+      std::ranges::find_if(workers_, [&](const auto& worker) { return worker.second.token == request.parent; });
+  const auto mark = mark_of(request.pid);
+  if (parent == workers_.end() || !mark || mark != mark_of(parent->first) || workers_.contains(request.pid)) {
+    return fail(SpawnStep::adopt, ESRCH);
+  }
+  if (cgroups_.are_used() && !cgroups_.take_in(cgroups_.make(request.token, request.limits), request.pid)) {
+    return fail(SpawnStep::cgroup, errno);
+  }
+  if (!hold_to(request.limits, cgroups_.are_used(), request.pid)) return fail(SpawnStep::limits, errno);
+  bear({.owner = owner_, .token = request.token}, request.pid);
+  workers_.emplace(request.pid, Supervised{request.token, {}, request.limits.memory_bytes, true, {}});
+  report({.kind = ReportKind::started, .token = request.token, .pid = request.pid});
 }
 
 void SupervisorProcess::signal(std::uint32_t token, int signal) {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Callable
 if TYPE_CHECKING:
     from .session import Session
 
-RESERVED = frozenset({"setup", "unload", "on_end", "on_cancel", "restore"})
+RESERVED = frozenset({"preload", "setup", "unload", "on_end", "on_cancel", "restore"})
 
 # Of a code object's co_flags, as module inspect names them; importing that doubles the time a worker takes to start.
 _GENERATOR = 0x20 | 0x200  # CO_GENERATOR, CO_ASYNC_GENERATOR
@@ -17,10 +17,12 @@ _GENERATOR = 0x20 | 0x200  # CO_GENERATOR, CO_ASYNC_GENERATOR
 class App:
     """The base of every app. One instance serves one session, on one thread, one call at a time.
 
-    Each public method is a function, sync or async, but for `setup`, `unload`, `on_end`, `on_cancel`, `restore` and
-    names that start with an underscore. What a method gets is said by its signature: a first parameter called `session` gets the
-    session; the next one (or the first, when it is not called `session`) gets the input of the call; any more need
-    defaults.
+    Each public method is a function, sync or async, but for `preload`, `setup`, `unload`, `on_end`, `on_cancel`, `restore`
+    and names that start with an underscore. What a method gets is said by its signature: a first parameter called
+    `session` gets the session; the next one (or the first, when it is not called `session`) gets the input of the call;
+    any more need defaults.
+    `preload`, a class method, runs once in each process before any session is known, and with `prefork = true` once for
+    all sessions: what it loads they share.
     `setup` runs once before the first call, and its input is the caller's "setup"; `unload` runs once at the
     end of this worker. `on_end` runs before it where the session is over for good, and its input says how: "ended" or
     "expired".
@@ -45,6 +47,8 @@ def functions_of(app: type[App]) -> list[str]:
         for name in vars(base):
             if not name.startswith("_") and isinstance(_plain(app, name), FunctionType):
                 names[name] = None
+    if isinstance(_plain(app, "preload"), FunctionType):
+        raise TypeError(f"{app.__name__}.preload gets no session, for it runs before any: put @classmethod above it")
     for name in names:
         takes(getattr(app, name))
     return [name for name in names if name not in RESERVED]

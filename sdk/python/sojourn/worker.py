@@ -30,10 +30,34 @@ Frame = dict[str, Any]
 
 
 def serve(app: type[App]) -> None:
-    """Serves the session for which a Sojourn server started this process, and returns when it is closed."""
+    """Serves the session for which a Sojourn server started this process, and returns when it is closed.
+
+    For an app with `prefork = true` this process loads the app and forks a worker for each session. In these it does
+    not return: they end with it.
+    """
     functions = functions_of(app)
     _show_lines_at_once()
-    connection = Connection(_server_socket())
+    if "SOJOURN_PREFORK" in os.environ:
+        from . import prefork
+
+        prefork.fork_workers(app)
+        try:
+            _serve(app, functions, _server_socket())
+            status = 0
+        except SystemExit as exit:
+            status = _exit_status(exit)
+        except BaseException as error:
+            sys.excepthook(type(error), error, error.__traceback__)
+            status = 1
+        prefork.leave(status)
+    stream = _server_socket()
+    if hasattr(app, "preload"):
+        app.preload()
+    _serve(app, functions, stream)
+
+
+def _serve(app: type[App], functions: list[str], stream: socket.socket) -> None:
+    connection = Connection(stream)
     signal.signal(signal.SIGTERM, _exit_on_term)
     try:
         _greet(connection, app.__name__, functions)
@@ -45,6 +69,14 @@ def serve(app: type[App]) -> None:
     except Violation as violation:
         connection.send(dumps({"type": "error", "code": "protocol_error", "message": str(violation)}))
         sys.exit(f"sojourn: the server sent {violation}")
+
+
+def _exit_status(exit: SystemExit) -> int:
+    """What the interpreter makes of it."""
+    if exit.code is None or isinstance(exit.code, int):
+        return exit.code or 0
+    print(exit.code, file=sys.stderr)
+    return 1
 
 
 def _show_lines_at_once() -> None:
@@ -86,7 +118,7 @@ def _greet(connection: Connection, name: str, functions: list[str]) -> None:
         raise Violation(f"a frame {hello['type']!r} before hello")
     if hello.get("protocol") != PROTOCOL:
         raise Violation(f"protocol {hello.get('protocol')!r}; this SDK {__version__} speaks protocol {PROTOCOL}")
-    capabilities = ["progress", "checkpoint", "cancel", "resources", "app_call"]
+    capabilities = ["progress", "checkpoint", "cancel", "resources", "app_call", "spare"]
     answer = {"type": "hello", "protocol": PROTOCOL, "sdk": f"sojourn-python/{__version__}"}
     answer.update(app=os.environ.get("SOJOURN_APP", name), functions=functions, capabilities=capabilities)
     connection.send(dumps(answer))
@@ -191,6 +223,7 @@ class _Worker:
         _text_field(frame, "session")
         self._watcher.begin()
         try:
+            _enter_session(frame)
             session = self._session = Session(frame, self._connection, self._answers)
             app = self._type.__new__(self._type)
             app.session = session  # there also in __init__
@@ -347,6 +380,18 @@ _OVER = ("ended", "expired")  # reasons to close after which the session does no
 
 async def _awaited(value: Any) -> Any:
     return await value
+
+
+def _enter_session(frame: Frame) -> None:
+    """What the server sets for a process that it starts for a session, for one that was there before."""
+    if "SOJOURN_SESSION" in os.environ:
+        return
+    os.environ["SOJOURN_SESSION"] = frame["session"]
+    folder = frame.get("folder")
+    if folder:
+        os.chdir(folder)
+        os.environ.setdefault("HOME", folder)
+        os.environ.setdefault("TMPDIR", f"{folder}/tmp")
 
 
 def _text_field(frame: Frame, name: str) -> str:

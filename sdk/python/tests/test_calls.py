@@ -31,7 +31,7 @@ class Hello(WorkerTest):
         self.assertEqual(hello["functions"], ["run", "second", "third"])
         self.assertEqual((hello["protocol"], hello["app"]), (1, "main"))
         self.assertRegex(hello["sdk"], r"^sojourn-python/\d+\.\d+\.\d+$")
-        self.assertEqual(hello["capabilities"], ["progress", "checkpoint", "cancel", "resources", "app_call"])
+        self.assertEqual(hello["capabilities"], ["progress", "checkpoint", "cancel", "resources", "app_call", "spare"])
 
     def test_refuses_another_protocol(self):
         worker = self.started("def run(self): ...")
