@@ -246,8 +246,8 @@ Manifest read_manifest(const fs::path& folder) {
   const toml::table parsed = parse(file);
   const Table table(file, parsed, "");
   table.allow({"name", "version", "description", "command", "functions", "default_function", "session_timeout",
-               "call_timeout", "max_sessions", "queue_limit", "recover", "sleep_after", "prefork", "min_warm", "limits",
-               "env"});
+               "call_timeout", "max_sessions", "queue_limit", "recover", "sleep_after", "prefork", "min_warm",
+               "limits", "env"});
   Manifest manifest;
   manifest.folder = absolute.string();
   manifest.info = read_info(table);
