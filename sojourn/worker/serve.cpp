@@ -2,15 +2,19 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <boost/asio/this_coro.hpp>
+#include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <map>
 #include <optional>
 #include <utility>
 
 #include "sojourn/base/loop.hpp"
+#include "sojourn/worker/fork_parent.hpp"
 #include "sojourn/worker/frames_to_worker.hpp"
 #include "sojourn/worker/remote_scope.hpp"
 #include "sojourn/worker/supervisor_messages.hpp"
@@ -22,6 +26,16 @@ namespace {
 // The server keeps the time and ends this process; these only bound what it forgot.
 constexpr auto setup_time = Seconds(3600);
 constexpr auto cleanup_time = Seconds(300);
+
+// What the server sets for a process that it starts for a session, for one that was there before.
+void enter_session(const session::Opening& opening) {
+  if (std::getenv("SOJOURN_SESSION") != nullptr) return;
+  ::setenv("SOJOURN_SESSION", opening.session_id.c_str(), 1);
+  if (opening.folder.empty()) return;
+  if (::chdir(opening.folder.c_str()) != 0) throw io_error(opening.folder, errno);
+  ::setenv("HOME", opening.folder.c_str(), 0);
+  ::setenv("TMPDIR", (opening.folder + "/tmp").c_str(), 0);
+}
 
 // One session, served to the server at descriptor 3.
 class Service final : public session::WorkerEvents {
@@ -88,6 +102,7 @@ class Service final : public session::WorkerEvents {
     opening.events = this;
     std::optional<Error> failed;
     try {
+      enter_session(opening);
       std::map<std::string, store::JsonText> state;
       for (const auto& [key, value] : opening.state) state.emplace(key, to_text(value));
       session_.emplace(opening.session_id, opening.context, session::State(state));
@@ -211,10 +226,15 @@ Async<void> serve_session(session::App& app, Clock& clock, bool& well) {
 
 }  // namespace
 
-int serve(std::unique_ptr<session::App> app) {
+int serve(std::unique_ptr<session::App> app, const std::function<void()>& preload) {
   if (::fcntl(passed_descriptor, F_GETFD) < 0) {
     fmt::print(stderr, "this program serves sessions of {}; a Sojourn server starts it\n", app->info().name);
     return 2;
+  }
+  if (is_fork_parent()) {
+    if (!fork_workers(preload)) return 0;
+  } else if (preload) {
+    preload();
   }
   // What the app starts must not hold the connection.
   ::fcntl(passed_descriptor, F_SETFD, FD_CLOEXEC);

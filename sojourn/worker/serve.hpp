@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "sojourn/session/app.hpp"
@@ -14,6 +15,10 @@ namespace sojourn::worker {
 // Threads: all of the app runs on the calling thread.
 // Order:   a call's progress and log lines arrive in the order of the calls to its scope.
 // Errors:  what a call throws fails that call only, and drops its state changes since the last checkpoint.
-int serve(std::unique_ptr<session::App> app);
+//
+// For an app with `prefork` this process runs `preload` once and forks a worker for each session; it returns in each
+// of them too. What `main` made before is theirs as well. There may be no other thread then. Without `prefork`,
+// `preload` runs first thing.
+int serve(std::unique_ptr<session::App> app, const std::function<void()>& preload = {});
 
 }  // namespace sojourn::worker

@@ -343,6 +343,12 @@ int run_test_worker(std::string_view mode) {
     return 0;
   }
   if (mode == "ignores_term") ::signal(SIGTERM, SIG_IGN);
+  if (mode == "fails_preload") {
+    return serve(std::make_unique<TestApp>(false), [] { throw Error(ErrorCode::app_error, "no model here"); });
+  }
+  if (mode == "leaves_thread") {
+    return serve(std::make_unique<TestApp>(false), [] { std::thread(hang).detach(); });
+  }
   return serve(std::make_unique<TestApp>(mode == "ignores_term" || mode == "hangs_at_close"));
 }
 

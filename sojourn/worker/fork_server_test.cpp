@@ -1,0 +1,147 @@
+#include "sojourn/worker/fork_server.hpp"
+
+#include <gmock/gmock.h>
+
+#include <algorithm>
+#include <csignal>
+#include <fstream>
+#include <string>
+
+#include "sojourn/worker/process_test_bench.hpp"
+
+namespace sojourn::worker {
+
+namespace {
+
+using Bench = ProcessTestBench;
+using testing::HasSubstr;
+
+class ForkServerTest : public Bench {};
+
+Manifest manifest(const std::string& mode) {
+  Manifest manifest;
+  manifest.info.name = "tests/forks";
+  manifest.folder = "/tmp";
+  manifest.command = {this_program(), "worker", mode};
+  manifest.prefork = true;
+  return manifest;
+}
+
+pid_t pid_of(const session::Worker& worker) {
+  return static_cast<pid_t>(worker.describe().at("pid").as_int64());
+}
+
+pid_t parent_of(const ProcessApp& app) {
+  return static_cast<pid_t>(app.describe().at("parent").as_int64());
+}
+
+// What the tests' workers leave behind.
+std::ptrdiff_t sleepers() {
+  return std::ranges::count_if(descendants(::getpid()), [](pid_t pid) {
+    std::ifstream file("/proc/" + std::to_string(pid) + "/comm");
+    std::string name;
+    return std::getline(file, name) && name == "sleep";
+  });
+}
+
+TEST_F(ForkServerTest, ForksAWorkerForEachSession) {
+  run([](Bench& bench) -> Async<void> {
+    ProcessApp app(manifest("app"), *bench.supervisor, bench.clock, bench.log);
+    const auto first = co_await app.open(bench.opening(), bench.in(Seconds(20)));
+    const auto second = co_await app.open(bench.opening(), bench.in(Seconds(20)));
+    EXPECT_NE(pid_of(*first), pid_of(*second));
+    const Json output = co_await bench.call(*second, "environment");
+    EXPECT_EQ(output.as_object().at("SOJOURN_SESSION"), Json("sess_test"));
+    EXPECT_EQ(output.as_object().at("HOME"), Json(bench.folder.string()));
+    EXPECT_FALSE(output.as_object().contains("SOJOURN_PREFORK"));
+    co_await bench.close(*first);
+    EXPECT_EQ(co_await bench.call(*second, "echo", 5), Json(5));
+    co_await bench.close(*second);
+    co_await app.close();
+  });
+}
+
+TEST_F(ForkServerTest, LeavesLiveWorkersAloneWhenTheParentIsKilledAndStartsAnother) {
+  run([](Bench& bench) -> Async<void> {
+    ProcessApp app(manifest("app"), *bench.supervisor, bench.clock, bench.log);
+    const auto first = co_await app.open(bench.opening(), bench.in(Seconds(20)));
+    const pid_t parent = parent_of(app);
+    ::kill(parent, SIGKILL);
+    const auto second = co_await app.open(bench.opening(), bench.in(Seconds(20)));
+    EXPECT_NE(parent_of(app), parent);
+    EXPECT_EQ(co_await bench.call(*first, "echo", 5), Json(5));
+    EXPECT_EQ(co_await bench.call(*second, "echo", 6), Json(6));
+    co_await bench.close(*first);
+    co_await bench.close(*second);
+    co_await app.close();
+  });
+}
+
+TEST_F(ForkServerTest, ReportsHowAForkEnded) {
+  run([](Bench& bench) -> Async<void> {
+    ProcessApp app(manifest("app"), *bench.supervisor, bench.clock, bench.log);
+    const auto worker = co_await app.open(bench.opening(), bench.in(Seconds(20)));
+    const Error error = co_await error_of(bench.call(*worker, "exit"));
+    EXPECT_EQ(error.code(), ErrorCode::worker_lost);
+    EXPECT_THAT(error.message(), HasSubstr("exited with status 4"));
+    co_await bench.close(*worker);
+    co_await app.close();
+  });
+}
+
+TEST_F(ForkServerTest, KillsWhatAForkLeft) {
+  run([](Bench& bench) -> Async<void> {
+    ProcessApp app(manifest("app"), *bench.supervisor, bench.clock, bench.log);
+    const auto worker = co_await app.open(bench.opening(), bench.in(Seconds(20)));
+    co_await bench.call(*worker, "daemon");
+    co_await bench.until([] { return sleepers() == 1; });
+    co_await bench.close(*worker);
+    EXPECT_EQ(sleepers(), 0);
+    co_await app.close();
+  });
+}
+
+TEST_F(ForkServerTest, TellsWhyAPreloadFailedAndWaitsBeforeItTriesAgain) {
+  run([](Bench& bench) -> Async<void> {
+    ProcessApp app(manifest("fails_preload"), *bench.supervisor, bench.clock, bench.log);
+    for (int i = 0; i < 3; ++i) {
+      const Error error = co_await error_of(app.open(bench.opening(), bench.in(Seconds(20))));
+      EXPECT_EQ(error.code(), ErrorCode::worker_start_failed);
+      EXPECT_THAT(error.message(), HasSubstr("no model here"));
+    }
+    co_await app.close();
+  });
+}
+
+TEST_F(ForkServerTest, RefusesThreadsThatPreloadLeft) {
+  run([](Bench& bench) -> Async<void> {
+    ProcessApp app(manifest("leaves_thread"), *bench.supervisor, bench.clock, bench.log);
+    const Error error = co_await error_of(app.open(bench.opening(), bench.in(Seconds(20))));
+    EXPECT_THAT(error.message(), HasSubstr("preload left threads: worker_tests ("));
+    co_await app.close();
+  });
+}
+
+TEST_F(ForkServerTest, KeepsSparesAndGivesThemToSessions) {
+  run([](Bench& bench) -> Async<void> {
+    Manifest warm = manifest("app");
+    for (const bool prefork : {true, false}) {
+      warm.prefork = prefork;
+      warm.min_warm = 2;
+      ProcessApp app(warm, *bench.supervisor, bench.clock, bench.log);
+      app.keep_warm();
+      const auto full = [&app] { return app.describe().at("spares") == Json(2); };
+      co_await bench.until(full);
+      const auto worker = co_await app.open(bench.opening(), bench.in(Seconds(20)));
+      const Json output = co_await bench.call(*worker, "environment");
+      EXPECT_EQ(output.as_object().at("TMPDIR"), Json(bench.folder.string() + "/tmp"));
+      co_await bench.until(full);
+      co_await bench.close(*worker);
+      co_await app.close();
+    }
+  });
+}
+
+}  // namespace
+
+}  // namespace sojourn::worker
