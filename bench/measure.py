@@ -312,6 +312,69 @@ def stream(plan, count=10_000):
         shutil.rmtree(data, ignore_errors=True)
 
 
+HEAVY_APPS = ROOT / "bench" / "heavy_apps"
+
+# What is asked of a new session's first answer, in ms, by app.
+NEW_SESSIONS = {"heavy": ("a process of its own", None), "forked": ("a fork", 10.0),
+                "forked-spare": ("a fork that waited (`min_warm`)", 4.0), "spare": ("a process that waited (`min_warm`)", 10.0)}
+
+
+def ready(running, app):
+    """Waits until what the app keeps ready is there."""
+    while json.loads(request(running.port, "GET", f"/apps/{app}"))["data"].get("workers", {}).get("spares", 1) < 1:
+        time.sleep(0.01)
+    time.sleep(0.1)  # what was started in the background is done with its processor
+
+
+def new_session(running, app):
+    """Its id, and the milliseconds until its first answer."""
+    began = time.perf_counter()
+    answer = json.loads(request(running.port, "POST", "/apps/run", call_body("new", app, "run")))["data"]
+    took = (time.perf_counter() - began) * 1000
+    if not answer["output"]:
+        raise SystemExit(f"bench: a session of {app} failed: {answer}")
+    return answer["session_id"], took
+
+
+def worker_memory(running, session, fields):
+    told = json.loads(request(running.port, "GET", f"/sessions/{session}"))["data"]
+    return memory_of(told["worker_id"].removeprefix("pid-"), fields)
+
+
+def memory_of(pid, fields):
+    """MiB of a process."""
+    text = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8")
+    return sum(int(kilobytes) for kilobytes in re.findall(rf"^(?:{fields}):\s+(\d+) kB", text, re.MULTILINE)) / 1024
+
+
+def prefork(plan, sessions=100):
+    data = str(WORK / "data")
+    for app, (kind, asked) in NEW_SESSIONS.items():
+        name = f"new session, {kind}"
+        if not plan.wants("prefork", name):
+            continue
+        with Server(command_of("sojourn", "python", data, HEAVY_APPS), data) as running:
+            new_session(running, app)  # starts the parent
+            times = []
+            for _ in range(9 if app == "heavy" else 50):
+                ready(running, app)
+                session, took = new_session(running, app)
+                request(running.port, "DELETE", f"/sessions/{session}")
+                times.append(took)
+        yield Figure("prefork", f"{name}, request to first answer, p50", statistics.median(times), "ms", asked)
+    if plan.wants("prefork", "memory"):
+        with Server(command_of("sojourn", "python", data, HEAVY_APPS), data) as running:
+            live = [new_session(running, "forked")[0] for _ in range(sessions)]
+            parent = json.loads(request(running.port, "GET", "/apps/forked"))["data"]["workers"]["parent"]
+            forks = sum(worker_memory(running, session, "Pss") for session in live) + memory_of(parent, "Pss")
+            few = [new_session(running, "heavy")[0] for _ in range(4)]
+            alone = statistics.mean(worker_memory(running, session, "Private_Clean|Private_Dirty") for session in few)
+        yield Figure("prefork", f"memory of {sessions} forks and their parent", forks, "MiB (PSS)")
+        yield Figure("prefork", f"memory of {sessions} processes, what they share left out", alone * sessions, "MiB")
+        yield Figure("prefork", "memory of forks, as a part of that of processes", forks / (alone * sessions), "of it", 0.2)
+    shutil.rmtree(data, ignore_errors=True)
+
+
 # name -> (what measures it, its title, what stands below its table)
 SECTIONS = {
     "calls": (calls, "A durable call, beside the bare server", """\
@@ -328,6 +391,10 @@ The caches and their bounds are in [limits](../docs/reference/limits.md)."""),
 Processor time of one step (`bench/micro.cpp`); the number behind the name is the size of the value in bytes."""),
     "store": (store, "The store by itself", "`bench/store_figures.cpp`; measured once."),
     "start": (start, "Start of a server", ""),
+    "prefork": (prefork, "A new session of an app that imports pandas and scikit-learn", """\
+A connection of its own for each request. The parent keeps one fork ahead, so a session that comes alone waits for none; its worker is greeted,
+opened and called in the time shown, and one that waited (`min_warm`) has been greeted. A figure counts once the parent has made up for the last
+session. Memory of processes: what each has for itself, measured on four."""),
     "stream": (stream, "Streaming", """\
 From the call to the stream's end. A follower that is slower than the app is told the newest: partial outputs replace one
 another."""),

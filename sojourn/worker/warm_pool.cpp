@@ -20,6 +20,9 @@ constexpr auto start_time = 600s;
 // What a spare gets to exit by itself, for it has nothing to clean up.
 constexpr auto exit_time = 2s;
 
+// Before a spare that was taken is replaced: its session's first call has the processor first.
+constexpr auto head_start = 10ms;
+
 // Lines kept for the session that will have the spare; later ones are left out.
 constexpr std::size_t lines_kept = 100;
 
@@ -116,6 +119,7 @@ Async<void> WarmPool::keep() {
       co_await sleep_until(clock_, clock_.instant() + pause_after(failures_));
     } else if (spares_.size() >= std::min(options_.wanted, options_.room())) {
       co_await changed_.wait();
+      co_await sleep_until(clock_, clock_.instant() + head_start);
     } else if (!co_await add_one()) {
       co_await sleep_until(clock_, clock_.instant() + pause_after(failures_));
     }
