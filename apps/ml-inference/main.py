@@ -17,7 +17,7 @@ class MlInference(App):
 
     @classmethod
     def preload(cls):
-        """For a server that forks sessions from one parent: they share the model that the parent trained."""
+        """All sessions share the first model, trained in the process that they are forked from."""
         cls.preloaded = Model(DEFAULT)
 
     def setup(self, session, input):

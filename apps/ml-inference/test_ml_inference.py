@@ -1,20 +1,9 @@
-import tempfile
 import unittest
 from pathlib import Path
 
 from sojourn import Error, testing
 
 APP = Path(__file__).parent
-
-# What a parent that forks sessions does first, with the one session in the parent itself.
-PRELOADING = f"""
-import sys
-sys.path.insert(0, {str(APP)!r})
-from app import MlInference
-from sojourn import serve
-MlInference.preload()
-serve(MlInference)
-"""
 
 
 class MlInferenceTest(unittest.TestCase):
@@ -136,19 +125,7 @@ class Recovery(unittest.TestCase):
         with testing.start(APP, state=state, restored=True) as worker:
             self.assertEqual(worker.call("predict", image).output, before)
             info = worker.call("model_info").output
-            self.assertEqual((info["model"], info["predictions"], info["trainings"]), ("linear", 2, 1))
-
-    def test_a_session_uses_what_its_parent_preloaded(self):
-        with testing.start(APP) as plain:
-            image = plain.call("sample").output
-            expected = plain.call("predict", image).output
-        with tempfile.TemporaryDirectory(prefix="sojourn-") as folder:
-            (Path(folder) / "app.py").symlink_to(APP / "main.py")
-            parent = Path(folder) / "main.py"
-            parent.write_text(PRELOADING)
-            with testing.start(parent) as worker:
-                self.assertEqual(worker.call("predict", image).output, expected)
-                self.assertEqual(worker.call("model_info").output["trainings"], 1)
+            self.assertEqual((info["model"], info["predictions"]), ("linear", 2))
 
 
 if __name__ == "__main__":
