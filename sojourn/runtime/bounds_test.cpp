@@ -274,6 +274,18 @@ TEST_F(BoundsTest, DefaultMaxSessionsBoundsAnApp) {
   });
 }
 
+TEST_F(BoundsTest, RestAfterTakesASessionThatNothingEndsOutOfMemory) {
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const std::string id = (co_await test.runtime->create_session({})).record.id;
+    co_await test.pass(30s - 1us);
+    EXPECT_EQ(test.runtime->statistics().live_sessions, 1u);
+    co_await test.pass(1us);
+    EXPECT_EQ(test.runtime->statistics().live_sessions, 0u);
+    co_await test.runtime->change_state(id, {{"key", Json(1)}}, "me");
+    EXPECT_EQ(test.runtime->statistics().live_sessions, 1u);
+  });
+}
+
 }  // namespace
 
 }  // namespace sojourn::runtime

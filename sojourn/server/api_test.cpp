@@ -160,6 +160,8 @@ TEST_F(ApiTest, RefusesBodiesThatAreNoRun) {
         {R"({"app":"app","session":"new","session_timeout":3601})", "invalid_request"},
         {R"({"app":"app","session":"new","session_timeout":"abc"})", "invalid_request"},
         {R"({"app":"app","session":"new","session_timeout":1.5})", "invalid_request"},
+        {R"({"app":"app","session":"new","lifetime":31622401})", "invalid_request"},
+        {R"({"app":"app","session":"new","call_timeout":86401})", "invalid_request"},
         {R"({"app":"app","session":"new","context":[]})", "invalid_request"},
         {R"({"app":"app","session":"new","labels":{"a":1}})", "invalid_request"},
     };
