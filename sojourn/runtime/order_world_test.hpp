@@ -8,6 +8,7 @@
 #include <string>
 #include <utility>
 
+#include "sojourn/base/loop.hpp"
 #include "sojourn/runtime/order_model_test.hpp"
 
 // What the property test serves sessions with: an app whose calls it lets go on, and a store that it can crash,
