@@ -20,6 +20,7 @@ Checkpoints::Checkpoints(Connection& writer, const std::filesystem::path& file, 
       connection_(file, OpenMode::read_write),
       thread_([this] { fold_rounds(); }) {
   writer_.log_pages();  // from now on SQLite folds nothing by itself
+  connection_.run("PRAGMA schema_version");  // takes the descriptor of the log before clients take it
 }
 
 Checkpoints::~Checkpoints() {

@@ -33,7 +33,15 @@ constexpr const char* writer_pragmas =
     "PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY";
 
 void make_folder(const std::filesystem::path& folder) {
-  make_folders(folder);
+  try {
+    make_folders(folder);
+  } catch (const Error& refused) {
+    // Whatever is in its way: a data folder that cannot be made cannot be written.
+    std::error_code error;
+    const bool is_there = std::filesystem::is_directory(folder, error);
+    if (refused.code() != ErrorCode::io_error || is_there) throw;
+    throw Error(ErrorCode::store_read_only, refused.message());
+  }
   try {
     // Its maker may have died before it synced.
     sync_folder(std::filesystem::canonical(folder).parent_path());
@@ -88,8 +96,9 @@ std::vector<Connection> connect_readers(const SqliteOptions& options, const std:
   for (unsigned i = 0; i < std::max(1u, options.readers); ++i) {
     connections.emplace_back(file, mode);
     connections.back().run("PRAGMA temp_store = MEMORY");
+    // Each reads something at once, so that it has its descriptors before clients take them.
+    check_schema(connections.back(), file);
   }
-  check_schema(connections.front(), file);
   return connections;
 }
 

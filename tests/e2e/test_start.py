@@ -260,7 +260,7 @@ class Keys(Served):
         self.assertIn("counter", done.stdout)
         refused = self.server.command("apps")
         self.assertEqual((refused.returncode, refused.stdout), (1, ""))
-        self.assertIn("Authorization: Bearer", refused.stderr)
+        self.assertIn("Show a valid API key", refused.stderr)
 
 
 if __name__ == "__main__":
