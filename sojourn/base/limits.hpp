@@ -41,6 +41,13 @@ inline constexpr auto max_session_timeout = 3600s;
 inline constexpr auto default_session_timeout = 60s;
 inline constexpr std::size_t default_max_sessions = 1'000;  // of one app at once
 
+// Files.
+inline constexpr std::size_t file_bytes = 256 * mebibyte;
+inline constexpr std::size_t file_name_bytes = 255;
+inline constexpr std::size_t files_per_request = 64;  // announced by one, named by one input or output
+inline constexpr auto upload_time = 3600s;            // from the announcement to the end of the upload
+inline constexpr auto unused_upload_time = 86'400s;
+
 // Resources.
 inline constexpr std::size_t resources_per_session = 10'000;
 inline constexpr auto resource_cleanup = 30s;

@@ -10,34 +10,9 @@ namespace sojourn {
 
 namespace {
 
-// OpenSSL 3 looks an algorithm up by name at each use unless it is fetched once.
-class Digest {
- public:
-  Digest() : algorithm_(EVP_MD_fetch(nullptr, "SHA256", nullptr)), context_(EVP_MD_CTX_new()) {
-    if (algorithm_ == nullptr || context_ == nullptr)
-      throw Error(ErrorCode::internal_error, "OpenSSL has no SHA-256");
-  }
-  ~Digest() {
-    EVP_MD_CTX_free(context_);
-    EVP_MD_free(algorithm_);
-  }
-  Digest(const Digest&) = delete;
-  Digest& operator=(const Digest&) = delete;
-
-  Hash of(std::span<const std::uint8_t> first, std::string_view second) {
-    Hash hash;
-    const bool done = EVP_DigestInit_ex2(context_, algorithm_, nullptr) == 1 &&
-                      EVP_DigestUpdate(context_, first.data(), first.size()) == 1 &&
-                      EVP_DigestUpdate(context_, second.data(), second.size()) == 1 &&
-                      EVP_DigestFinal_ex(context_, hash.data(), nullptr) == 1;
-    if (!done) throw Error(ErrorCode::internal_error, "SHA-256 failed");
-    return hash;
-  }
-
- private:
-  EVP_MD* algorithm_;
-  EVP_MD_CTX* context_;
-};
+Error failed() {
+  return Error(ErrorCode::internal_error, "SHA-256 failed");
+}
 
 int hex_digit(char c) {
   if (c >= '0' && c <= '9') return c - '0';
@@ -47,9 +22,52 @@ int hex_digit(char c) {
 
 }  // namespace
 
+// OpenSSL 3 looks an algorithm up by name at each use unless it is fetched once.
+struct Hasher::Digest {
+  Digest() : algorithm(EVP_MD_fetch(nullptr, "SHA256", nullptr)), context(EVP_MD_CTX_new()) {
+    if (algorithm == nullptr || context == nullptr) throw Error(ErrorCode::internal_error, "OpenSSL has no SHA-256");
+  }
+  ~Digest() {
+    EVP_MD_CTX_free(context);
+    EVP_MD_free(algorithm);
+  }
+  Digest(const Digest&) = delete;
+  Digest& operator=(const Digest&) = delete;
+
+  void begin() {
+    if (EVP_DigestInit_ex2(context, algorithm, nullptr) != 1) throw failed();
+  }
+
+  EVP_MD* algorithm;
+  EVP_MD_CTX* context;
+};
+
+Hasher::Hasher() : digest_(std::make_unique<Digest>()) {
+  digest_->begin();
+}
+
+Hasher::~Hasher() = default;
+
+void Hasher::add(std::string_view piece) {
+  if (EVP_DigestUpdate(digest_->context, piece.data(), piece.size()) != 1) throw failed();
+}
+
+Hash Hasher::finish() {
+  Hash hash;
+  if (EVP_DigestFinal_ex(digest_->context, hash.data(), nullptr) != 1) throw failed();
+  return hash;
+}
+
+void Hasher::restart() {
+  digest_->begin();
+}
+
 Hash sha256(std::span<const std::uint8_t> first, std::string_view second) {
-  thread_local Digest digest;
-  return digest.of(first, second);
+  thread_local Hasher hasher;
+  hasher.restart();
+  hasher.add({reinterpret_cast<const char*>(first.data()), first.size()});
+  hasher.add(second);
+  return hasher.finish();
 }
 
 Hash sha256(std::string_view text) {

@@ -22,6 +22,14 @@ TEST(Sha256, TakesItsInputInTwoParts) {
   EXPECT_EQ(sha256(a, "bc"), sha256("abc"));
 }
 
+TEST(Sha256, TakesItsInputPieceByPiece) {
+  Hasher hasher;
+  for (const char* piece : {"a", "", "bc"}) hasher.add(piece);
+  EXPECT_EQ(hasher.finish(), sha256("abc"));
+  hasher.restart();
+  EXPECT_EQ(hasher.finish(), sha256(""));
+}
+
 TEST(Sha256, ReadsBackItsHexDigits) {
   const Hash hash = sha256("abc");
   EXPECT_EQ(hash_from_hex(to_hex(hash)), hash);

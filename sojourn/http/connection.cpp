@@ -117,16 +117,16 @@ Async<void> Connection::serve_requests() {
       co_return;
     }
   }
-  if (!gone_ && !input_.bytes().empty()) co_await linger();
+  if (!gone_ && (has_unread_body_ || !input_.bytes().empty())) co_await linger();
 }
 
-// Whether a whole request is there.
+// Whether a whole request is there, or the header of one whose body streams.
 bool Connection::parse(std::optional<Error>& refusal) {
   if (!parser_) {
     // Some clients send an empty line after a body.
     while (input_.bytes().starts_with("\r\n")) input_.consume(2);
     if (input_.bytes().empty()) return false;
-    parser_.emplace(ParserLimits{service_.limits.header_bytes, service_.limits.body_bytes});
+    parser_.emplace(ParserLimits{service_.limits.header_bytes, service_.limits.body_bytes, &service_.limits.streams});
     continued_ = false;
   }
   if (input_.bytes().empty()) return false;
@@ -136,7 +136,7 @@ bool Connection::parse(std::optional<Error>& refusal) {
     refusal = error;
     return false;
   }
-  return parser_->is_done();
+  return parser_->is_done() || (parser_->streams() && parser_->is_header_done());
 }
 
 // Waits for more bytes; false when there will be none.
@@ -149,17 +149,45 @@ Async<bool> Connection::read_more(std::optional<Error>& refusal) {
     if (idle) input_.shrink();
     deadline_ = service_.clock.instant() + (idle ? service_.limits.idle_timeout : service_.limits.read_timeout);
   }
-  if (parser_ && parser_->expects_continue() && !std::exchange(continued_, true) && parser_->request().body.empty() &&
-      input_.bytes().empty()) {
-    const Instant deadline = deadline_;
-    co_await write_all("HTTP/1.1 100 Continue\r\n\r\n");
-    deadline_ = deadline;
-  }
+  if (parser_ && parser_->request().body.empty()) co_await invite_body();
   if (co_await read_some() > 0) co_return true;
   if (!expired_ || reading != Reading::request) co_return false;
   refusal = Error(ErrorCode::request_timeout, "the request did not arrive whole within " +
                                                   std::to_string(service_.limits.read_timeout.count()) + " s");
   co_return true;
+}
+
+// Tells a client that waits for it to send its body.
+Async<void> Connection::invite_body() {
+  if (!parser_->expects_continue() || std::exchange(continued_, true) || !input_.bytes().empty()) co_return;
+  const Instant deadline = deadline_;
+  co_await write_all("HTTP/1.1 100 Continue\r\n\r\n");
+  deadline_ = deadline;
+}
+
+Async<std::string> Connection::read() {
+  while (parser_ && parser_->streams()) {
+    std::string piece = parser_->take_piece();
+    if (!piece.empty() || parser_->is_done()) co_return piece;
+    const std::size_t used = input_.bytes().empty() ? 0 : parser_->consume(input_.bytes());
+    input_.consume(used);
+    if (used == 0) co_await read_body();
+  }
+  co_return "";
+}
+
+// Waits for more of the body.
+Async<void> Connection::read_body() {
+  co_await invite_body();
+  deadline_ = service_.clock.instant() + service_.limits.read_timeout;
+  const std::size_t count = co_await read_some();
+  deadline_ = Instant::max();
+  if (count > 0) co_return;
+  if (expired_) {
+    throw Error(ErrorCode::request_timeout, "nothing of the request's body came for " +
+                                                std::to_string(service_.limits.read_timeout.count()) + " s");
+  }
+  throw Error(ErrorCode::connection_failed, "the client closed the connection within the request's body");
 }
 
 Async<std::size_t> Connection::read_some() {
@@ -180,7 +208,7 @@ Async<std::size_t> Connection::read_some() {
 Async<void> Connection::answer() {
   Request request = parser_->take();
   http_1_1_ = parser_->is_http_1_1();
-  parser_.reset();
+  if (!parser_->streams()) parser_.reset();
   is_head_ = request.method == Method::head;
   keep_alive_ = request.keep_alive;
   reading_ = Reading::none;
@@ -197,7 +225,15 @@ Async<void> Connection::answer() {
   release_watchers();
   while (watchers_ > 0) co_await watcher_ended_.wait();
   co_await end_answer(std::move(failure));
+  end_request();
   if (gone_) keep_alive_ = false;
+}
+
+// Behind a body that was not read to its end no other request can be found.
+void Connection::end_request() {
+  has_unread_body_ = parser_ && !parser_->is_done();
+  if (has_unread_body_) keep_alive_ = false;
+  parser_.reset();
 }
 
 Async<void> Connection::end_answer(std::optional<Error> failure) {
@@ -215,6 +251,9 @@ Async<void> Connection::end_answer(std::optional<Error> failure) {
       if (failure) {
         // Without its last chunk the client sees that the answer is cut off.
         service_.log.warning("a streamed answer was broken off", {{"error", failure->to_json()}});
+        keep_alive_ = false;
+      } else if (rest_.value_or(0) > 0 && !bodyless_) {
+        service_.log.warning("an answer is shorter than it said", {{"missing", *rest_}});
         keep_alive_ = false;
       } else if (chunked_ && !bodyless_) {
         co_await write_all("0\r\n\r\n");
@@ -269,18 +308,19 @@ void Connection::close_if_idle() {
 }
 
 // Puts the head into output_ and settles how the body will end.
-void Connection::begin_head(const Response& response, BodyFraming framing) {
+void Connection::begin_head(const Response& response, BodyFraming framing, std::optional<std::uint64_t> length) {
   if (answer_ != Answer::none) throw Error(ErrorCode::internal_error, "a request's handler answered twice");
-  keep_alive_ = keep_alive_ && !service_.draining && framing != BodyFraming::until_close;
+  const bool is_read = !parser_ || parser_->is_done();
+  keep_alive_ = keep_alive_ && is_read && !service_.draining && framing != BodyFraming::until_close;
   bodyless_ = is_head_ || response.status == 204 || response.status == 304;
   if (output_.capacity() > 4 * small_body) std::string().swap(output_);
   output_.clear();
   append_response_head(output_, response, service_.date.at(service_.clock.now()),
-                       {.body = framing, .keep_alive = keep_alive_, .http_1_1 = http_1_1_});
+                       {.body = framing, .keep_alive = keep_alive_, .http_1_1 = http_1_1_, .length = length});
 }
 
 Async<void> Connection::send(Response response) {
-  begin_head(response, BodyFraming::length);
+  begin_head(response, BodyFraming::length, std::nullopt);
   answer_ = Answer::sent;
   if (bodyless_) {
     co_await write_all(output_);
@@ -292,9 +332,11 @@ Async<void> Connection::send(Response response) {
   }
 }
 
-Async<void> Connection::start(Response head) {
-  chunked_ = http_1_1_ && head.status != 204 && head.status != 304;
-  begin_head(head, chunked_ ? BodyFraming::chunked : BodyFraming::until_close);
+Async<void> Connection::start(Response head, std::optional<std::uint64_t> length) {
+  chunked_ = !length && http_1_1_ && head.status != 204 && head.status != 304;
+  rest_ = length;
+  const BodyFraming open_end = chunked_ ? BodyFraming::chunked : BodyFraming::until_close;
+  begin_head(head, length ? BodyFraming::length : open_end, length);
   answer_ = Answer::streaming;
   co_await write_all(output_);
 }
@@ -306,6 +348,10 @@ Async<void> Connection::write(std::string chunk) {
   }
   // An empty chunk would be the last one.
   if (bodyless_ || chunk.empty()) co_return;
+  if (rest_) {
+    if (chunk.size() > *rest_) throw Error(ErrorCode::internal_error, "an answer is longer than it said");
+    *rest_ -= chunk.size();
+  }
   if (!chunked_) {
     co_await write_all(chunk);
     co_return;

@@ -77,8 +77,10 @@ class Connection final : public Responder, public std::enable_shared_from_this<C
   void close_if_idle();
 
   Async<void> send(Response response) override;
-  Async<void> start(Response head) override;
+  using Responder::start;
+  Async<void> start(Response head, std::optional<std::uint64_t> length) override;
   Async<void> write(std::string chunk) override;
+  Async<std::string> read() override;
   Async<void> client_gone() override;
 
  private:
@@ -87,6 +89,9 @@ class Connection final : public Responder, public std::enable_shared_from_this<C
 
   bool parse(std::optional<Error>& refusal);
   Async<bool> read_more(std::optional<Error>& refusal);
+  Async<void> read_body();
+  Async<void> invite_body();
+  void end_request();
   Async<void> answer();
   Async<void> serve_requests();
   Async<void> end_answer(std::optional<Error> failure);
@@ -96,7 +101,7 @@ class Connection final : public Responder, public std::enable_shared_from_this<C
   Async<std::size_t> read_some();
   Async<void> write_all(std::string_view first, std::string_view second = {}, std::string_view third = {});
   Async<void> wait_for_client();
-  void begin_head(const Response& response, BodyFraming framing);
+  void begin_head(const Response& response, BodyFraming framing, std::optional<std::uint64_t> length);
   [[noreturn]] void break_off(const std::string& why);
   void leave();
 
@@ -105,8 +110,8 @@ class Connection final : public Responder, public std::enable_shared_from_this<C
   std::optional<std::list<Connection*>::iterator> place_;  // nothing once it left
 
   InputBuffer input_;
-  std::string output_;  // scratch for heads and small bodies; kept for its capacity
-  std::optional<RequestParser> parser_;
+  std::string output_;                   // scratch for heads and small bodies; kept for its capacity
+  std::optional<RequestParser> parser_;  // of what is being read; of a body that streams until its answer ends
   Reading reading_ = Reading::none;
   Instant deadline_ = Instant::max();
   bool expired_ = false;
@@ -119,6 +124,8 @@ class Connection final : public Responder, public std::enable_shared_from_this<C
   bool keep_alive_ = true;
   bool bodyless_ = false;
   bool chunked_ = false;
+  bool has_unread_body_ = false;
+  std::optional<std::uint64_t> rest_;  // bytes that an answer of a given length still lacks
   bool writing_ = false;
   bool handling_ = false;
   bool gone_ = false;

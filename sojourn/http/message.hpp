@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -32,6 +34,10 @@ class Headers {
  private:
   std::vector<std::pair<std::string, std::string>> fields_;
 };
+
+// The most bytes of a body that a server's handler reads piece by piece, by the request's method and target; nothing
+// for one that is read whole before the handler is called.
+using BodyStreams = std::function<std::optional<std::uint64_t>(Method method, std::string_view target)>;
 
 struct Request {
   Method method = Method::get;

@@ -94,6 +94,14 @@ void RequestParser::on_request_impl(verb method, string_view name, string_view t
   if (!std::ranges::all_of(view(name), is_capital)) return refuse("its method is not in capitals", error);
   request_.method = method_of(method);
   request_.target.assign(target.data(), target.size());
+  const auto most = limits_.streams != nullptr && *limits_.streams
+                        ? (*limits_.streams)(request_.method, request_.target)
+                        : std::nullopt;
+  if (most) {
+    streams_ = true;
+    limits_.body_bytes = *most;
+    body_limit(*most);
+  }
   http_1_1_ = version == 11;
 }
 
@@ -150,11 +158,11 @@ void RequestParser::on_header_impl(error_code& error) {
 }
 
 void RequestParser::on_body_init_impl(const boost::optional<std::uint64_t>& length, error_code&) {
-  request_.body.reserve(std::min<std::size_t>(length.value_or(0), trusted_length));
+  if (!streams_) request_.body.reserve(std::min<std::size_t>(length.value_or(0), trusted_length));
 }
 
 std::size_t RequestParser::on_body_impl(string_view body, error_code&) {
-  request_.body.append(body.data(), body.size());
+  (streams_ ? piece_ : request_.body).append(body.data(), body.size());
   return body.size();
 }
 
@@ -163,7 +171,7 @@ void RequestParser::on_chunk_header_impl(std::uint64_t, string_view extension, e
 }
 
 std::size_t RequestParser::on_chunk_body_impl(std::uint64_t, string_view body, error_code&) {
-  request_.body.append(body.data(), body.size());
+  (streams_ ? piece_ : request_.body).append(body.data(), body.size());
   return body.size();
 }
 

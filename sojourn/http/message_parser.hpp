@@ -14,6 +14,7 @@ namespace sojourn::http {
 struct ParserLimits {
   std::size_t header_bytes;
   std::size_t body_bytes;
+  const BodyStreams* streams = nullptr;  // none: no body streams
 };
 
 // Reads one request.
@@ -36,7 +37,13 @@ class RequestParser final : public boost::beast::http::basic_parser<true> {
   bool is_http_1_1() const { return http_1_1_; }
   const Request& request() const { return request_; }
 
-  // The request; to be called once, when is_done().
+  // Whether the body is handed over in pieces; the request may then be taken as soon as is_header_done().
+  bool streams() const { return streams_; }
+
+  // What came of the body since the last call.
+  std::string take_piece() { return std::exchange(piece_, {}); }
+
+  // The request; to be called once, when is_done() or as streams() says.
   Request take();
 
  private:
@@ -60,6 +67,8 @@ class RequestParser final : public boost::beast::http::basic_parser<true> {
 
   ParserLimits limits_;
   Request request_;
+  std::string piece_;
+  bool streams_ = false;
   std::string_view input_;        // what consume() was given
   std::size_t header_bytes_ = 0;  // of the header that earlier calls of consume() took
   std::string_view complaint_;    // ours, where it says more than Beast's

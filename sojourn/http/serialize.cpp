@@ -87,7 +87,7 @@ void append_response_head(std::string& out, const Response& response, std::strin
     out += "Transfer-Encoding: chunked\r\n";
   } else if (framing.body == BodyFraming::length && response.status != 204 && response.status != 304) {
     out += "Content-Length: ";
-    append_number(out, response.body.size());
+    append_number(out, framing.length.value_or(response.body.size()));
     out += "\r\n";
   }
   if (!framing.keep_alive) {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 
 #include "sojourn/base/clock.hpp"
@@ -18,6 +20,7 @@ struct ResponseFraming {
   BodyFraming body = BodyFraming::length;
   bool keep_alive = true;
   bool http_1_1 = true;
+  std::optional<std::uint64_t> length = std::nullopt;  // else that of the response's body
 };
 
 // The Date field's value for a moment, kept for the rest of its second.

@@ -3,7 +3,9 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 
 #include "sojourn/base/async.hpp"
 #include "sojourn/base/clock.hpp"
@@ -25,14 +27,22 @@ class Responder {
   //         then nothing was sent.
   virtual Async<void> send(Response response) = 0;
 
-  // Begins a chunked answer (its body is ignored), to be continued by write(). It ends when the handler returns; if
-  // the handler throws, the connection is broken off, so that the client sees the answer is cut off.
-  virtual Async<void> start(Response head) = 0;
+  // Begins an answer (its body is ignored), to be continued by write(): chunked, or of `length` bytes. It ends when
+  // the handler returns; if that throws, or wrote less, the connection is broken off, so that the client sees the
+  // answer is cut off.
+  virtual Async<void> start(Response head, std::optional<std::uint64_t> length) = 0;
+  Async<void> start(Response head) { return start(std::move(head), std::nullopt); }
 
   // Sends `chunk` at once. Waits while the client reads too slowly, but not longer than ServerLimits::write_timeout
   // without progress.
   // Errors: connection_failed when the client is gone. Order: one write at a time.
   virtual Async<void> write(std::string chunk) = 0;
+
+  // The next piece of a body that streams (ServerLimits::streams), at most about 64 KiB; "" after the last one. Reads
+  // no faster than it is asked. A body that is not read to its end costs the client its connection.
+  // Errors: connection_failed when the client is gone, request_timeout when nothing came for
+  //         ServerLimits::read_timeout, too_large, invalid_request.
+  virtual Async<std::string> read() = 0;
 
   // Returns when the client is gone (closed its side or broke off), at the latest when the handler returns. Requests
   // that the client sends ahead are kept; after about 64 KiB of them a close goes unnoticed.
@@ -47,7 +57,8 @@ using Handler = std::function<Async<void>(Request request, Responder& responder)
 struct ServerLimits {
   std::size_t header_bytes = 16 * limits::kibibyte;
   std::size_t body_bytes = limits::json_bytes;
-  Seconds read_timeout{30};          // a whole request, from its first byte
+  BodyStreams streams;
+  Seconds read_timeout{30};          // a whole request, from its first byte; a piece of a body that streams
   Seconds idle_timeout{75};          // between requests
   Seconds write_timeout{60};         // of a write that makes no progress
   std::size_t connections = 20'000;  // further ones are answered 503 and closed

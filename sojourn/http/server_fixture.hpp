@@ -72,10 +72,14 @@ class ServerFixture : public testing::Test {
   //   /stream    streams one chunk at each go_on_, "one" to "three"; /stream-throw throws after the first
   //   /flood     streams 64 chunks of 1 MiB
   //   /watch     waits for go_on_ while client_gone() runs beside it
+  //   /upload    reads a body piece by piece and answers it; /upload-slow waits for go_on_ before each piece;
+  //              /upload-refuse reads nothing and throws; the pieces are counted in pieces_read_
+  //   /sized     answers "0123456789" in two writes under that length; /short only "01234" of it
   //   /stubborn  waits for go_on_, and again when it is asked to stop, three times
   Async<void> handle(Request request, Responder& responder);
   Async<void> stream(Responder& responder, bool fails);
   Async<void> flood(Responder& responder);
+  Async<void> upload(std::string target, Responder& responder);
   Async<void> note_gone(Responder& responder);
   Async<void> wait_stubbornly();
   static Response on_error(const Error& error);
@@ -91,6 +95,7 @@ class ServerFixture : public testing::Test {
   std::string notes_;
   int requests_ = 0;  // handed to the handler
   int chunks_written_ = 0;
+  int pieces_read_ = 0;
   std::vector<std::unique_ptr<RawClient>> clients_;
 
  private:

@@ -167,6 +167,12 @@ Async<void> ServerFixture::handle(Request request, Responder& responder) {
     co_await stream(responder, target == "/stream-throw");
   } else if (target == "/flood") {
     co_await flood(responder);
+  } else if (target.starts_with("/upload")) {
+    co_await upload(target, responder);
+  } else if (target == "/sized" || target == "/short") {
+    co_await responder.start({.content_type = "text/plain", .headers = {}}, 10);
+    co_await responder.write("01234");
+    if (target == "/sized") co_await responder.write("56789");
   } else if (target == "/stubborn") {
     co_await wait_stubbornly();
   } else if (target == "/watch") {
@@ -174,6 +180,26 @@ Async<void> ServerFixture::handle(Request request, Responder& responder) {
     co_await go_on_.wait();
     co_await responder.send(text("watched"));
   }
+}
+
+Async<void> ServerFixture::upload(std::string target, Responder& responder) {
+  if (target == "/upload-refuse") throw Error(ErrorCode::conflict, "on purpose");
+  std::string body;
+  std::optional<Error> failure;
+  try {
+    for (;;) {
+      if (target == "/upload-slow") co_await go_on_.wait();
+      const std::string piece = co_await responder.read();
+      if (piece.empty()) break;
+      ++pieces_read_;
+      body += piece;
+    }
+  } catch (const Error& error) {
+    notes_ += std::string(info(error.code()).name) + " after " + std::to_string(body.size()) + " ";
+    failure = error;
+  }
+  if (failure) throw Error(*failure);
+  co_await responder.send({.content_type = "text/plain", .body = std::move(body), .headers = {}});
 }
 
 Async<void> ServerFixture::stream(Responder& responder, bool fails) {

@@ -177,6 +177,15 @@ void Actor::check_room(std::size_t bytes) const {
   }
 }
 
+std::optional<std::size_t> Actor::queue_position(const LiveCall& call) const {
+  std::size_t position = 1;
+  for (const Item& item : queue_) {
+    if (item.call.get() == &call) return position;
+    ++position;
+  }
+  return std::nullopt;
+}
+
 void Actor::forget_key(const LiveCall& call) {
   const auto found = keyed_.find(call.task.idempotency_key);
   if (found != keyed_.end() && found->second.get() == &call) keyed_.erase(found);

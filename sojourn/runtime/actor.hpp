@@ -54,6 +54,7 @@ class Actor : public std::enable_shared_from_this<Actor> {
   const session::App* app() const { return app_.get(); }
   bool is_busy() const { return running_; }
   std::size_t queued() const { return queue_.size(); }
+  std::optional<std::size_t> queue_position(const LiveCall& call) const;  // 1 for the next; nothing once it is taken
   JsonObject describe_worker() const { return serving_.describe(); }
   bool has_worker() const { return serving_.has_worker(); }
 

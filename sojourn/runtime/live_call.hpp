@@ -30,6 +30,13 @@ struct CallEnd {
   Time time{};
 };
 
+// Where an output comes from.
+struct OutputPlace {
+  std::string folder;
+  std::string session_id;
+  std::string actor;  // who called
+};
+
 // Threads: the runtime's executor.
 class LiveCall {
  public:
@@ -46,6 +53,7 @@ class LiveCall {
   Json input;
   std::string actor;
   std::chrono::milliseconds timeout;
+  bool names_files = false;   // its input names files to bring
   Instant queued_at{};        // when it got its place in the queue
   bool ends_session = false;  // a call without a session has one of its own, which ends with it
 

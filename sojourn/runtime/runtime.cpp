@@ -157,6 +157,8 @@ Runtime::Runtime(Executor executor, store::Store& store, Clock& clock, Random& r
                           return clean_up_leftover(resource, folder);
                         });
                       },
+                  .bring_files = parts.options.bring_files,
+                  .keep_files = parts.options.keep_files,
                   .call_app =
                       [this](std::string app, std::string function, Json input, std::string actor) {
                         return call_app(std::move(app), std::move(function), std::move(input), std::move(actor));
@@ -295,6 +297,7 @@ Async<std::shared_ptr<LiveCall>> Runtime::take_in(RunRequest& request, std::shar
   }
   choose_function(request, actor->app()->info());
   const std::shared_ptr<LiveCall> call = make_call(request, *actor);
+  call->names_files = request.names_files;
   call->ends_session = one_call;
   const bool keyed = !request.idempotency_key.empty();
   if (auto first = keyed ? actor->call_with_key(request.idempotency_key) : nullptr) {
@@ -351,11 +354,11 @@ Async<std::optional<TaskView>> Runtime::first_call(const RunRequest& request) {
 
 Async<TaskView> Runtime::answer(std::shared_ptr<LiveCall> call, bool wait) const {
   if (wait) co_await LiveCall::wait_final(call);
-  co_return TaskView{call->task, call->app};
+  co_return view(*call);
 }
 
 Async<TaskView> Runtime::task(std::string task_id) {
-  if (const auto live = live_call(task_id)) co_return TaskView{live->task, live->app};
+  if (const auto live = live_call(task_id)) co_return view(*live);
   std::optional<store::TaskRecord> stored;
   if (is_task_id(task_id)) stored = co_await parts_->store.task(task_id);
   if (stored && !store::is_final(stored->status) && !parts_->actors.contains(stored->session_id)) {
@@ -381,7 +384,7 @@ Async<TaskView> Runtime::cancel(std::string task_id) {
   if (actor != parts_->actors.end()) {
     actor->second->cancel(live, Error(ErrorCode::cancelled, "the call was cancelled by request"));
   }
-  co_return TaskView{live->task, live->app};
+  co_return view(*live);
 }
 
 Async<SessionView> Runtime::create_session(RunRequest request) {
@@ -540,6 +543,15 @@ SessionView Runtime::view(store::SessionRecord stored) const {
   }
   const store::SessionHead& head = view.record.head;
   view.asleep = view.asleep && !view.busy && head.status == store::SessionStatus::active && head.last_call_at;
+  return view;
+}
+
+TaskView Runtime::view(const LiveCall& call) const {
+  TaskView view{call.task, call.app};
+  const auto actor = parts_->actors.find(call.task.session_id);
+  if (call.task.status == store::TaskStatus::queued && actor != parts_->actors.end()) {
+    view.queue_position = actor->second->queue_position(call);
+  }
   return view;
 }
 

@@ -29,6 +29,11 @@ struct Options {
   std::string owner = "server";
   // Makes a session's folder and returns its absolute path; empty for none. May block: it runs on `blocking`.
   std::function<std::string(const store::SessionRecord&)> make_folder;
+  // Puts the files that an input names into the session's folder, and says there where they are. Asked for calls with
+  // RunRequest::names_files.
+  std::function<Async<Json>(Json input, std::string folder)> bring_files;
+  // Takes the files that an output names, by {"file": {"path": ...}}, into keeping, and says there where they are.
+  std::function<Async<Json>(Json output, OutputPlace place)> keep_files;
   Milliseconds cancel_grace{2'000};  // between asking a call to stop and ending its worker
   Milliseconds close_grace{5'000};   // for a worker's clean-up at the end of a session
   Milliseconds rest_after{30'000};   // when a session without a worker leaves memory
@@ -39,6 +44,7 @@ struct RunRequest {
   std::string app;       // "" with a session id: the session's
   std::string function;  // "": the app's default
   Json input;
+  bool names_files = false;
   std::string session;  // "new", an id, or "": a session of its own that ends with the call
   std::string idempotency_key;
   bool wait = true;  // else accepted durably and answered at once
@@ -59,6 +65,7 @@ struct RunRequest {
 struct TaskView {
   store::TaskRecord task;
   std::string app;
+  std::optional<std::size_t> queue_position = std::nullopt;  // 1 for the next, of a call that waits
 };
 
 // What is known of a session.
@@ -166,6 +173,7 @@ class Runtime {
 
   static Async<std::string> make_folder(Parts& parts, store::SessionRecord record);
   SessionView view(store::SessionRecord stored) const;
+  TaskView view(const LiveCall& call) const;
   std::shared_ptr<session::App> find_app(std::string_view name) const;
   Async<std::shared_ptr<Actor>> begin_session(const RunRequest& request, std::shared_ptr<session::App> app,
                                               std::string opening_key);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cassert>
+#include <cstring>
 #include <utility>
 
 #include "sojourn/base/limits.hpp"
@@ -20,6 +21,12 @@ Async<void> open_into(std::unique_ptr<session::Worker>& worker, session::App& ap
 // The output's text, or the error that the app's output is no JSON.
 store::JsonText output_text(const Json& output) {
   return to_text(output, {.bytes = limits::json_bytes, .depth = limits::json_depth});
+}
+
+// Whether it is worth a closer look; most outputs are not, and it costs them next to nothing.
+bool may_name_files(std::string_view output) {
+  constexpr std::string_view mark = "\"file\":{";
+  return ::memmem(output.data(), output.size(), mark.data(), mark.size()) != nullptr;
 }
 
 // With the rest of an event, within limits::event_bytes.
@@ -66,14 +73,15 @@ Async<Outcome> Serving::call(std::shared_ptr<LiveCall> call) {
         surroundings_.clock.set_alarm(deadline, surroundings_.executor, [this, timeout = call->timeout] {
           stop_call(Error(ErrorCode::call_timeout, fmt::format("the call took longer than {} ms", timeout.count())));
         });
+    Json input = co_await take_input(call);
+    if (stop_reason_) throw Error(*stop_reason_);
     Scope scope(*this, call,
                 {.task_id = call->task.id,
                  .function = call->task.function,
-                 .input = std::move(call->input),
+                 .input = std::move(input),
                  .outside_changes = std::exchange(outside_changes_, {}),
                  .deadline = deadline});
-    const Json output = co_await call_worker(*call, scope);
-    outcome.output = output_text(output);
+    outcome.output = co_await take_output(call, co_await call_worker(*call, scope));
     outcome.events = scope.take_events();
     outcome.ends_session = scope.ends_session();
   } catch (...) {
@@ -93,6 +101,18 @@ Async<Outcome> Serving::call(std::shared_ptr<LiveCall> call) {
   }
   outcome.took = std::chrono::duration_cast<Microseconds>(surroundings_.clock.instant() - start);
   co_return outcome;
+}
+
+Async<Json> Serving::take_input(std::shared_ptr<LiveCall> call) {
+  if (!call->names_files || !surroundings_.bring_files) co_return std::move(call->input);
+  co_return co_await surroundings_.bring_files(std::move(call->input), folder_);
+}
+
+Async<store::JsonText> Serving::take_output(std::shared_ptr<LiveCall> call, Json output) {
+  store::JsonText text = output_text(output);
+  if (!surroundings_.keep_files || !may_name_files(text)) co_return text;
+  co_return output_text(co_await surroundings_.keep_files(
+      std::move(output), {.folder = folder_, .session_id = kept_.id(), .actor = call->actor}));
 }
 
 Async<Json> Serving::call_worker(LiveCall& call, Scope& scope) {

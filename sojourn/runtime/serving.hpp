@@ -25,6 +25,9 @@ struct Surroundings {
   std::function<Async<std::string>(store::SessionRecord)> make_folder;
   // Cleans up what a dead worker left, and returns why it could not; it blocks elsewhere.
   std::function<Async<std::optional<std::string>>(store::ResourceRecord, std::string folder)> clean_up;
+  // Both may be empty; Options says what they do.
+  std::function<Async<Json>(Json input, std::string folder)> bring_files;
+  std::function<Async<Json>(Json output, OutputPlace place)> keep_files;
   // Runs a function of another app in a session of its own.
   std::function<Async<Json>(std::string app, std::string function, Json input, std::string actor)> call_app;
 };
@@ -94,6 +97,8 @@ class Serving final : private session::WorkerEvents {
 
   Async<void> open_worker(LiveCall& call, Instant deadline);
   Async<Json> call_worker(LiveCall& call, Scope& scope);
+  Async<Json> take_input(std::shared_ptr<LiveCall> call);
+  Async<store::JsonText> take_output(std::shared_ptr<LiveCall> call, Json output);
   Async<std::optional<Json>> call_worker_if_there(Scope& scope);
   Async<void> start_worker(session::Opening opening, Instant deadline);
   Async<void> clean_up_after_lost_worker();

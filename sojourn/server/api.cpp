@@ -12,7 +12,7 @@ namespace sojourn::server {
 
 namespace {
 
-constexpr unsigned blocking_threads = 2;
+constexpr unsigned blocking_threads = 1;
 
 std::vector<std::string> split(std::string_view pattern) {
   std::vector<std::string> segments;
@@ -79,11 +79,12 @@ class Watched final : public http::Responder {
     status_ = response.status;
     return inner_.send(std::move(response));
   }
-  Async<void> start(http::Response head) override {
+  Async<void> start(http::Response head, std::optional<std::uint64_t> length) override {
     status_ = head.status;
-    return inner_.start(std::move(head));
+    return inner_.start(std::move(head), length);
   }
   Async<void> write(std::string chunk) override { return inner_.write(std::move(chunk)); }
+  Async<std::string> read() override { return inner_.read(); }
   Async<void> client_gone() override { return inner_.client_gone(); }
 
   int status() const { return status_; }  // 0 before there is one
@@ -135,6 +136,12 @@ Api::Api(runtime::Runtime& runtime, store::Store& store, Clock& clock, ApiOption
   add(Method::get, "/apps", Scope::apps_read, &Api::list_apps);
   add(Method::get, "/apps/{name}", Scope::apps_read, &Api::get_app);
   add(Method::get, "/apps/{namespace}/{name}", Scope::apps_read, &Api::get_app);
+  if (options_.files != nullptr) {
+    add(Method::post, "/files", Scope::apps_execute, &Api::announce_files);
+    add(Method::put, "/files/{id}", std::nullopt, &Api::upload_file);
+    add(Method::get, "/files/{id}", Scope::apps_read, &Api::get_file);
+    add(Method::del, "/files/{id}", Scope::apps_execute, &Api::delete_file);
+  }
   add(Method::get, "/healthz", std::nullopt, &Api::healthz);
   add(Method::get, "/readyz", std::nullopt, &Api::readyz);
   add(Method::get, "/metrics", Scope::apps_read, &Api::metrics);

@@ -8,6 +8,7 @@
 #include "sojourn/http/server.hpp"
 #include "sojourn/runtime/runtime.hpp"
 #include "sojourn/server/api_keys.hpp"
+#include "sojourn/server/files.hpp"
 #include "sojourn/server/metrics.hpp"
 #include "sojourn/server/task_stream.hpp"
 
@@ -19,6 +20,7 @@ struct ApiOptions {
   StreamTimes stream;
   std::string limits = "rlimits";  // what holds workers to them: /readyz tells it
   MetricSources metrics;
+  Files* files = nullptr;  // none: no routes for files
 };
 
 // Threads: the runtime's executor.
@@ -55,6 +57,10 @@ class Api {
   Async<void> list_events(Ask& ask);
   Async<void> list_apps(Ask& ask);
   Async<void> get_app(Ask& ask);
+  Async<void> announce_files(Ask& ask);
+  Async<void> upload_file(Ask& ask);
+  Async<void> get_file(Ask& ask);
+  Async<void> delete_file(Ask& ask);
   Async<void> healthz(Ask& ask);
   Async<void> readyz(Ask& ask);
   Async<void> metrics(Ask& ask);

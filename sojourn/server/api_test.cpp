@@ -22,7 +22,7 @@ class Notebook final : public http::Responder {
     response = std::move(given);
     co_return;
   }
-  Async<void> start(http::Response head) override {
+  Async<void> start(http::Response head, std::optional<std::uint64_t>) override {
     response = std::move(head);
     co_return;
   }
@@ -30,6 +30,7 @@ class Notebook final : public http::Responder {
     response.body += chunk;
     co_return;
   }
+  Async<std::string> read() override { co_return ""; }
   Async<void> client_gone() override { co_return; }
 
   http::Response response;
@@ -115,6 +116,25 @@ TEST_F(ApiTest, WithoutWaitItAnswersATaskThatIsNotFinal) {
     const std::string id(task.at("id").as_string());
     EXPECT_EQ((co_await ApiTest::data(test, Method::get, "/tasks/" + id + "/status")).at("status"), 10);
     EXPECT_EQ((co_await ApiTest::data(test, Method::get, "/tasks/" + id)).at("input"), nullptr);
+  });
+}
+
+TEST_F(ApiTest, ATaskThatWaitsSaysItsPlaceInTheQueue) {
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const std::string session = co_await test.new_session();
+    const auto running = co_await test.start(session, "wait");
+    std::vector<std::string> waiting;
+    for (int i = 1; i <= 2; ++i) {
+      const JsonObject task =
+          co_await ApiTest::data(test, Method::post, "/apps/run", R"({"app":"app","session":")" + session + R"("})");
+      EXPECT_EQ(task.at("queue_position"), i);
+      waiting.emplace_back(task.at("id").as_string());
+    }
+    EXPECT_FALSE(
+        (co_await ApiTest::data(test, Method::get, "/tasks/" + running->task.id)).contains("queue_position"));
+    test.script.release.notify_all();
+    co_await test.settle();
+    EXPECT_FALSE((co_await ApiTest::data(test, Method::get, "/tasks/" + waiting[1])).contains("queue_position"));
   });
 }
 
@@ -361,7 +381,7 @@ class SlowFollower final : public http::Responder {
   explicit SlowFollower(bool leaves = false) : leaves_(leaves) {}
 
   Async<void> send(http::Response) override { co_return; }
-  Async<void> start(http::Response) override { co_return; }
+  Async<void> start(http::Response, std::optional<std::uint64_t>) override { co_return; }
   Async<void> write(std::string chunk) override {
     largest = std::max(largest, chunk.size());
     text += chunk;
@@ -369,6 +389,7 @@ class SlowFollower final : public http::Responder {
     co_await go_on.wait();
     if (leaves_) throw Error(ErrorCode::connection_failed, "the client is gone");
   }
+  Async<std::string> read() override { co_return ""; }
   Async<void> client_gone() override { co_return; }
 
   static Async<void> follow(RuntimeTest& test, std::string task, SlowFollower& follower) {

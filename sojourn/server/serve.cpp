@@ -80,15 +80,19 @@ class Service {
         cgroups_(worker::prepare_cgroups(owner_)),
         supervisor_(executor_, clock_, log_,
                     {.program = options.supervisor_program, .owner = owner_, .cgroups = cgroups_.folder.string()}),
+        files_(
+            executor_, options.data, clock_, random_, log_,
+            [this](const std::string& session) { return std::filesystem::is_directory(folders_.path_of(session)); }),
         runtime_(executor_, *store_, clock_, random_, log_, runtime_options()),
         api_(runtime_, *store_, clock_,
              {.keys = std::move(keys_),
               .stream = {},
               .limits = std::string(limits_in_force()),
               .metrics = {.store = [this] { return store_->statistics(); },
-                          .http = [this] { return http_.statistics(); }}}),
+                          .http = [this] { return http_.statistics(); }},
+              .files = &files_}),
         http_(
-            executor_, clock_, log_, {.connections = most_connections()},
+            executor_, clock_, log_, {.streams = Files::body_stream, .connections = most_connections()},
             [this](http::Request request, http::Responder& responder) {
               return api_.handle(std::move(request), responder);
             },
@@ -114,10 +118,18 @@ class Service {
 
  private:
   runtime::Options runtime_options() {
-    return {.owner = fmt::format("server-{}", random_.hex(4)),
-            .make_folder = [this](const store::SessionRecord& record) {
+    return {
+        .owner = fmt::format("server-{}", random_.hex(4)),
+        .make_folder =
+            [this](const store::SessionRecord& record) {
               folders_.write_metadata(record);
               return std::filesystem::absolute(folders_.path_of(record.id)).string();
+            },
+        .bring_files = [this](Json input,
+                              std::string folder) { return files_.calls.bring(std::move(input), std::move(folder)); },
+        .keep_files =
+            [this](Json output, runtime::OutputPlace place) {
+              return files_.calls.keep(std::move(output), std::move(place));
             }};
   }
 
@@ -136,6 +148,7 @@ class Service {
   Async<void> start() {
     tell_limits();
     add_apps();
+    files_.start();
     if (has_programs_) supervisor_.start();
     co_await runtime_.recover();
     for (const auto& program : programs_) program->keep_warm();
@@ -199,6 +212,7 @@ class Service {
     http_.stop_accepting();
     co_await http_.close(clock_.instant() + Seconds(2));
     for (const auto& program : programs_) co_await program->close();
+    co_await files_.close();
     co_await supervisor_.close();
     // The supervisor removed it if there was one.
     std::error_code ignored;
@@ -221,6 +235,7 @@ class Service {
   const worker::CgroupPlace cgroups_;
   worker::Supervisor supervisor_;
   std::vector<std::shared_ptr<worker::ProcessApp>> programs_;  // shared with the runtime
+  Files files_;
   runtime::Runtime runtime_;
   Api api_;
   http::Server http_;

@@ -11,6 +11,11 @@ Async<void> Api::run(Ask& ask) {
   runtime::RunRequest request = read_run_body(ask.request.body);
   request.idempotency_key = read_idempotency_key(ask.request);
   request.actor = ask.caller.name;
+  if (options_.files != nullptr) {
+    const std::set<std::string> files = files_in(request.input);
+    request.names_files = !files.empty();
+    for (const std::string& id : files) co_await options_.files->calls.find(id, ask.caller);
+  }
   const runtime::TaskView view = co_await runtime_.run(std::move(request));
   co_await ask.answer(200, task_json(view));
 }

@@ -70,6 +70,7 @@ std::string task_json(const runtime::TaskView& view, std::optional<std::string_v
       .json("input", task.input)
       .json("output", output_of(task, partial));
   write_error(object, task);
+  if (view.queue_position) object.number("queue_position", *view.queue_position);
   return object.time("created_at", task.created_at)
       .time("updated_at", task.updated_at)
       .time("started_at", task.started_at)

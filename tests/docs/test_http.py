@@ -84,6 +84,8 @@ class Shapes(unittest.TestCase):
         self.check("app", server.json("GET", "/apps/counter"))
         self.check("event", server.json("GET", f"/sessions/{task['session_id']}/events?limit=1")[0])
 
+        self.check("upload", server.json("POST", "/files", {"files": [{"filename": "a", "size": 1}]})[0])
+
         session = server.json("POST", "/sessions", {"app": "counter", "user_id": "ann", "session_timeout": 120,
                                                     "lifetime": 3600, "context": {"team": "red"},
                                                     "labels": {"env": "test"}, "metadata": {"n": 1}})
@@ -103,8 +105,9 @@ class Shapes(unittest.TestCase):
     def test_each_path_answers_with_the_status_shown(self):
         session = self.run_counter()["session_id"]
         task = self.run_counter(session=session)["id"]
+        file = self.server.json("POST", "/files", {"files": [{"filename": "a"}]})[0]
         bodies = {"POST /apps/run": {"app": "counter"}, "POST /run": {"app": "counter"}, "POST /sessions": {},
-                  "PUT /sessions/{id}/state/{key}": 7}
+                  "PUT /sessions/{id}/state/{key}": 7, "POST /files": {"files": [{}]}, "PUT /files/{id}": b"bytes"}
         rows = [cells for cells in pages.table_rows(PAGE, "path") if "{namespace}" not in cells[0]]
         rows.sort(key=lambda cells: cells[0] == "`DELETE /sessions/{id}`")  # last, since it ends what the others use
         for cells in rows:
@@ -113,6 +116,8 @@ class Shapes(unittest.TestCase):
                 self.server.ask("PUT", f"/sessions/{session}/state/k", 1)
             url = path.replace("{key}", "k").replace("{name}", "counter")
             url = url.replace("{id}", task if path.startswith("/tasks") else session)
+            if path == "/files/{id}":
+                url = (file["upload_url"] if method == "PUT" else file["uri"]).removeprefix(self.server.url)
             status, _, _ = self.server.ask(method, url, bodies.get(f"{method} {path}"))
             with self.subTest(path=cells[0]):
                 self.assertEqual(str(status), cells[2][:3])

@@ -1,0 +1,104 @@
+#include "sojourn/server/open_file.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+
+#include "sojourn/base/error.hpp"
+#include "sojourn/store/refusals.hpp"
+
+namespace sojourn::server {
+
+OpenFile OpenFile::at(const std::filesystem::path& path, int flags) {
+  const int number = ::open(path.c_str(), flags | O_CLOEXEC | O_NOFOLLOW, 0644);
+  if (number < 0) throw store::file_refused("open", path, errno);
+  return {number, path};
+}
+
+OpenFile::~OpenFile() {
+  if (number_ >= 0) ::close(number_);
+}
+
+OpenFile OpenFile::open(const std::string& name, int flags) const {
+  const std::filesystem::path path = path_ / name;
+  const int number = ::openat(number_, name.c_str(), flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0644);
+  if (number >= 0) return {number, path};
+  switch (errno) {
+    case ENOTDIR:
+      throw Error(ErrorCode::invalid_request, fmt::format("{} is no folder", to_valid_utf8(name)));
+    case ENOENT:
+      throw Error(ErrorCode::not_found, fmt::format("there is no file or folder {}", to_valid_utf8(name)));
+    case ELOOP:
+    case ENXIO:  // a socket or a pipe
+      throw Error(ErrorCode::invalid_request,
+                  fmt::format("{} is no file but a link, pipe or socket", to_valid_utf8(name)));
+    case EEXIST:
+      throw Error(ErrorCode::already_exists, fmt::format("{} is there already", to_valid_utf8(name)));
+    default:
+      throw store::file_refused("open", path, errno);
+  }
+}
+
+OpenFile OpenFile::folder(const std::string& name) const {
+  if (::mkdirat(number_, name.c_str(), 0777) == 0) {
+    sync();
+  } else if (errno != EEXIST) {
+    throw store::file_refused("make", path_ / name, errno);
+  }
+  return open(name, O_RDONLY | O_DIRECTORY);
+}
+
+OpenFile OpenFile::new_file(const std::string& name) const {
+  return open(name, O_WRONLY | O_CREAT | O_EXCL);
+}
+
+bool OpenFile::rename(const std::string& from, const std::string& to) const {
+  if (::renameat2(number_, from.c_str(), number_, to.c_str(), RENAME_NOREPLACE) == 0) {
+    sync();
+    return true;
+  }
+  if (errno == EEXIST) return false;
+  throw store::file_refused("replace", path_ / to, errno);
+}
+
+std::uint64_t OpenFile::size() const {
+  struct stat found{};
+  if (::fstat(number_, &found) != 0) throw store::file_refused("read", path_, errno);
+  return static_cast<std::uint64_t>(found.st_size);
+}
+
+bool OpenFile::is_plain() const {
+  struct stat found{};
+  if (::fstat(number_, &found) != 0) throw store::file_refused("read", path_, errno);
+  return S_ISREG(found.st_mode) && found.st_nlink == 1;
+}
+
+void OpenFile::write(std::string_view bytes) const {
+  while (!bytes.empty()) {
+    const ::ssize_t written = ::write(number_, bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) throw store::file_refused("write", path_, errno);
+    bytes.remove_prefix(static_cast<std::size_t>(written));
+  }
+}
+
+std::string OpenFile::read(std::uint64_t offset, std::size_t most) const {
+  std::string bytes(most, '\0');
+  for (;;) {
+    const ::ssize_t count = ::pread(number_, bytes.data(), bytes.size(), static_cast<::off_t>(offset));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) throw store::file_refused("read", path_, errno);
+    bytes.resize(static_cast<std::size_t>(count));
+    return bytes;
+  }
+}
+
+void OpenFile::sync() const {
+  if (::fsync(number_) != 0) throw store::file_refused("sync", path_, errno);
+}
+
+}  // namespace sojourn::server

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <utility>
+
+// Files and folders by their descriptors, so that a name that is changed meanwhile leads nowhere else.
+//
+// No name here is ever followed as a link, since those in a session's folder are its worker's to make.
+// Everything blocks. Errors: store_read_only, store_full, io_error, as store/durable_file.hpp, where nothing else is
+// said.
+namespace sojourn::server {
+
+class OpenFile {
+ public:
+  // A folder or file by its path, which is trusted.
+  static OpenFile at(const std::filesystem::path& path, int flags);
+
+  OpenFile(OpenFile&& other) noexcept : number_(std::exchange(other.number_, -1)), path_(std::move(other.path_)) {}
+  OpenFile& operator=(OpenFile&& other) noexcept {
+    std::swap(number_, other.number_);
+    std::swap(path_, other.path_);
+    return *this;
+  }
+  ~OpenFile();
+
+  const std::filesystem::path& path() const { return path_; }
+
+  // What is within this folder. Errors: not_found; invalid_request for a link.
+  OpenFile open(const std::string& name, int flags) const;
+  OpenFile folder(const std::string& name) const;                     // makes it where it is missing
+  OpenFile new_file(const std::string& name) const;                   // Errors: already_exists
+  bool rename(const std::string& from, const std::string& to) const;  // whether `to` was not there yet
+
+  // Of a file.
+  std::uint64_t size() const;
+  bool is_plain() const;  // a regular file that has no other name
+  void write(std::string_view bytes) const;
+  std::string read(std::uint64_t offset, std::size_t most) const;  // "" at the end
+  void sync() const;
+
+ private:
+  OpenFile(int number, std::filesystem::path path) : number_(number), path_(std::move(path)) {}
+
+  int number_;
+  std::filesystem::path path_;  // for messages
+};
+
+}  // namespace sojourn::server
