@@ -43,9 +43,9 @@ struct AppCounts {
   std::uint64_t calls_completed = 0;
   std::uint64_t calls_cancelled = 0;
   std::map<ErrorCode, std::uint64_t> calls_failed;
-  Durations call_time;      // of calls that ran, the start of their worker included
-  Durations wait_time;      // of calls that ran, in the queue
-  Durations worker_starts;  // of those that succeeded
+  Durations call_time;  // of calls that ran, the start of their worker included
+  Durations wait_time;  // of calls that ran, in the queue
+  std::map<std::string, Durations, std::less<>> worker_starts;  // of those that succeeded, by how it came to be
 };
 
 class Counts {

@@ -60,7 +60,7 @@ TEST_F(CountsTest, CallsAreCountedByOutcomeAndFailedOnesByCode) {
     EXPECT_EQ(counts.call_time.sum(), 3s);
     EXPECT_EQ(std::ranges::count(counts.call_time.counts(), 0u), counts.call_time.counts().size() - 2);
     EXPECT_EQ(counts.wait_time.counts().front(), 4u) << "the cancelled one never ran";
-    EXPECT_EQ(counts.worker_starts.counts().front(), 1u);
+    EXPECT_EQ(counts.worker_starts.at("cold").counts().front(), 1u);
   });
 }
 

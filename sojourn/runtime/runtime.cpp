@@ -655,7 +655,11 @@ const Counts& Runtime::counts() const {
 
 std::map<std::string, AppLoad> Runtime::load() const {
   std::map<std::string, AppLoad> load;
-  for (const auto& [name, app] : parts_->apps) load[name];
+  for (const auto& [name, app] : parts_->apps) {
+    const JsonObject description = app->describe();
+    const Json* const spares = description.if_contains("spares");
+    load[name].spares = spares != nullptr ? spares->to_number<std::uint64_t>() : 0;
+  }
   for (const auto& [id, actor] : parts_->actors) {
     AppLoad& of = load[actor->record().app];
     ++of.sessions;

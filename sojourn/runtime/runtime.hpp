@@ -92,6 +92,7 @@ struct Statistics {
 struct AppLoad {
   std::size_t sessions = 0;
   std::size_t workers = 0;
+  std::uint64_t spares = 0;               // workers that wait for a session
   std::size_t waiting = 0;                // calls and writes
   std::size_t busy = 0;                   // sessions that serve something
   std::vector<std::int64_t> worker_pids;  // of the workers that are processes

@@ -278,8 +278,10 @@ Async<void> Serving::open_worker(LiveCall& call, Instant deadline) {
   lost_cause_.reset();
   co_await start_worker(std::move(opening), deadline);
   const Instant::duration took = surroundings_.clock.instant() - start;
-  surroundings_.counts.of_app(app_->info().name).worker_starts.add(took);
   JsonObject data = worker_->describe();
+  const Json* const kind = data.if_contains("start");
+  const std::string start_kind(kind != nullptr ? std::string_view(kind->as_string()) : "cold");
+  surroundings_.counts.of_app(app_->info().name).worker_starts[start_kind].add(took);
   data["restored"] = restored_;
   data["ms"] = std::chrono::duration_cast<Milliseconds>(took).count();
   append("worker.started", data);

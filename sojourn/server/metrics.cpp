@@ -89,7 +89,9 @@ void add_calls(Families& families, const runtime::Counts& counts) {
   families.histogram("sojourn_call_wait_seconds", "Time that calls waited in their session's queue.");
   for (const auto& [app, of] : counts.apps()) families.value(of.wait_time, {{"app", app}});
   families.histogram("sojourn_worker_start_seconds", "Time until a worker could take its first call.");
-  for (const auto& [app, of] : counts.apps()) families.value(of.worker_starts, {{"app", app}, {"kind", "cold"}});
+  for (const auto& [app, of] : counts.apps()) {
+    for (const auto& [kind, starts] : of.worker_starts) families.value(starts, {{"app", app}, {"kind", kind}});
+  }
   families.counter("sojourn_resources_registered_total", "Resources that apps registered, by kind.");
   for (const auto& [kind, number] : counts.resources()) families.value(number, {{"kind", kind}});
 }
@@ -111,6 +113,8 @@ void add_load(Families& families, const Load& load, const std::map<std::string, 
         [](const std::string&, const runtime::AppLoad& of) { return of.waiting; });
   gauge("sojourn_workers", "Live workers.",
         [](const std::string&, const runtime::AppLoad& of) { return of.workers; });
+  gauge("sojourn_workers_spare", "Workers that wait for a session.",
+        [](const std::string&, const runtime::AppLoad& of) { return of.spares; });
   gauge("sojourn_workers_sampled", "Worker processes whose memory was read.",
         [&](const std::string& app, const runtime::AppLoad&) { return memory.at(app).processes; });
   gauge("sojourn_workers_memory_bytes", "Resident memory of those, shared pages with each.",

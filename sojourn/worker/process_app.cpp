@@ -104,8 +104,10 @@ Async<std::unique_ptr<ProcessWorker>> ProcessApp::start(const session::Opening* 
   try {
     if (parent_) {
       ForkServer::Forked forked = co_await parent_->fork(deadline);
-      co_return std::make_unique<ProcessWorker>(executor, clock_, log_, std::move(forked.process),
-                                                std::move(forked.ends), &events);
+      auto worker = std::make_unique<ProcessWorker>(executor, clock_, log_, std::move(forked.process),
+                                                    std::move(forked.ends), &events);
+      worker->note_start("fork");
+      co_return worker;
     }
     Channels channels = make_channels();
     const bool in_folder = opening != nullptr && !opening->folder.empty();
@@ -151,6 +153,7 @@ Async<std::unique_ptr<session::Worker>> ProcessApp::open(session::Opening openin
     auto worker = spares_.take(*opening.events);
     const bool was_spare = worker != nullptr;
     if (!was_spare) worker = co_await start(&opening, *opening.events, deadline);
+    if (was_spare) worker->note_start("warm");
     worker->hold(lease());
     std::exception_ptr failed;
     try {

@@ -82,7 +82,7 @@ ProcessWorker::~ProcessWorker() {
 }
 
 JsonObject ProcessWorker::describe() const {
-  return {{"pid", process_->pid()}, {"sdk", sdk_}};
+  return {{"pid", process_->pid()}, {"sdk", sdk_}, {"start", start_}};
 }
 
 std::string ProcessWorker::last_errors() const {

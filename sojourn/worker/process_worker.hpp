@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "sojourn/base/clock.hpp"
 #include "sojourn/base/event.hpp"
@@ -53,6 +54,10 @@ class ProcessWorker final : public session::Worker {
 
   // Whether open() reached it, so that its setup may have run.
   bool reached() const { return reached_; }
+
+  // How it came to be, for describe(): "cold" from a new process, "fork" of a parent, "warm" where it waited for
+  // this.
+  void note_start(std::string_view kind) { start_ = kind; }
 
   // Keeps `lease` until this is destroyed.
   void hold(std::shared_ptr<void> lease) { lease_ = std::move(lease); }
@@ -107,6 +112,7 @@ class ProcessWorker final : public session::Worker {
   TaskGroup group_;
   FrameStream stream_;
 
+  std::string_view start_ = "cold";
   Phase phase_ = Phase::greeting;
   Event changed_;  // of anything below
   std::deque<Frame> inbox_;
