@@ -11,16 +11,22 @@ constexpr std::int64_t few_pages = 300;
 constexpr int most_rounds = 6;
 constexpr std::int64_t most_thresholds = 4;
 
+// It reads something at once, so that it has the descriptor of the log before clients take it.
+Connection connect(const std::filesystem::path& file) {
+  Connection connection(file, OpenMode::read_write);
+  connection.run("PRAGMA schema_version");
+  return connection;
+}
+
 }  // namespace
 
 Checkpoints::Checkpoints(Connection& writer, const std::filesystem::path& file, std::uint64_t log_pages)
     : writer_(writer),
       threshold_(static_cast<std::int64_t>(std::max<std::uint64_t>(log_pages, 1))),
       next_try_(threshold_),
-      connection_(file, OpenMode::read_write),
+      connection_(connect(file)),
       thread_([this] { fold_rounds(); }) {
   writer_.log_pages();  // from now on SQLite folds nothing by itself
-  connection_.run("PRAGMA schema_version");  // takes the descriptor of the log before clients take it
 }
 
 Checkpoints::~Checkpoints() {

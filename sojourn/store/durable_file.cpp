@@ -64,6 +64,17 @@ fs::path folder_of(const fs::path& path) {
 
 }  // namespace
 
+namespace {
+
+// Something else is in its way, or nothing can be made there.
+Error folder_refused(const fs::path& folder, int reason) {
+  const bool never = reason == EEXIST || reason == ENOTDIR || reason == ENOENT;
+  const Error refused = file_refused("make", folder, reason == EEXIST ? ENOTDIR : reason);
+  return never ? Error(ErrorCode::store_read_only, refused.message()) : refused;
+}
+
+}  // namespace
+
 void make_folders(const fs::path& folder) {
   std::error_code error;
   if (fs::is_directory(folder, error)) return;
@@ -72,7 +83,7 @@ void make_folders(const fs::path& folder) {
   if (::mkdir(folder.c_str(), 0777) != 0) {
     const int reason = errno;
     // Another may have made it meanwhile.
-    if (reason != EEXIST || !fs::is_directory(folder, error)) throw file_refused("make", folder, reason);
+    if (reason != EEXIST || !fs::is_directory(folder, error)) throw folder_refused(folder, reason);
   }
   sync_folder(above);
 }

@@ -105,7 +105,7 @@ TEST_F(SessionFoldersTest, SaysWhyAFolderCannotBeMade) {
     folders_.create(id_);
     ADD_FAILURE() << "the folder was made";
   } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ErrorCode::io_error);
+    EXPECT_EQ(error.code(), ErrorCode::store_read_only);
     EXPECT_THAT(error.message(), testing::HasSubstr((data_.path() / "sessions").string()));
   }
 }

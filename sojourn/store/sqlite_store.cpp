@@ -33,15 +33,7 @@ constexpr const char* writer_pragmas =
     "PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY";
 
 void make_folder(const std::filesystem::path& folder) {
-  try {
-    make_folders(folder);
-  } catch (const Error& refused) {
-    // Whatever is in its way: a data folder that cannot be made cannot be written.
-    std::error_code error;
-    const bool is_there = std::filesystem::is_directory(folder, error);
-    if (refused.code() != ErrorCode::io_error || is_there) throw;
-    throw Error(ErrorCode::store_read_only, refused.message());
-  }
+  make_folders(folder);
   try {
     // Its maker may have died before it synced.
     sync_folder(std::filesystem::canonical(folder).parent_path());

@@ -180,7 +180,7 @@ class Processes(Surroundings):
         # Where the limit left room for the process, but not for its threads, the app says so itself.
         where = refused["error_info"]["code"]
         self.assertIn(where, ("unavailable", "worker_start_failed"), refused)
-        words = "temporarily unavailable" if where == "unavailable" else "can't start new thread"
+        words = "temporarily unavailable" if where == "unavailable" else "start new thread"
         self.assertIn(words, str(refused["error_info"]))
         self.assertGreater(len(sessions), 3)
         for session in sessions:
