@@ -142,7 +142,7 @@ class BrowserAutomation(App):
         wait = number(input, "wait", WAIT_SECONDS, 0, MOST_WAIT_SECONDS)
         until = time.monotonic() + wait
         while True:
-            found = self._command(lambda driver: self._try(driver, selector, use))
+            found = self._command(lambda driver: self._try(driver, selector, use), short=True)
             if not isinstance(found, NotYet):
                 return found
             if self.session.cancel_requested:
@@ -161,14 +161,15 @@ class BrowserAutomation(App):
         except (exceptions.ElementNotInteractableException, exceptions.InvalidElementStateException) as error:
             return NotYet(f"cannot be used: {words(error)}", False)
 
-    def _command(self, command):
+    def _command(self, command, short=False):
         if self.browser is None:
             raise refused("no browser runs in this session; call start first")
-        return self._browser_errors(lambda: command(self.browser.driver))
+        return self._browser_errors(lambda: command(self.browser.driver), short)
 
-    def _browser_errors(self, command):
-        """What a command of the browser answers, or its failure in this project's words."""
-        self.busy = True
+    def _browser_errors(self, command, short=False):
+        """What a command of the browser answers, or its failure in this project's words. A cancel ends the browser
+        for a command that may take long, and waits for one that is short."""
+        self.busy = not short
         try:
             return command()
         except exceptions.TimeoutException as error:
