@@ -87,6 +87,10 @@ class Clients(Served):
         text = response.read()
         return response.status, json.loads(text) if text else None
 
+    def is_served(self, client):
+        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        self.assertEqual(self.answer(client)[0], 200)
+
     def is_closed(self, client):
         try:
             return client.recv(1) == b""
@@ -124,13 +128,12 @@ class Clients(Served):
         descriptors, memory = self.descriptors(), self.memory()
         idle = [socket.create_connection((self.server.host, self.server.port), PATIENCE) for _ in range(count)]
         try:
-            wait_for(lambda: self.descriptors() >= descriptors + count, "the server to take them all")
+            # They are taken in order: when the last is served, all are.
+            self.is_served(idle[-1])
             each = (self.memory() - memory) / count
             beside = min(self.seconds_for(300) for _ in range(3))
-            # Each is still served.
             for client in idle[::500]:
-                client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-                self.assertEqual(self.answer(client)[0], 200)
+                self.is_served(client)
         finally:
             for client in idle:
                 client.close()
