@@ -353,6 +353,7 @@ Async<void> Actor::conclude(std::shared_ptr<LiveCall> call, Outcome outcome) {
     step.events.push_back(failed_event(call->task, end.status, *outcome.error));
   }
   step.tasks.push_back(final_record(*call, end));
+  step.usage = {.call_time = outcome.took, .bytes_in = call->task.input.size(), .bytes_out = end.output.size()};
   step.change = [this, now](store::SessionHead& head) {
     ++head.call_count;
     head.last_call_at = now;
@@ -471,6 +472,10 @@ Async<void> Actor::end_durably(const Ending& ending) {
   if (ending.status != SessionStatus::active) {
     JsonObject data{{"reason", to_valid_utf8(ending.reason)}};
     if (ending.error) data["error"] = ending.error->to_json();
+    store::SessionHead spent = record().head;
+    spent.usage.add(serving_.usage());
+    spent.call_count += owed_.size();
+    data["usage"] = parse_json(store::usage_text(spent));
     step.events.push_back({.type = fmt::format("session.{}", store::to_string(ending.status)),
                            .actor = ending.actor,
                            .data = to_text(data)});

@@ -73,10 +73,14 @@ Async<std::optional<Time>> settle_session(const RecoverySurroundings& around, st
     step.events.push_back(event(failure ? "resource.leaked" : "resource.released", data));
     step.resources_released.push_back(resource->id);
   }
+  store::SessionHead spent = snapshot.record.head;
+  spent.call_count += calls;
+  const Json usage = parse_json(store::usage_text(spent));
   if (was_active && status == SessionStatus::failed) {
-    step.events.push_back(event("session.failed", {{"reason", stopped().message()}, {"error", stopped().to_json()}}));
+    step.events.push_back(
+        event("session.failed", {{"reason", stopped().message()}, {"error", stopped().to_json()}, {"usage", usage}}));
   } else if (was_active && status == SessionStatus::expired) {
-    step.events.push_back(event("session.expired", {{"reason", overslept}}));
+    step.events.push_back(event("session.expired", {{"reason", overslept}, {"usage", usage}}));
   }
   if (step.events.empty()) {
     co_return was_active ? snapshot.record.head.expires_at : std::nullopt;

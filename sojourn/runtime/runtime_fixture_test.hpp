@@ -20,6 +20,7 @@ struct Script {
   std::optional<Error> close_error;  // what closing fails with
   bool hold_open = false;            // opening takes until `release`
   Event release;                     // lets a `wait` call go on
+  session::WorkerUsage usage;        // what a worker tells when it was closed
   int misses = 0;
   std::function<Json(session::CallScope&)> act;  // what an `act` call does
   int running = 0;                               // calls that run now
@@ -61,6 +62,8 @@ class TestWorker final : public session::Worker {
     killed_ = cause;
     script_.release.notify_all();
   }
+
+  session::WorkerUsage usage() const override { return script_.usage; }
 
   JsonObject describe() const override { return {{"pid", 7}}; }
 

@@ -158,12 +158,17 @@ Async<void> Serving::close(session::CloseReason reason, Instant deadline) {
   const std::unique_ptr<session::Worker> worker = std::move(worker_);
   const std::optional<Error> lost = std::exchange(lost_cause_, std::nullopt);
   if (!worker) co_return;
+  const Instant end = surroundings_.clock.instant();
   std::optional<Error> failure;
   try {
     co_await worker->close(reason, deadline);
   } catch (...) {
     failure = writable(to_error(std::current_exception()));
   }
+  const session::WorkerUsage used = worker->usage();
+  usage_.add({.worker_time = std::chrono::duration_cast<Microseconds>(end - started_at_),
+              .cpu_time = used.cpu_time,
+              .peak_memory = used.peak_memory});
   if (lost) {
     append("worker.lost", {{"reason", lost->message()}});
   } else {
@@ -181,12 +186,15 @@ Async<void> Serving::commit(session::Step step) {
   const bool urgent = std::exchange(urgent_, false);
   const auto recording = std::exchange(recording_, {});
   resources_.move_into(step);
+  step.usage.add(std::exchange(usage_, {}));
+  const store::Usage usage = step.usage;
   const std::vector<store::ResourceRecord> added = step.resources_added;
   const std::vector<std::string> released = step.resources_released;
   try {
     co_await kept_.commit(std::move(step));
   } catch (...) {
     resources_.take_back(added, released);
+    usage_.add(usage);
     if (to_error(std::current_exception()).code() == ErrorCode::already_exists) {
       // A call was refused for its key, which is no fault of what rode along.
       urgent_ = urgent_ || urgent;
@@ -277,6 +285,7 @@ Async<void> Serving::open_worker(LiveCall& call, Instant deadline) {
   outside_changes_.clear();
   lost_cause_.reset();
   co_await start_worker(std::move(opening), deadline);
+  started_at_ = start;
   const Instant::duration took = surroundings_.clock.instant() - start;
   JsonObject data = worker_->describe();
   const Json* const kind = data.if_contains("start");

@@ -83,6 +83,9 @@ class Serving final : private session::WorkerEvents {
   // Whether the worker said something of its resources that no commit has taken along.
   bool has_resource_news() const { return resources_.has_news(); }
 
+  // What was used that the store does not know of.
+  const store::Usage& usage() const { return usage_; }
+
   // Makes `step` durable with what the worker said of its resources. Errors: those of KeptSession::commit; what was
   // said then goes with the next.
   Async<void> commit(session::Step step);
@@ -121,6 +124,8 @@ class Serving final : private session::WorkerEvents {
   bool urgent_ = false;  // a resource that can be cleaned up after a crash is not written down
   std::vector<std::shared_ptr<Completion<bool>>> recording_;  // shared with who waits for the next commit
   std::string folder_;
+  Instant started_at_;  // the worker
+  store::Usage usage_;  // that no commit has taken along
 
   std::shared_ptr<LiveCall> running_;  // shared with the runtime and its followers
   std::optional<Error> stop_reason_;

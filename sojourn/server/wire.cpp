@@ -119,6 +119,7 @@ std::string session_json(const runtime::SessionView& view) {
   return object.json("busy", view.busy ? "true" : "false")
       .json("asleep", view.asleep ? "true" : "false")
       .number("queued", view.queued)
+      .json("usage", store::usage_text(head))
       .number("version", session.version)
       .number("events", head.chain.seq)
       .string("head", to_hex(head.chain.hash))

@@ -128,6 +128,12 @@ enum class CloseReason { ended, expired, lost, server_stopping, sleeping };
 
 std::string_view to_string(CloseReason reason);
 
+// What a worker has cost, once it was closed.
+struct WorkerUsage {
+  Microseconds cpu_time{0};
+  std::uint64_t peak_memory = 0;  // bytes
+};
+
 // What serves one session now.
 // Threads: everything on the session's executor; one call at a time.
 class Worker {
@@ -149,6 +155,9 @@ class Worker {
 
   // Ends the worker at once: a running call() fails with `cause`. Close it afterwards all the same.
   virtual void kill(const Error& cause) = 0;
+
+  // Nothing where that is not known, as of a worker that is no process of its own.
+  virtual WorkerUsage usage() const { return {}; }
 
   // What people may want to know: {"pid": ...} of a process.
   virtual JsonObject describe() const { return {}; }

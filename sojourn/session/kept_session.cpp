@@ -91,6 +91,7 @@ Async<void> KeptSession::commit(Step step) {
                        .tasks = std::move(step.tasks),
                        .resources_added = std::move(step.resources_added),
                        .resources_released = std::move(step.resources_released)};
+  commit.head.usage.add(step.usage);
   if (step.change) step.change(commit.head);
   commit.head.chain = sealed.head;
   commit.head.updated_at = now;

@@ -21,6 +21,7 @@ struct Step {
   std::vector<store::TaskRecord> tasks;
   std::vector<store::ResourceRecord> resources_added;
   std::vector<std::string> resources_released;
+  store::Usage usage;                               // added to the head's
   std::function<void(store::SessionHead&)> change;  // applied to the head when this step's turn has come
 };
 

@@ -48,6 +48,7 @@ TEST_P(EveryStore, GivesBackEveryFieldOfASession) {
   record.head.end_reason = "why";
   record.head.error = R"({"code":"x"})";
   record.head.call_count = 3;
+  record.head.usage = {Microseconds(1), Microseconds(2), Microseconds(3), 4, 5, 6};
   session.state = {{"a", "1"}, {"b", R"("two")"}};
   run(store().create(session));
 
@@ -98,6 +99,7 @@ TEST_P(EveryStore, CountsVersionsUpAndKeepsWhatEachCommitBrought) {
   Commit commit = session.next({"one", "two"});
   commit.head.stage = "running";
   commit.head.call_count = 1;
+  commit.head.usage = {Microseconds(6), Microseconds(5), Microseconds(4), 3, 2, 1};
   commit.head.last_call_at = start_time + Seconds(5);
   commit.state = {{"counter", "1"}};
   EXPECT_EQ(session.write(store(), commit), 2u);

@@ -48,12 +48,26 @@ struct ChainHead {
   bool operator==(const ChainHead&) const = default;
 };
 
+// What a session has cost so far.
+struct Usage {
+  Microseconds call_time{0};      // of the calls that ran, opening a worker for them included
+  Microseconds worker_time{0};    // of the workers that are gone, from start to end
+  Microseconds cpu_time{0};       // theirs, of their main processes and of children these waited for
+  std::uint64_t peak_memory = 0;  // of the largest of those processes, in bytes
+  std::uint64_t bytes_in = 0;     // inputs of the calls that ran, as text
+  std::uint64_t bytes_out = 0;    // their outputs
+
+  void add(const Usage& more);
+  bool operator==(const Usage&) const = default;
+};
+
 // The part of a session that each commit replaces.
 struct SessionHead {
   SessionStatus status = SessionStatus::active;
   std::string stage = "created";
   ChainHead chain;
   std::uint64_t call_count = 0;
+  Usage usage;
   std::optional<Time> last_call_at;
   Time updated_at{};
   std::optional<Time>
@@ -64,6 +78,9 @@ struct SessionHead {
 
   bool operator==(const SessionHead&) const = default;
 };
+
+// {"calls", "call_ms", "worker_ms", "cpu_ms", "peak_memory_bytes", "bytes_in", "bytes_out"}
+JsonText usage_text(const SessionHead& head);
 
 struct SessionRecord {
   std::string id;

@@ -79,6 +79,7 @@ class Statement {
  private:
   static std::int64_t as_integer(Time time) { return time.time_since_epoch().count(); }
   static std::int64_t as_integer(Seconds seconds) { return seconds.count(); }
+  static std::int64_t as_integer(Microseconds time) { return time.count(); }
   template <class T>
     requires std::is_integral_v<T> || std::is_enum_v<T>
   static std::int64_t as_integer(T value) {
@@ -93,8 +94,8 @@ class Statement {
       take_hash(value);
     } else if constexpr (std::is_same_v<T, Time>) {
       value = Time(Microseconds(take_integer()));
-    } else if constexpr (std::is_same_v<T, Seconds>) {
-      value = Seconds(take_integer());
+    } else if constexpr (std::is_same_v<T, Seconds> || std::is_same_v<T, Microseconds>) {
+      value = T(take_integer());
     } else {
       value = static_cast<T>(take_integer());
     }

@@ -14,7 +14,8 @@ namespace {
 constexpr std::string_view session_columns =
     "SELECT s.row, s.id, s.app, s.app_version, s.user, s.lifecycle, s.labels, s.created_at, s.idle_timeout, "
     "s.lifetime, s.owner, s.epoch, s.version, s.status, s.stage, s.chain_seq, s.chain_hash, s.call_count, "
-    "s.last_call_at, s.updated_at, s.expires_at, s.ended_at, s.end_reason, s.error, g.context, g.setup, g.metadata "
+    "s.last_call_at, s.updated_at, s.expires_at, s.ended_at, s.end_reason, s.error, "
+    "s.call_time, s.worker_time, s.cpu_time, s.peak_memory, s.bytes_in, s.bytes_out, g.context, g.setup, g.metadata "
     "FROM sessions s CROSS JOIN givens g ON g.session = s.row ";
 
 constexpr std::string_view task_columns =
@@ -34,8 +35,9 @@ StoredSession take_session(Statement& row) {
   row.read(session.row, record.id, record.app, record.app_version, record.user, record.lifecycle, record.labels,
            record.created_at, record.idle_timeout, record.lifetime, record.owner, record.epoch, record.version,
            head.status, head.stage, head.chain.seq, head.chain.hash, head.call_count, head.last_call_at,
-           head.updated_at, head.expires_at, head.ended_at, head.end_reason, head.error, record.context, record.setup,
-           record.metadata);
+           head.updated_at, head.expires_at, head.ended_at, head.end_reason, head.error, head.usage.call_time,
+           head.usage.worker_time, head.usage.cpu_time, head.usage.peak_memory, head.usage.bytes_in,
+           head.usage.bytes_out, record.context, record.setup, record.metadata);
   return session;
 }
 

@@ -115,7 +115,16 @@ ALTER TABLE givens ADD COLUMN opening_key TEXT NOT NULL DEFAULT '';
 CREATE UNIQUE INDEX givens_by_opening_key ON givens (opening_key) WHERE opening_key <> '';
 )sql";
 
-constexpr Migration all[] = {{1, version_1}, {2, version_2}};
+constexpr const char* version_3 = R"sql(
+ALTER TABLE sessions ADD COLUMN call_time INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE sessions ADD COLUMN worker_time INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE sessions ADD COLUMN cpu_time INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE sessions ADD COLUMN peak_memory INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE sessions ADD COLUMN bytes_in INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE sessions ADD COLUMN bytes_out INTEGER NOT NULL DEFAULT 0;
+)sql";
+
+constexpr Migration all[] = {{1, version_1}, {2, version_2}, {3, version_3}};
 
 int read_pragma(Connection& connection, std::string_view pragma) {
   Statement statement = connection.query(pragma);

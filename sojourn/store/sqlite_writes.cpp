@@ -45,11 +45,13 @@ void SqliteWrites::create(const NewSession& session) {
       "INSERT INTO sessions (row, id, app, app_version, user, lifecycle, labels, created_at, idle_timeout, lifetime, "
       "owner, epoch, version, status, stage, chain_seq, chain_hash, call_count, last_call_at, updated_at, "
       "expires_at, "
-      "ended_at, end_reason, error) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,1,?,?,?,?,?,?,?,?,?,?,?)",
+      "ended_at, end_reason, error, call_time, worker_time, cpu_time, peak_memory, bytes_in, bytes_out) "
+      "VALUES (?,?,?,?,?,?,?,?,?,?,?,?,1,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
       row, record.id, record.app, record.app_version, record.user, record.lifecycle, record.labels, record.created_at,
       record.idle_timeout, record.lifetime, record.owner, record.epoch, head.status, head.stage, head.chain.seq,
       head.chain.hash, head.call_count, head.last_call_at, head.updated_at, head.expires_at, head.ended_at,
-      head.end_reason, head.error);
+      head.end_reason, head.error, head.usage.call_time, head.usage.worker_time, head.usage.cpu_time,
+      head.usage.peak_memory, head.usage.bytes_in, head.usage.bytes_out);
   connection_.execute("INSERT INTO givens (session, context, setup, metadata, opening_key) VALUES (?,?,?,?,?)", row,
                       record.context, record.setup, record.metadata, session.opening_key);
   write_events(row, session.events);
@@ -142,15 +144,20 @@ void SqliteWrites::write_head(const Known& known, const SessionHead& head) {
   const SessionHead& before = known.head;
   connection_.execute(
       "UPDATE sessions SET version = ?, chain_seq = ?, chain_hash = ?, call_count = ?, last_call_at = ?, "
-      "updated_at = ?, expires_at = ? WHERE row = ?",
+      "updated_at = ?, expires_at = ?, call_time = ?, bytes_in = ?, bytes_out = ? WHERE row = ?",
       version, head.chain.seq, head.chain.hash, head.call_count, head.last_call_at, head.updated_at, head.expires_at,
-      known.row);
+      head.usage.call_time, head.usage.bytes_in, head.usage.bytes_out, known.row);
   // Apart, since these seldom change and setting an indexed column costs its index even where the value stays.
   if (head.status != before.status || head.stage != before.stage || head.ended_at != before.ended_at ||
       head.end_reason != before.end_reason || head.error != before.error) {
     connection_.execute(
         "UPDATE sessions SET status = ?, stage = ?, ended_at = ?, end_reason = ?, error = ? WHERE row = ?",
         head.status, head.stage, head.ended_at, head.end_reason, head.error, known.row);
+  }
+  if (head.usage.worker_time != before.usage.worker_time || head.usage.cpu_time != before.usage.cpu_time ||
+      head.usage.peak_memory != before.usage.peak_memory) {
+    connection_.execute("UPDATE sessions SET worker_time = ?, cpu_time = ?, peak_memory = ? WHERE row = ?",
+                        head.usage.worker_time, head.usage.cpu_time, head.usage.peak_memory, known.row);
   }
 }
 

@@ -485,6 +485,7 @@ Async<void> ProcessWorker::close(session::CloseReason reason, Instant deadline) 
   if (!co_await process_->gone().wait_until(clock_, clock_.instant() + kill_wait)) {
     log_.error("a killed worker's processes are still there", {{"pid", process_->pid()}});
   }
+  if (process_->exited().is_set()) usage_ = (co_await process_->exited().wait()).usage;
   const Instant last_lines = clock_.instant() + last_lines_wait;
   while (readers_ > 0 && co_await changed_.wait_until(clock_, last_lines)) {
   }

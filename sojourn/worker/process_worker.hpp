@@ -66,6 +66,7 @@ class ProcessWorker final : public session::Worker {
   Async<void> close(session::CloseReason reason, Instant deadline) override;
   void cancel() override;
   void kill(const Error& cause) override;
+  session::WorkerUsage usage() const override { return usage_; }
   JsonObject describe() const override;
 
   // The last lines that it wrote to standard error.
@@ -122,6 +123,7 @@ class ProcessWorker final : public session::Worker {
   std::optional<Error> lost_;
   bool told_ = false;  // the session knows the loss
   std::optional<Frame> closed_;
+  session::WorkerUsage usage_;
 
   std::string request_id_;  // of the call that runs
   bool answered_ = false;   // what was asked last: hello, open, or the call

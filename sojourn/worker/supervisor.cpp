@@ -177,7 +177,8 @@ struct SupervisorLink : std::enable_shared_from_this<SupervisorLink> {
         processes.erase(found);
         break;
       case ReportKind::exited:
-        process.exited_.set(ExitStatus{report.value, report.memory_limit});
+        process.exited_.set(
+            ExitStatus{report.value, report.memory_limit, {Microseconds(report.cpu_us), report.peak_memory}});
         break;
       case ReportKind::gone:
         process.gone_.set(true);

@@ -13,6 +13,7 @@
 #include "sojourn/base/event.hpp"
 #include "sojourn/base/log.hpp"
 #include "sojourn/base/task_group.hpp"
+#include "sojourn/session/app.hpp"
 #include "sojourn/worker/descriptor.hpp"
 #include "sojourn/worker/process_limits.hpp"
 
@@ -25,8 +26,9 @@ namespace sojourn::worker {
 
 // How a process ended.
 struct ExitStatus {
-  std::optional<int> wait_status;  // as of waitpid; nothing when the supervisor itself was lost
-  std::uint64_t memory_limit = 0;  // it was killed since it went past that; else 0
+  std::optional<int> wait_status;   // as of waitpid; nothing when the supervisor itself was lost
+  std::uint64_t memory_limit = 0;   // it was killed since it went past that; else 0
+  session::WorkerUsage usage = {};  // of its main process, and of children that this waited for
 
   std::string describe() const;  // "exited with status 3", "was killed by SIGKILL"
   JsonObject details() const;    // {"exit_status": 3} or {"signal": "SIGKILL"}

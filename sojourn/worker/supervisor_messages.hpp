@@ -61,6 +61,8 @@ struct SupervisorReport {
   std::int32_t pid = 0;
   std::int32_t value = 0;
   std::uint64_t memory_limit = 0;  // of `exited`: it was killed since it went past this
+  std::int64_t cpu_us = 0;         // of `exited`, as is the next
+  std::uint64_t peak_memory = 0;   // bytes
 };
 
 static_assert(std::is_trivially_copyable_v<SupervisorRequest> && std::is_trivially_copyable_v<SupervisorReport>);

@@ -22,6 +22,7 @@
 #include <utility>
 #include <vector>
 
+#include "sojourn/base/limits.hpp"
 #include "sojourn/worker/cgroup.hpp"
 #include "sojourn/worker/descriptor.hpp"
 #include "sojourn/worker/packet.hpp"
@@ -34,6 +35,10 @@ namespace {
 
 // How often what should die is looked for again, should a signal not have told.
 constexpr int sweep_interval_ms = 50;
+
+std::int64_t microseconds(const timeval& time) {
+  return std::int64_t(time.tv_sec) * 1'000'000 + time.tv_usec;
+}
 
 // Reports that wait for the server; past it no requests are read.
 constexpr std::size_t most_reports = 4096;
@@ -360,7 +365,8 @@ void SupervisorProcess::reap_one(pid_t pid) {
     if (found->second.starting) finish_start(pid, found->second);
   }
   int status = 0;
-  ::waitpid(pid, &status, 0);
+  rusage used{};
+  ::wait4(pid, &status, 0, &used);
   if (found == workers_.end()) return;
   Supervised worker = std::move(found->second);
   workers_.erase(found);
@@ -371,7 +377,9 @@ void SupervisorProcess::reap_one(pid_t pid) {
             .token = worker.token,
             .pid = pid,
             .value = status,
-            .memory_limit = starved ? worker.memory_limit : 0});
+            .memory_limit = starved ? worker.memory_limit : 0,
+            .cpu_us = microseconds(used.ru_utime) + microseconds(used.ru_stime),
+            .peak_memory = static_cast<std::uint64_t>(used.ru_maxrss) * limits::kibibyte});
   }
   ended_.push_back(std::move(worker));
 }

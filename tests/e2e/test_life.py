@@ -70,3 +70,17 @@ class OnEnd(Served):
         self.server.stop()
         self.assertIsNone(self.told(session))
         self.server.start()
+
+
+class Usage(Served):
+    def test_adds_up_calls_and_workers(self):
+        session = self.server.run("tests/sleeper", "add", 1)["session_id"]
+        now = self.server.session(session)["usage"]
+        self.assertEqual((now["calls"], now["bytes_in"], now["cpu_ms"]), (1, 1, 0))
+        self.assertGreater(now["call_ms"], 0)
+        self.server.delete(f"/sessions/{session}")
+        over = self.server.session(session)["usage"]
+        self.assertGreater(over["cpu_ms"], 0)
+        self.assertGreaterEqual(over["worker_ms"], over["call_ms"])
+        self.assertGreater(over["peak_memory_bytes"], 5_000_000)
+        self.assertEqual(self.server.events(session)[-1]["data"]["usage"], over)
