@@ -470,15 +470,13 @@ Async<void> Actor::finish() {
 Async<void> Actor::end_durably(const Ending& ending) {
   session::Step step;
   if (ending.status != SessionStatus::active) {
-    JsonObject data{{"reason", to_valid_utf8(ending.reason)}};
-    if (ending.error) data["error"] = ending.error->to_json();
-    store::SessionHead spent = record().head;
-    spent.usage.add(serving_.usage());
-    spent.call_count += owed_.size();
-    data["usage"] = parse_json(store::usage_text(spent));
-    step.events.push_back({.type = fmt::format("session.{}", store::to_string(ending.status)),
-                           .actor = ending.actor,
-                           .data = to_text(data)});
+    step.closing = [&ending](const store::SessionHead& head) -> session::NewEvent {
+      JsonObject data{{"reason", head.end_reason}, {"usage", parse_json(store::usage_text(head))}};
+      if (ending.error) data["error"] = ending.error->to_json();
+      return {.type = fmt::format("session.{}", store::to_string(ending.status)),
+              .actor = ending.actor,
+              .data = to_text(data)};
+    };
     step.change = [&ending, now = around_.serving.clock.now()](store::SessionHead& head) {
       head.status = ending.status;
       head.ended_at = now;
@@ -504,7 +502,8 @@ Async<void> Actor::end_durably(const Ending& ending) {
 }
 
 bool Actor::has_nothing_to_commit(const session::Step& step) const {
-  return step.events.empty() && kept_->journal().waiting() == 0 && owed_.empty() && !serving_.has_resource_news();
+  return step.events.empty() && !step.closing && kept_->journal().waiting() == 0 && owed_.empty() &&
+         !serving_.has_resource_news();
 }
 
 Async<void> Actor::empty_queue(Error why) {

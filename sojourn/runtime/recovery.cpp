@@ -25,6 +25,13 @@ session::NewEvent event(std::string type, const JsonObject& data) {
   return {.type = std::move(type), .actor = "server", .data = to_text(data)};
 }
 
+// The last event of a session that is settled as over.
+session::NewEvent ended_event(const store::SessionHead& head) {
+  JsonObject data{{"reason", head.end_reason}, {"usage", parse_json(store::usage_text(head))}};
+  if (head.status == SessionStatus::failed) data["error"] = parse_json(head.error);
+  return event(fmt::format("session.{}", store::to_string(head.status)), data);
+}
+
 void fail_open_calls(std::vector<store::TaskRecord> open, Time now, session::Step& step) {
   for (store::TaskRecord& task : open) {
     task.status = store::TaskStatus::failed;
@@ -73,16 +80,8 @@ Async<std::optional<Time>> settle_session(const RecoverySurroundings& around, st
     step.events.push_back(event(failure ? "resource.leaked" : "resource.released", data));
     step.resources_released.push_back(resource->id);
   }
-  store::SessionHead spent = snapshot.record.head;
-  spent.call_count += calls;
-  const Json usage = parse_json(store::usage_text(spent));
-  if (was_active && status == SessionStatus::failed) {
-    step.events.push_back(
-        event("session.failed", {{"reason", stopped().message()}, {"error", stopped().to_json()}, {"usage", usage}}));
-  } else if (was_active && status == SessionStatus::expired) {
-    step.events.push_back(event("session.expired", {{"reason", overslept}, {"usage", usage}}));
-  }
-  if (step.events.empty()) {
+  const bool ends = was_active && status != SessionStatus::active;
+  if (step.events.empty() && !ends) {
     co_return was_active ? snapshot.record.head.expires_at : std::nullopt;
   }
 
@@ -92,21 +91,22 @@ Async<std::optional<Time>> settle_session(const RecoverySurroundings& around, st
     if (snapshot.record.lifetime)
       expires_at = std::min(*expires_at, snapshot.record.created_at + *snapshot.record.lifetime);
   }
-  step.change = [was_active, status, now, calls, last_call_at, expires_at](store::SessionHead& head) {
+  step.change = [was_active, ends, status, now, calls, last_call_at, expires_at](store::SessionHead& head) {
     head.call_count += calls;
     head.last_call_at = std::max(head.last_call_at, last_call_at);
     if (was_active) head.expires_at = expires_at;
-    if (!was_active || status == SessionStatus::active) return;
+    if (!ends) return;
     head.status = status;
     head.ended_at = now;
     head.expires_at.reset();
     head.end_reason = status == SessionStatus::failed ? stopped().message() : std::string(overslept);
     if (status == SessionStatus::failed) head.error = to_text(stopped().to_json());
   };
+  if (ends) step.closing = ended_event;
   session::KeptSession kept(around.store, around.clock, std::move(snapshot));
   co_await kept.commit(std::move(step));
   const store::SessionRecord& settled = kept.record();
-  if (was_active && settled.head.status != SessionStatus::active) around.is_over(settled.app, status);
+  if (ends) around.is_over(settled.app, status);
   co_return settled.head.expires_at;
 }
 

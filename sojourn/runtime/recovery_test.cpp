@@ -67,6 +67,9 @@ TEST_F(RecoveryTest, ASessionThatLivedInAWorkersMemoryFails) {
     const auto snapshot = co_await test.store.load(std::string(left_id));
     EXPECT_EQ(snapshot->record.head.status, SessionStatus::failed);
     EXPECT_THAT(snapshot->record.head.error, HasSubstr("WORKER_LOST"));
+    const auto last = co_await test.store.events(std::string(left_id), snapshot->record.head.chain.seq, 1);
+    EXPECT_THAT(last.front().body, HasSubstr("\"usage\":" + store::usage_text(snapshot->record.head)));
+    EXPECT_EQ(snapshot->record.head.call_count, 1u);
     const auto task = co_await test.store.task("task_00000000000000000000000001");
     EXPECT_EQ(task->status, TaskStatus::failed);
     EXPECT_THAT(task->error, HasSubstr("WORKER_LOST"));

@@ -158,7 +158,6 @@ Async<void> Serving::close(session::CloseReason reason, Instant deadline) {
   const std::unique_ptr<session::Worker> worker = std::move(worker_);
   const std::optional<Error> lost = std::exchange(lost_cause_, std::nullopt);
   if (!worker) co_return;
-  const Instant end = surroundings_.clock.instant();
   std::optional<Error> failure;
   try {
     co_await worker->close(reason, deadline);
@@ -166,7 +165,7 @@ Async<void> Serving::close(session::CloseReason reason, Instant deadline) {
     failure = writable(to_error(std::current_exception()));
   }
   const session::WorkerUsage used = worker->usage();
-  usage_.add({.worker_time = std::chrono::duration_cast<Microseconds>(end - started_at_),
+  usage_.add({.worker_time = std::chrono::duration_cast<Microseconds>(surroundings_.clock.instant() - started_at_),
               .cpu_time = used.cpu_time,
               .peak_memory = used.peak_memory});
   if (lost) {

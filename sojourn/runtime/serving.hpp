@@ -83,9 +83,6 @@ class Serving final : private session::WorkerEvents {
   // Whether the worker said something of its resources that no commit has taken along.
   bool has_resource_news() const { return resources_.has_news(); }
 
-  // What was used that the store does not know of.
-  const store::Usage& usage() const { return usage_; }
-
   // Makes `step` durable with what the worker said of its resources. Errors: those of KeptSession::commit; what was
   // said then goes with the next.
   Async<void> commit(session::Step step);

@@ -10,6 +10,11 @@ using testing::HasSubstr;
 class UsageTest : public RuntimeTest {
  public:
   Async<store::SessionHead> stored(std::string id) { co_return (co_await store.load(std::move(id)))->record.head; }
+
+  Async<std::string> last_event(std::string id) {
+    const store::SessionHead head = co_await stored(id);
+    co_return (co_await store.events(id, head.chain.seq, 1)).front().body;
+  }
 };
 
 TEST_F(UsageTest, CountsTheTimeAndBytesOfEachCallWithItsCommit) {
@@ -39,8 +44,25 @@ TEST_F(UsageTest, CountsAWorkerWhenItGoesAndTellsTheJournalAtTheEnd) {
     EXPECT_EQ(head.usage.worker_time, Seconds(20));
     EXPECT_EQ(head.usage.cpu_time, Microseconds(7'000));
     EXPECT_EQ(head.usage.peak_memory, 4'096U);
-    const std::string last = (co_await test.store.events(id, head.chain.seq, 1)).front().body;
-    EXPECT_THAT(last, HasSubstr("\"usage\":" + store::usage_text(head)));
+    EXPECT_THAT(co_await test.last_event(id), HasSubstr("\"usage\":" + store::usage_text(head)));
+  });
+}
+
+TEST_F(UsageTest, TheLastEventCountsACallThatAFailedCommitHadLeftOpen) {
+  info.recover = true;
+  with_runtime([](RuntimeTest& base) -> Async<void> {
+    auto& test = static_cast<UsageTest&>(base);
+    const std::string id = co_await test.new_session();
+    const auto call = co_await test.start(id, "wait", "abc");
+    test.guarded.refuses = [](const store::Commit&) { return true; };
+    test.script.release.notify_all();
+    co_await LiveCall::wait_final(call);
+    test.guarded.refuses = nullptr;
+    co_await test.runtime->end_session(id, "someone");
+    const store::SessionHead head = co_await test.stored(id);
+    EXPECT_EQ(head.call_count, 2U);
+    EXPECT_EQ(head.usage.bytes_in, std::string_view("null\"abc\"").size());
+    EXPECT_THAT(co_await test.last_event(id), HasSubstr("\"usage\":" + store::usage_text(head)));
   });
 }
 

@@ -72,6 +72,10 @@ KeptSession::KeptSession(store::Store& store, Clock& clock, store::Snapshot snap
 
 Async<void> KeptSession::commit(Step step) {
   const AsyncMutex::Turn turn = co_await turn_.take();
+  store::SessionHead head = record_.head;
+  head.usage.add(step.usage);
+  if (step.change) step.change(head);
+  if (step.closing) step.events.push_back(step.closing(head));
   // The wall clock may be set back; a journal's times stay where they were until it has caught up.
   Time latest = record_.head.updated_at;
   for (NewEvent& event : step.events) {
@@ -85,17 +89,15 @@ Async<void> KeptSession::commit(Step step) {
   store::Commit commit{.session_id = record_.id,
                        .epoch = record_.epoch,
                        .version = record_.version,
-                       .head = record_.head,
+                       .head = {},
                        .events = std::move(sealed.events),
                        .state = std::move(step.state),
                        .tasks = std::move(step.tasks),
                        .resources_added = std::move(step.resources_added),
                        .resources_released = std::move(step.resources_released)};
-  commit.head.usage.add(step.usage);
-  if (step.change) step.change(commit.head);
-  commit.head.chain = sealed.head;
-  commit.head.updated_at = now;
-  store::SessionHead head = commit.head;
+  head.chain = sealed.head;
+  head.updated_at = now;
+  commit.head = head;
 
   record_.version = co_await store_.commit(std::move(commit));
   record_.head = std::move(head);

@@ -23,6 +23,8 @@ struct Step {
   std::vector<std::string> resources_released;
   store::Usage usage;                               // added to the head's
   std::function<void(store::SessionHead&)> change;  // applied to the head when this step's turn has come
+  // The last event, where it tells of the head as this step leaves it.
+  std::function<NewEvent(const store::SessionHead&)> closing;
 };
 
 // How a session begins.

@@ -51,7 +51,7 @@ struct ChainHead {
 // What a session has cost so far.
 struct Usage {
   Microseconds call_time{0};      // of the calls that ran, opening a worker for them included
-  Microseconds worker_time{0};    // of the workers that are gone, from start to end
+  Microseconds worker_time{0};    // of the workers that are gone, from their opening until then
   Microseconds cpu_time{0};       // theirs, of their main processes and of children these waited for
   std::uint64_t peak_memory = 0;  // of the largest of those processes, in bytes
   std::uint64_t bytes_in = 0;     // inputs of the calls that ran, as text

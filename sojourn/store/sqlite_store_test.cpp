@@ -535,6 +535,8 @@ TEST_F(SqliteStoreTest, OpensAStoreThatItsFirstSchemaWrote) {
   MemoryStore same;
   ASSERT_TRUE(ledger.write(same, 6));
   ledger.check(open(), true);
+  const SessionRecord old = run(store_->list({}, "", 1)).sessions.at(0);
+  EXPECT_EQ(old.head.usage, Usage());
   EXPECT_TRUE(ledger.write(*store_, 3)) << "it cannot be written";
   ledger.check(reopen(), true);
   EXPECT_EQ(refusal(store_->create(new_session("sess_purged"))), ErrorCode::already_exists);

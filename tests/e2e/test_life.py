@@ -1,6 +1,6 @@
 """The life of sessions: sleep and waking."""
 
-from .program import Served, is_alive, process_status, wait_for
+from .program import Served, is_alive, process_status, wait_for, write_app
 
 APP = "tests/sleeper"
 
@@ -72,15 +72,40 @@ class OnEnd(Served):
         self.server.start()
 
 
+BURNER = """
+import time
+from sojourn import App, serve
+
+class Burner(App):
+    def run(self):
+        end = time.process_time() + 0.05
+        while time.process_time() < end:
+            pass
+
+if __name__ == "__main__":
+    serve(Burner)
+"""
+
+
 class Usage(Served):
-    def test_adds_up_calls_and_workers(self):
-        session = self.server.run("tests/sleeper", "add", 1)["session_id"]
-        now = self.server.session(session)["usage"]
-        self.assertEqual((now["calls"], now["bytes_in"], now["cpu_ms"]), (1, 1, 0))
-        self.assertGreater(now["call_ms"], 0)
-        self.server.delete(f"/sessions/{session}")
-        over = self.server.session(session)["usage"]
-        self.assertGreater(over["cpu_ms"], 0)
-        self.assertGreaterEqual(over["worker_ms"], over["call_ms"])
-        self.assertGreater(over["peak_memory_bytes"], 5_000_000)
-        self.assertEqual(self.server.events(session)[-1]["data"]["usage"], over)
+    @classmethod
+    def make_apps(cls, apps):
+        write_app(apps, "cold", BURNER, "recover = true")
+        write_app(apps, "forked", BURNER, "recover = true\nprefork = true")
+
+    def test_adds_up_calls_and_every_worker_also_one_that_was_killed(self):
+        for app in ("cold", "forked"):
+            with self.subTest(app):
+                session = self.server.run(app, input="abc")["session_id"]
+                now = self.server.session(session)["usage"]
+                self.assertEqual((now["calls"], now["bytes_in"], now["bytes_out"], now["cpu_ms"]), (1, 5, 4, 0))
+                self.assertGreaterEqual(now["call_ms"], 50)
+                self.server.kill_worker(session)
+                self.server.output(app, session=session)
+                self.server.delete(f"/sessions/{session}")
+                over = self.server.session(session)["usage"]
+                self.assertEqual(over["calls"], 2)
+                self.assertGreaterEqual(over["cpu_ms"], 100)
+                self.assertGreaterEqual(over["worker_ms"], over["call_ms"])
+                self.assertGreater(over["peak_memory_bytes"], 5_000_000)
+                self.assertEqual(self.server.events(session)[-1]["data"]["usage"], over)
