@@ -19,8 +19,8 @@ Async<void> open_into(std::unique_ptr<session::Worker>& worker, session::App& ap
 }
 
 // The output's text, or the error that the app's output is no JSON.
-store::JsonText output_text(const Json& output) {
-  return to_text(output, {.bytes = limits::json_bytes, .depth = limits::json_depth});
+store::JsonText output_text(const Json& output, std::size_t most) {
+  return to_text(output, {.bytes = most, .depth = limits::json_depth});
 }
 
 // Whether it is worth a closer look; most outputs are not, and it costs them next to nothing.
@@ -109,10 +109,12 @@ Async<Json> Serving::take_input(std::shared_ptr<LiveCall> call) {
 }
 
 Async<store::JsonText> Serving::take_output(std::shared_ptr<LiveCall> call, Json output) {
-  store::JsonText text = output_text(output);
+  const std::size_t most = app_->info().output_bytes;
+  store::JsonText text = output_text(output, most);
   if (!surroundings_.keep_files || !may_name_files(text)) co_return text;
-  co_return output_text(co_await surroundings_.keep_files(
-      std::move(output), {.folder = folder_, .session_id = kept_.id(), .actor = call->actor}));
+  output = co_await surroundings_.keep_files(std::move(output),
+                                             {.folder = folder_, .session_id = kept_.id(), .actor = call->actor});
+  co_return output_text(output, most);
 }
 
 Async<Json> Serving::call_worker(LiveCall& call, Scope& scope) {

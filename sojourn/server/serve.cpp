@@ -21,7 +21,7 @@
 #include "sojourn/server/wire.hpp"
 #include "sojourn/store/session_folder.hpp"
 #include "sojourn/store/sqlite_store.hpp"
-#include "sojourn/worker/cgroup.hpp"
+#include "sojourn/worker/isolation.hpp"
 #include "sojourn/worker/process_app.hpp"
 #include "sojourn/worker/supervisor_mark.hpp"
 
@@ -77,9 +77,9 @@ class Service {
         store_(store::SqliteStore::open({.folder = options.data, .lays_out_log = true})),
         folders_(options.data),
         owner_(owner_of(options.data)),
-        cgroups_(worker::prepare_cgroups(owner_)),
+        isolation_(owner_),
         supervisor_(executor_, clock_, log_,
-                    {.program = options.supervisor_program, .owner = owner_, .cgroups = cgroups_.folder.string()}),
+                    {.program = options.supervisor_program, .owner = owner_, .cgroups = isolation_.cgroups()}),
         files_(
             executor_, options.data, clock_, random_, log_,
             [this](const std::string& session) { return std::filesystem::is_directory(folders_.path_of(session)); }),
@@ -87,7 +87,7 @@ class Service {
         api_(runtime_, *store_, clock_,
              {.keys = std::move(keys_),
               .stream = {},
-              .limits = std::string(limits_in_force()),
+              .limits = std::string(isolation_.limits_by()),
               .metrics = {.store = [this] { return store_->statistics(); },
                           .http = [this] { return http_.statistics(); }},
               .files = &files_}),
@@ -133,20 +133,8 @@ class Service {
             }};
   }
 
-  // What holds a worker to its app's limits.
-  std::string_view limits_in_force() const { return cgroups_.folder.empty() ? "rlimits" : "cgroup"; }
-
-  void tell_limits() const {
-    if (cgroups_.folder.empty()) {
-      log_.info("limits hold each process of a worker by itself", {{"limits", "rlimits"}, {"why", cgroups_.why_not}});
-    } else {
-      log_.info("limits hold all processes of a worker together",
-                {{"limits", "cgroup"}, {"folder", cgroups_.folder.string()}});
-    }
-  }
-
   Async<void> start() {
-    tell_limits();
+    isolation_.tell(log_);
     add_apps();
     files_.start();
     if (has_programs_) supervisor_.start();
@@ -179,7 +167,8 @@ class Service {
                                                     file == std::string::npos ? what : what.substr(file)));
     }
     for (worker::Manifest& manifest : found.apps) {
-      programs_.push_back(std::make_shared<worker::ProcessApp>(std::move(manifest), supervisor_, clock_, log_));
+      programs_.push_back(
+          std::make_shared<worker::ProcessApp>(std::move(manifest), supervisor_, isolation_, clock_, log_));
       runtime_.add_app(programs_.back());
     }
   }
@@ -214,9 +203,6 @@ class Service {
     for (const auto& program : programs_) co_await program->close();
     co_await files_.close();
     co_await supervisor_.close();
-    // The supervisor removed it if there was one.
-    std::error_code ignored;
-    if (!cgroups_.folder.empty()) std::filesystem::remove(cgroups_.folder, ignored);
     co_await store_->close();
     stopping_.cancel();
     co_await stopping_.join();
@@ -232,7 +218,7 @@ class Service {
   std::unique_ptr<store::SqliteStore> store_;
   store::SessionFolders folders_;
   const std::uint32_t owner_;
-  const worker::CgroupPlace cgroups_;
+  worker::Isolation isolation_;
   worker::Supervisor supervisor_;
   std::vector<std::shared_ptr<worker::ProcessApp>> programs_;  // shared with the runtime
   Files files_;

@@ -33,6 +33,7 @@ struct AppInfo {
   Seconds call_timeout = limits::default_call_timeout;
   std::size_t max_sessions = limits::default_max_sessions;
   std::size_t queue_limit = limits::default_queue;  // waiting calls of one session
+  std::size_t output_bytes = limits::json_bytes;    // of a call's output, as text
   bool recover = false;  // the app keeps what matters in session.state: a lost worker may be replaced
   std::optional<Seconds> sleep_after = std::nullopt;  // idleness after which the worker is closed; needs `recover`
 };

@@ -46,7 +46,7 @@ std::ptrdiff_t sleepers() {
 
 TEST_F(ForkServerTest, ForksAWorkerForEachSession) {
   run([](Bench& bench) -> Async<void> {
-    ProcessApp app(manifest("app"), *bench.supervisor, bench.clock, bench.log);
+    ProcessApp app(manifest("app"), *bench.supervisor, bench.isolation, bench.clock, bench.log);
     const auto first = co_await app.open(bench.opening(), bench.in(Seconds(20)));
     const auto second = co_await app.open(bench.opening(), bench.in(Seconds(20)));
     EXPECT_NE(pid_of(*first), pid_of(*second));
@@ -63,7 +63,7 @@ TEST_F(ForkServerTest, ForksAWorkerForEachSession) {
 
 TEST_F(ForkServerTest, LeavesLiveWorkersAloneWhenTheParentIsKilledAndStartsAnother) {
   run([](Bench& bench) -> Async<void> {
-    ProcessApp app(manifest("app"), *bench.supervisor, bench.clock, bench.log);
+    ProcessApp app(manifest("app"), *bench.supervisor, bench.isolation, bench.clock, bench.log);
     const auto first = co_await app.open(bench.opening(), bench.in(Seconds(20)));
     const pid_t parent = parent_of(app);
     ::kill(parent, SIGKILL);
@@ -79,7 +79,7 @@ TEST_F(ForkServerTest, LeavesLiveWorkersAloneWhenTheParentIsKilledAndStartsAnoth
 
 TEST_F(ForkServerTest, ReportsHowAForkEnded) {
   run([](Bench& bench) -> Async<void> {
-    ProcessApp app(manifest("app"), *bench.supervisor, bench.clock, bench.log);
+    ProcessApp app(manifest("app"), *bench.supervisor, bench.isolation, bench.clock, bench.log);
     const auto worker = co_await app.open(bench.opening(), bench.in(Seconds(20)));
     const Error error = co_await error_of(bench.call(*worker, "exit"));
     EXPECT_EQ(error.code(), ErrorCode::worker_lost);
@@ -91,7 +91,7 @@ TEST_F(ForkServerTest, ReportsHowAForkEnded) {
 
 TEST_F(ForkServerTest, KillsWhatAForkLeft) {
   run([](Bench& bench) -> Async<void> {
-    ProcessApp app(manifest("app"), *bench.supervisor, bench.clock, bench.log);
+    ProcessApp app(manifest("app"), *bench.supervisor, bench.isolation, bench.clock, bench.log);
     const auto worker = co_await app.open(bench.opening(), bench.in(Seconds(20)));
     co_await bench.call(*worker, "daemon");
     co_await bench.until([] { return sleepers() == 1; });
@@ -103,7 +103,7 @@ TEST_F(ForkServerTest, KillsWhatAForkLeft) {
 
 TEST_F(ForkServerTest, TellsWhyAPreloadFailedAndWaitsBeforeItTriesAgain) {
   run([](Bench& bench) -> Async<void> {
-    ProcessApp app(manifest("fails_preload"), *bench.supervisor, bench.clock, bench.log);
+    ProcessApp app(manifest("fails_preload"), *bench.supervisor, bench.isolation, bench.clock, bench.log);
     for (int i = 0; i < 3; ++i) {
       const Error error = co_await error_of(app.open(bench.opening(), bench.in(Seconds(20))));
       EXPECT_EQ(error.code(), ErrorCode::worker_start_failed);
@@ -115,7 +115,7 @@ TEST_F(ForkServerTest, TellsWhyAPreloadFailedAndWaitsBeforeItTriesAgain) {
 
 TEST_F(ForkServerTest, RefusesThreadsThatPreloadLeft) {
   run([](Bench& bench) -> Async<void> {
-    ProcessApp app(manifest("leaves_thread"), *bench.supervisor, bench.clock, bench.log);
+    ProcessApp app(manifest("leaves_thread"), *bench.supervisor, bench.isolation, bench.clock, bench.log);
     const Error error = co_await error_of(app.open(bench.opening(), bench.in(Seconds(20))));
     EXPECT_THAT(error.message(), HasSubstr("preload left threads: worker_tests ("));
     co_await app.close();
@@ -128,7 +128,7 @@ TEST_F(ForkServerTest, KeepsSparesAndGivesThemToSessions) {
     for (const bool prefork : {true, false}) {
       warm.prefork = prefork;
       warm.min_warm = 2;
-      ProcessApp app(warm, *bench.supervisor, bench.clock, bench.log);
+      ProcessApp app(warm, *bench.supervisor, bench.isolation, bench.clock, bench.log);
       app.keep_warm();
       const auto full = [&app] { return app.describe().at("spares") == Json(2); };
       co_await bench.until(full);

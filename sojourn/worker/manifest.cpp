@@ -215,18 +215,24 @@ session::AppInfo read_info(const Table& table) {
   return info;
 }
 
-ProcessLimits read_limits(const Table& table) {
-  table.allow({"memory_mb", "cpus", "cpu_seconds", "processes", "open_files", "file_size_mb"});
+void read_limits(const Table& table, Manifest& manifest) {
+  table.allow(
+      {"memory_mb", "cpus", "cpu_seconds", "processes", "open_files", "file_size_mb", "folder_mb", "output_mb"});
   constexpr std::int64_t most = std::int64_t(1) << 40;
   const auto read = [&](std::string_view key, std::int64_t least) {
     return static_cast<std::uint64_t>(table.integer(key, least, most).value_or(0));
   };
-  return {.memory_bytes = read("memory_mb", 1) * limits::mebibyte,
-          .cpu_seconds = read("cpu_seconds", 1),
-          .cpu_thousandths = static_cast<std::uint64_t>(table.number("cpus", 0.01, 1024).value_or(0) * 1000),
-          .processes = read("processes", 1),
-          .open_files = read("open_files", 8),
-          .file_bytes = read("file_size_mb", 1) * limits::mebibyte};
+  manifest.limits = {
+      .memory_bytes = read("memory_mb", 1) * limits::mebibyte,
+      .cpu_seconds = read("cpu_seconds", 1),
+      .cpu_thousandths = static_cast<std::uint64_t>(table.number("cpus", 0.01, 1024).value_or(0) * 1000),
+      .processes = read("processes", 1),
+      .open_files = read("open_files", 8),
+      .file_bytes = read("file_size_mb", 1) * limits::mebibyte};
+  manifest.folder_bytes = read("folder_mb", 1) * limits::mebibyte;
+  constexpr std::int64_t most_output = limits::json_bytes / limits::mebibyte;
+  const auto output = table.integer("output_mb", 1, most_output).value_or(most_output);
+  manifest.info.output_bytes = static_cast<std::size_t>(output) * limits::mebibyte;
 }
 
 void replace_app(std::string& text, const std::string& folder) {
@@ -258,7 +264,7 @@ Manifest read_manifest(const fs::path& folder) {
   manifest.prefork = table.flag("prefork").value_or(false);
   if (const auto value = table.integer("min_warm", 0, most_warm))
     manifest.min_warm = static_cast<std::size_t>(*value);
-  if (const auto limits = table.table("limits")) manifest.limits = read_limits(*limits);
+  if (const auto limits = table.table("limits")) read_limits(*limits, manifest);
   if (const auto env = table.table("env")) manifest.env = env->all_texts();
   for (std::string& part : manifest.command) replace_app(part, manifest.folder);
   for (auto& [name, value] : manifest.env) replace_app(value, manifest.folder);

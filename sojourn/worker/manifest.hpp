@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <string>
@@ -18,8 +19,9 @@ struct Manifest {
   std::vector<std::string> command;  // with {app} replaced by the folder, as in env
   std::map<std::string, std::string> env;
   ProcessLimits limits;
-  bool prefork = false;      // each worker is a fork of one process that has loaded the app
-  std::size_t min_warm = 0;  // workers that are started before a session needs them
+  std::uint64_t folder_bytes = 0;  // of a session's folder; 0: any
+  bool prefork = false;            // each worker is a fork of one process that has loaded the app
+  std::size_t min_warm = 0;        // workers that are started before a session needs them
 };
 
 // Reads FOLDER/app.toml. Blocks.

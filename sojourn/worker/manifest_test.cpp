@@ -77,6 +77,8 @@ cpu_seconds = 60
 processes = 10
 open_files = 100
 file_size_mb = 3
+folder_mb = 4
+output_mb = 2
 [env]
 PYTHONPATH = "{app}/lib:{app}"
 EMPTY = ""
@@ -103,6 +105,8 @@ EMPTY = ""
   EXPECT_EQ(manifest.limits.processes, 10u);
   EXPECT_EQ(manifest.limits.open_files, 100u);
   EXPECT_EQ(manifest.limits.file_bytes, 3u << 20);
+  EXPECT_EQ(manifest.folder_bytes, 4u << 20);
+  EXPECT_EQ(manifest.info.output_bytes, 2u << 20);
   EXPECT_EQ(manifest.env.at("PYTHONPATH"), folder + "/lib:" + folder);
   EXPECT_EQ(manifest.env.at("EMPTY"), "");
 }
@@ -118,6 +122,8 @@ TEST_F(ManifestTest, NeedsOnlyANameAndACommand) {
   EXPECT_FALSE(manifest.prefork);
   EXPECT_EQ(manifest.min_warm, 0u);
   EXPECT_EQ(manifest.limits.memory_bytes, 0u);
+  EXPECT_EQ(manifest.folder_bytes, 0u);
+  EXPECT_EQ(manifest.info.output_bytes, 8u << 20);
   EXPECT_THAT(manifest.env, IsEmpty());
   EXPECT_EQ(read("name = \"a\"\ncommand = [\"x\"]\nfunctions = [\"b\", \"c\"]").info.default_function, "b");
 }
@@ -190,6 +196,7 @@ TEST_F(ManifestTest, NamesTheKeyOfABadValueAndWhatIsExpected) {
                 AllOf(HasSubstr("limits.cpus:"), HasSubstr("from 0.01 to 1024")))
         << cpus;
   }
+  EXPECT_THAT(refusal(with("[limits]\noutput_mb = 9")), AllOf(HasSubstr("limits.output_mb:"), HasSubstr("to 8")));
   EXPECT_THAT(refusal(with("[limits]\nopen_files = 2")), HasSubstr("limits.open_files:"));
   EXPECT_THAT(refusal(with("[env]\nA = 1")), HasSubstr("env.A: expected a text"));
   EXPECT_THAT(refusal(with("[env]\n\"A=B\" = \"1\"")), HasSubstr("env.A=B:"));

@@ -10,6 +10,7 @@
 #include <map>
 #include <utility>
 
+#include "sojourn/base/limits.hpp"
 #include "sojourn/worker/channels.hpp"
 #include "sojourn/worker/fork_messages.hpp"
 
@@ -34,9 +35,10 @@ Error explain(const Error& error, const session::AppInfo& app, const std::string
 
 }  // namespace
 
-ProcessApp::ProcessApp(Manifest manifest, Supervisor& supervisor, Clock& clock, const Log& log)
+ProcessApp::ProcessApp(Manifest manifest, Supervisor& supervisor, Isolation& isolation, Clock& clock, const Log& log)
     : manifest_(std::move(manifest)),
       supervisor_(supervisor),
+      isolation_(isolation),
       clock_(clock),
       log_(log),
       spares_(
@@ -145,16 +147,31 @@ Async<std::unique_ptr<ProcessWorker>> ProcessApp::start_spare(session::WorkerEve
   rethrow(failed, *worker);
 }
 
-Async<std::unique_ptr<session::Worker>> ProcessApp::open(session::Opening opening, Instant deadline) {
-  if (!opening.folder.empty() && ::mkdir((opening.folder + "/tmp").c_str(), 0700) != 0 && errno != EEXIST) {
-    throw io_error(opening.folder + "/tmp", errno);
+// The folder becomes what a worker may have.
+Async<void> ProcessApp::prepare_folder(std::string folder) {
+  const std::uint64_t most = manifest_.folder_bytes;
+  if (most != 0 && (co_await isolation_.look_at(folder, most)).bytes > most) {
+    throw Error(ErrorCode::too_large,
+                fmt::format("the session's folder holds more than {} MiB (folder_mb of its app), so it gets no "
+                            "worker; end the session",
+                            most / limits::mebibyte),
+                {{"folder_mb", most / limits::mebibyte}});
   }
+  if (::mkdir((folder + "/tmp").c_str(), 0700) != 0 && errno != EEXIST) throw io_error(folder + "/tmp", errno);
+}
+
+Async<std::unique_ptr<session::Worker>> ProcessApp::open(session::Opening opening, Instant deadline) {
+  const bool has_folder = !opening.folder.empty();
+  if (has_folder) co_await prepare_folder(opening.folder);
   for (;;) {
     auto worker = spares_.take(*opening.events);
     const bool was_spare = worker != nullptr;
     if (!was_spare) worker = co_await start(&opening, *opening.events, deadline);
     if (was_spare) worker->note_start("warm");
     worker->hold(lease());
+    if (has_folder && manifest_.folder_bytes != 0) {
+      worker->watch_folder(isolation_, opening.folder, manifest_.folder_bytes);
+    }
     std::exception_ptr failed;
     try {
       if (!was_spare) co_await worker->greet(deadline);

@@ -8,6 +8,7 @@
 #include "sojourn/base/log.hpp"
 #include "sojourn/session/app.hpp"
 #include "sojourn/worker/fork_server.hpp"
+#include "sojourn/worker/isolation.hpp"
 #include "sojourn/worker/manifest.hpp"
 #include "sojourn/worker/process_worker.hpp"
 #include "sojourn/worker/supervisor.hpp"
@@ -20,7 +21,7 @@ namespace sojourn::worker {
 // Threads: one executor, the supervisor's. Lifetime: longer than its workers.
 class ProcessApp final : public session::App {
  public:
-  ProcessApp(Manifest manifest, Supervisor& supervisor, Clock& clock, const Log& log);
+  ProcessApp(Manifest manifest, Supervisor& supervisor, Isolation& isolation, Clock& clock, const Log& log);
 
   const session::AppInfo& info() const override { return manifest_.info; }
   const Manifest& manifest() const { return manifest_; }
@@ -43,6 +44,7 @@ class ProcessApp final : public session::App {
                                               Instant deadline);
   Async<std::unique_ptr<ProcessWorker>> start_spare(session::WorkerEvents& events, Instant deadline);
   [[noreturn]] void rethrow(const std::exception_ptr& failed, const ProcessWorker& worker) const;
+  Async<void> prepare_folder(std::string folder);
   std::shared_ptr<void> lease();
   ForkServer::Options parent_options() const;
   std::size_t room_for_spares() const;
@@ -50,6 +52,7 @@ class ProcessApp final : public session::App {
 
   Manifest manifest_;
   Supervisor& supervisor_;
+  Isolation& isolation_;
   Clock& clock_;
   const Log& log_;
   std::optional<ForkServer> parent_;  // of an app with prefork

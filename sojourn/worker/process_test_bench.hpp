@@ -163,6 +163,7 @@ class ProcessTestBench : public testing::Test {
   Loop loop;
   SystemClock clock;
   Log log = Log::silent();
+  Isolation isolation;
   std::unique_ptr<Supervisor> supervisor;
   std::filesystem::path folder;
   session::Session session{"sess_test"};

@@ -88,7 +88,7 @@ ProcessApp& ProcessTestBench::program(std::vector<std::string> command, ProcessL
   manifest.command = std::move(command);
   manifest.limits = limits;
   manifest.env = {{"TEETH", "32"}};
-  apps_.push_back(std::make_unique<ProcessApp>(std::move(manifest), *supervisor, clock, log));
+  apps_.push_back(std::make_unique<ProcessApp>(std::move(manifest), *supervisor, isolation, clock, log));
   return *apps_.back();
 }
 

@@ -8,6 +8,7 @@
 #include <cassert>
 #include <utility>
 
+#include "sojourn/base/limits.hpp"
 #include "sojourn/worker/frames_to_server.hpp"
 #include "sojourn/worker/frames_to_worker.hpp"
 #include "sojourn/worker/lines.hpp"
@@ -43,6 +44,10 @@ constexpr auto last_lines_wait = 500ms;
 
 // The kernel needs no more to end killed processes, unless they hang in a driver.
 constexpr auto kill_wait = 5s;
+
+// Between two looks at a session's folder, or how many times what a look took.
+constexpr Instant::duration folder_interval = 1s;
+constexpr int folder_share = 20;
 
 constexpr std::size_t last_errors_limit = 20;
 
@@ -115,6 +120,23 @@ Async<void> ProcessWorker::watch_exit() {
   while (!lost_ && co_await changed_.wait_until(clock_, deadline)) {
   }
   lose(worker_lost(status.describe(), status.details()));
+}
+
+void ProcessWorker::watch_folder(Isolation& isolation, std::string folder, std::uint64_t most) {
+  group_.spawn(look_at_folder(isolation, std::move(folder), most));
+}
+
+Async<void> ProcessWorker::look_at_folder(Isolation& isolation, std::string folder, std::uint64_t most) {
+  while (!lost_) {
+    const Isolation::FolderLook look = co_await isolation.look_at(folder, most);
+    if (look.bytes > most) {
+      lose(worker_lost(fmt::format("was ended, since its session's folder holds more than {} MiB (folder_mb)",
+                                   most / limits::mebibyte),
+                       {{"folder_mb", most / limits::mebibyte}}));
+    } else {
+      co_await sleep_until(clock_, clock_.instant() + std::max(folder_interval, folder_share * look.took));
+    }
+  }
 }
 
 Async<void> ProcessWorker::read_lines(std::string stream, Descriptor pipe) {

@@ -13,6 +13,7 @@
 #include "sojourn/base/task_group.hpp"
 #include "sojourn/session/app.hpp"
 #include "sojourn/worker/frame_stream.hpp"
+#include "sojourn/worker/isolation.hpp"
 #include "sojourn/worker/supervisor.hpp"
 
 // A process that serves one session, seen from the server.
@@ -52,6 +53,10 @@ class ProcessWorker final : public session::Worker {
   // Lifetime: `opening` until it returns.
   Async<void> open(const session::Opening& opening, std::string app_version, Instant deadline);
 
+  // Ends the worker when `folder` holds more than `most`. Best effort: it is looked at once a second, or less often
+  // where looking takes long, and what was removed but is open does not count. Lifetime: `isolation` outlives this.
+  void watch_folder(Isolation& isolation, std::string folder, std::uint64_t most);
+
   // Whether open() reached it, so that its setup may have run.
   bool reached() const { return reached_; }
 
@@ -77,6 +82,7 @@ class ProcessWorker final : public session::Worker {
 
   Async<void> read_frames();
   Async<void> watch_exit();
+  Async<void> look_at_folder(Isolation& isolation, std::string folder, std::uint64_t most);
   Async<void> read_lines(std::string stream, Descriptor pipe);
   void take_line(std::string_view stream, std::string line, bool cut);
 

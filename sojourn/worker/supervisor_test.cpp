@@ -37,7 +37,8 @@ Async<void> serve_until_killed(std::string folder) {
   manifest.info.name = "test";
   manifest.folder = folder;
   manifest.command = {this_program(), "worker", "app"};
-  ProcessApp app(manifest, supervisor, clock, log);
+  Isolation isolation;
+  ProcessApp app(manifest, supervisor, isolation, clock, log);
   Recorder events;
   session::Opening opening;
   opening.session_id = "sess_1";
