@@ -11,7 +11,7 @@
 #include <system_error>
 
 #include "sojourn/base/error.hpp"
-#include "sojourn/store/gathering_vfs.hpp"
+#include "sojourn/store/layered_vfs.hpp"
 
 namespace sojourn::store {
 
@@ -157,7 +157,7 @@ Connection::Connection(const std::filesystem::path& file, OpenMode mode) {
     name = immutable_uri(name);
   }
   sqlite3* database = nullptr;
-  const int result = sqlite3_open_v2(name.c_str(), &database, flags, gathering_vfs());
+  const int result = sqlite3_open_v2(name.c_str(), &database, flags, layered_vfs());
   database_.reset(database);
   if (result != SQLITE_OK) fail(database, result, file.string());
   sqlite3_busy_timeout(database, 5'000);

@@ -1,4 +1,4 @@
-#include "sojourn/store/gathering_vfs.hpp"
+#include "sojourn/store/layered_vfs.hpp"
 
 #include <gtest/gtest.h>
 #include <sqlite3.h>
@@ -20,7 +20,7 @@ class OpenLog {
  public:
   explicit OpenLog(std::string path)
       : path_(std::move(path)),
-        vfs_(sqlite3_vfs_find(gathering_vfs())),
+        vfs_(sqlite3_vfs_find(layered_vfs())),
         bytes_(static_cast<std::size_t>(vfs_->szOsFile)) {
     constexpr int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_WAL;
     EXPECT_EQ(vfs_->xOpen(vfs_, path_.c_str(), file(), flags, nullptr), SQLITE_OK);
@@ -62,14 +62,14 @@ class OpenLog {
   std::vector<char> bytes_;
 };
 
-class GatheringVfsTest : public ::testing::Test {
+class GatheringFileTest : public ::testing::Test {
  protected:
-  GatheringVfsTest() {
+  GatheringFileTest() {
     std::string folder = "/tmp/sojourn_log.XXXXXX";
     folder_ = ::mkdtemp(folder.data());
     log_ = std::make_unique<OpenLog>(path());
   }
-  ~GatheringVfsTest() override {
+  ~GatheringFileTest() override {
     log_.reset();
     std::filesystem::remove_all(folder_);
   }
@@ -84,7 +84,7 @@ class GatheringVfsTest : public ::testing::Test {
   std::unique_ptr<OpenLog> log_;
 };
 
-TEST_F(GatheringVfsTest, HandsWhatIsAppendedOverAtTheSync) {
+TEST_F(GatheringFileTest, HandsWhatIsAppendedOverAtTheSync) {
   EXPECT_EQ(log_->write("head", 0), SQLITE_OK);
   EXPECT_EQ(log_->write("page", 4), SQLITE_OK);
   EXPECT_EQ(on_disk(), "");
@@ -92,7 +92,7 @@ TEST_F(GatheringVfsTest, HandsWhatIsAppendedOverAtTheSync) {
   EXPECT_EQ(on_disk(), "headpage");
 }
 
-TEST_F(GatheringVfsTest, GoesOnAfterASync) {
+TEST_F(GatheringFileTest, GoesOnAfterASync) {
   log_->write("one", 0);
   log_->sync();
   log_->write("two", 3);
@@ -100,14 +100,14 @@ TEST_F(GatheringVfsTest, GoesOnAfterASync) {
   EXPECT_EQ(on_disk(), "onetwo");
 }
 
-TEST_F(GatheringVfsTest, ReadsAndMeasuresWhatWasWrittenBeforeASync) {
+TEST_F(GatheringFileTest, ReadsAndMeasuresWhatWasWrittenBeforeASync) {
   log_->write("headpage", 0);
   EXPECT_EQ(log_->size(), 8);
   log_->write("more", 8);
   EXPECT_EQ(log_->read(4, 8), "more");
 }
 
-TEST_F(GatheringVfsTest, KeepsTheOrderOfWritesThatDoNotFollowOneAnother) {
+TEST_F(GatheringFileTest, KeepsTheOrderOfWritesThatDoNotFollowOneAnother) {
   log_->write("aaaa", 0);
   log_->write("b", 1);
   log_->write("cc", 6);
@@ -115,7 +115,7 @@ TEST_F(GatheringVfsTest, KeepsTheOrderOfWritesThatDoNotFollowOneAnother) {
   EXPECT_EQ(on_disk(), std::string("abaa\0\0cc", 8));
 }
 
-TEST_F(GatheringVfsTest, TruncatesWhatWasGatheredToo) {
+TEST_F(GatheringFileTest, TruncatesWhatWasGatheredToo) {
   log_->write("headpage", 0);
   EXPECT_EQ(log_->truncate(4), SQLITE_OK);
   log_->write("next", 4);
@@ -123,7 +123,7 @@ TEST_F(GatheringVfsTest, TruncatesWhatWasGatheredToo) {
   EXPECT_EQ(on_disk(), "headnext");
 }
 
-TEST_F(GatheringVfsTest, HandsOverMoreThanItGathersAtOnce) {
+TEST_F(GatheringFileTest, HandsOverMoreThanItGathersAtOnce) {
   std::string all;
   for (int page = 0; page < 100; ++page) {
     const std::string text(4'120, static_cast<char>('a' + page % 26));
@@ -134,19 +134,19 @@ TEST_F(GatheringVfsTest, HandsOverMoreThanItGathersAtOnce) {
   EXPECT_EQ(on_disk(), all);
 }
 
-TEST_F(GatheringVfsTest, HandsOverTheRestWhenItIsClosed) {
+TEST_F(GatheringFileTest, HandsOverTheRestWhenItIsClosed) {
   log_->write("head", 0);
   EXPECT_EQ(log_->close(), SQLITE_OK);
   EXPECT_EQ(on_disk(), "head");
 }
 
-TEST_F(GatheringVfsTest, ReportsAtTheSyncWhatCouldNotBeWritten) {
+TEST_F(GatheringFileTest, ReportsAtTheSyncWhatCouldNotBeWritten) {
   OpenLog full("/dev/full");
   EXPECT_EQ(full.write("page", 0), SQLITE_OK);
   EXPECT_EQ(full.sync() & 0xFF, SQLITE_FULL);
 }
 
-TEST_F(GatheringVfsTest, AReadThatLosesWhatWasGatheredEndsTheTransaction) {
+TEST_F(GatheringFileTest, AReadThatLosesWhatWasGatheredEndsTheTransaction) {
   OpenLog full("/dev/full");
   EXPECT_EQ(full.write("page", 0), SQLITE_OK);
   EXPECT_EQ(full.read_result() & 0xFF, SQLITE_IOERR);

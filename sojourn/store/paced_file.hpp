@@ -1,0 +1,20 @@
+#pragma once
+
+#include "sojourn/store/layered_file.hpp"
+
+// A database that is synced every few pages while the log is folded into it.
+//
+// SQLite writes all pages of a checkpoint and syncs them at the end: thousands of pages are then on their way to the
+// disk at once, and the sync of a commit waits behind them for several milliseconds. Synced in small parts they
+// take as long in all, and a commit waits for one part. In between the database holds some of the log's pages and the
+// log all of them, as in any checkpoint that a crash cuts short.
+namespace sojourn::store {
+
+// Bytes that are written between two syncs. 64 pages: with 16 or 256 a commit waits longer
+// (docs/internals/performance.md).
+inline constexpr sqlite3_int64 paced_bytes = 256 * 1'024;
+
+// xOpen of a VFS, for a file of `below`.
+int open_paced(sqlite3_vfs& below, const char* name, sqlite3_file* file, int flags, int* opened);
+
+}  // namespace sojourn::store
