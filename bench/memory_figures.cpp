@@ -48,6 +48,11 @@ void* operator new(std::size_t bytes, std::align_val_t alignment) {
   const auto unit = static_cast<std::size_t>(alignment);
   return count(std::aligned_alloc(unit, (bytes + unit - 1) / unit * unit));
 }
+void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept try {
+  return operator new(bytes);
+} catch (const std::bad_alloc&) {
+  return nullptr;
+}
 void operator delete(void* piece) noexcept {
   give_back(piece);
 }
