@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "sojourn/base/limits.hpp"
+#include "sojourn/runtime/call_record.hpp"
 
 namespace sojourn::runtime {
 
@@ -24,52 +25,6 @@ Instant instant_of(Clock& clock, Time when) {
 bool is_same(std::optional<Time> due, std::optional<Time> stored) {
   if (!due || !stored) return due == stored;
   return std::chrono::abs(*due - *stored) < Milliseconds(1);
-}
-
-// The data of an event that tells of a call; the caller adds to it and closes it.
-std::string begin_call_event(const store::TaskRecord& task) {
-  std::string data;
-  data.reserve(512);
-  data.append("{\"task\":\"").append(task.id).append("\",\"function\":");
-  append_json_string(data, task.function);
-  return data;
-}
-
-session::NewEvent accepted_event(const LiveCall& call) {
-  std::string data = begin_call_event(call.task);
-  data.append(",\"input\":\"").append(to_hex(sha256(call.task.input))).append("\"}");
-  return {.type = "call.accepted", .actor = call.actor, .data = std::move(data)};
-}
-
-session::NewEvent completed_event(const LiveCall& call, std::string_view output,
-                                  const std::vector<store::StateChange>& state, std::chrono::microseconds took) {
-  std::string data = begin_call_event(call.task);
-  data.append(",\"input\":\"").append(to_hex(sha256(call.task.input)));
-  data.append("\",\"output\":\"").append(to_hex(sha256(output)));
-  data.append("\",\"state\":").append(session::state_hashes(state));
-  data.append(",\"us\":").append(std::to_string(took.count())).append("}");
-  return {.type = "call.completed", .actor = call.actor, .data = std::move(data)};
-}
-
-// What the store keeps of a call that is over.
-store::TaskRecord final_record(const LiveCall& call, const CallEnd& end) {
-  store::TaskRecord task = call.task;
-  task.status = end.status;
-  task.output = end.output;
-  task.error = end.error;
-  task.updated_at = end.time;
-  task.ended_at = end.time;
-  return task;
-}
-
-session::NewEvent failed_event(const store::TaskRecord& task, TaskStatus status, const Error& error) {
-  std::string data = begin_call_event(task);
-  data.append(",\"code\":\"").append(info(error.code()).wire).append("\",\"message\":");
-  append_json_string(data, to_valid_utf8(error.message()));
-  data += '}';
-  return {.type = status == TaskStatus::cancelled ? "call.cancelled" : "call.failed",
-          .actor = "server",
-          .data = std::move(data)};
 }
 
 }  // namespace
@@ -599,70 +554,6 @@ Async<bool> Actor::commit_or_log(session::Step step, std::string_view what) {
     around_.log.error(what, {{"session", record().id}, {"error", error.message()}});
   }
   co_return false;
-}
-
-void Actor::touch() {
-  last_active_ = around_.serving.clock.instant();
-}
-
-std::optional<Instant> Actor::idle_deadline() const {
-  if (!record().idle_timeout) return std::nullopt;
-  return last_active_ + *record().idle_timeout;
-}
-
-// When the session leaves memory: some time after its worker, or with it where the app allows that.
-std::optional<Instant> Actor::rest_deadline() const {
-  if (!serving_.has_worker()) return std::max(last_active_ + around_.rest_after, rests_not_before_);
-  if (!app_->info().recover || !app_->info().sleep_after) return std::nullopt;
-  return std::max(last_active_ + *app_->info().sleep_after, rests_not_before_);
-}
-
-std::optional<Instant> Actor::next_deadline() const {
-  std::optional<Instant> next = lifetime_end_;
-  const auto take = [&next](std::optional<Instant> deadline) {
-    if (deadline) next = next ? std::min(*next, *deadline) : deadline;
-  };
-  if (!running_) {
-    take(idle_deadline());
-    take(rest_deadline());
-  }
-  return next;
-}
-
-std::optional<Time> Actor::expires_at() const {
-  Clock& clock = around_.serving.clock;
-  std::optional<Instant> end = lifetime_end_;
-  if (const auto idle = idle_deadline()) end = end ? std::min(*end, *idle) : *idle;
-  if (!end) return std::nullopt;
-  return clock.now() + std::chrono::floor<Microseconds>(*end - clock.instant());
-}
-
-// A call that moves the deadline back leaves the alarm alone: when it rings too early it is set anew.
-void Actor::arm() {
-  if (over_) return;
-  const std::optional<Instant> next = next_deadline();
-  if (!next || (alarm_ && alarm_at_ <= *next)) return;
-  alarm_at_ = *next;
-  alarm_ = around_.serving.clock.set_alarm(*next, around_.serving.executor, [this] { on_alarm(); });
-}
-
-void Actor::on_alarm() {
-  alarm_.reset();
-  if (over_ || ending_) return;
-  const Instant now = around_.serving.clock.instant();
-  const bool lifetime_over = lifetime_end_ && *lifetime_end_ <= now;
-  const auto is_due = [&](std::optional<Instant> deadline) { return !running_ && deadline && *deadline <= now; };
-  if (lifetime_over || is_due(idle_deadline())) {
-    ending_ = Ending{.status = SessionStatus::expired,
-                     .reason = lifetime_over ? "its lifetime is over" : "idle for longer than its time-out",
-                     .close_reason = session::CloseReason::expired};
-    wake();
-  } else if (is_due(rest_deadline())) {
-    rests_ = true;
-    wake();
-  } else {
-    arm();
-  }
 }
 
 }  // namespace sojourn::runtime
