@@ -28,7 +28,8 @@ Async<bool> try_create(store::Store& store, store::NewSession session) {
   try {
     co_await store.create(std::move(session));
   } catch (const Error& error) {
-    if (error.code() != ErrorCode::already_exists) throw;
+    const Json* const taken = error.details().if_contains("field");
+    if (error.code() != ErrorCode::already_exists || taken == nullptr || *taken != "id") throw;
     co_return false;
   }
   co_return true;

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "sojourn/base/error.hpp"
 #include "sojourn/base/loop.hpp"
 #include "sojourn/base/random.hpp"
 #include "sojourn/store/memory_store.hpp"
@@ -45,6 +46,28 @@ TEST(KeptSession, KeepsItsJournalsTimesInOrderWhenTheClockIsSet) {
   for (const Microseconds jump : {Microseconds(-3600s), Microseconds(0s), Microseconds(3600s)}) {
     Loop().run(check_times_after(jump));
   }
+}
+
+// That a session with a drawn id and an opening key that another has is refused for the key.
+Async<void> check_a_taken_key() {
+  ManualClock clock;
+  SeededRandom random(7);
+  store::MemoryStore store;
+  Beginning beginning;
+  beginning.created = {.type = "session.created", .actor = "test"};
+  beginning.opening_key = "k";
+  co_await KeptSession::create(store, clock, random, beginning);
+  try {
+    co_await KeptSession::create(store, clock, random, beginning);
+    ADD_FAILURE() << "it was created";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::already_exists);
+    EXPECT_NE(error.message().find("opening key"), std::string::npos) << error.message();
+  }
+}
+
+TEST(KeptSession, TakesATakenOpeningKeyForNoTakenId) {
+  Loop().run(check_a_taken_key());
 }
 
 }  // namespace

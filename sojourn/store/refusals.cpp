@@ -8,8 +8,8 @@
 namespace sojourn::store {
 
 Error session_exists(std::string_view id) {
-  return Error(ErrorCode::already_exists,
-               fmt::format("session '{}' exists already, or did before it was purged", id));
+  return Error(ErrorCode::already_exists, fmt::format("session '{}' exists already, or did before it was purged", id),
+               {{"field", "id"}});
 }
 
 Error session_unknown(std::string_view id) {
@@ -35,7 +35,8 @@ Error key_taken(const TaskRecord& task) {
 }
 
 Error opening_key_taken(std::string_view id) {
-  return Error(ErrorCode::already_exists, fmt::format("session '{}' has an opening key that another has", id));
+  return Error(ErrorCode::already_exists, fmt::format("session '{}' has an opening key that another has", id),
+               {{"field", "opening_key"}});
 }
 
 Error task_elsewhere(const TaskRecord& task) {

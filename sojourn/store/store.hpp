@@ -79,7 +79,7 @@ class Store {
   virtual ~Store() = default;
 
   // Errors:  already_exists, also for the id of a session that was purged, for an opening key that another has, and
-  //          for a task's as in commit().
+  //          for a task's as in commit(); details.field is "id" or "opening_key" for the first ones.
   // Durable: when it returns.
   virtual Async<void> create(NewSession session) = 0;
 
