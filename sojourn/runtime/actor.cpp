@@ -521,7 +521,8 @@ Async<void> Actor::write_down(std::shared_ptr<Actor> self) {
 
 // Takes along what an earlier commit could not make durable.
 Async<void> Actor::commit(session::Step step) {
-  if (fenced_) throw Error(*fenced_);
+  ++committing_;
+  const AsyncMutex::Turn turn = co_await committing_turn_.take();
   const std::vector<store::TaskRecord> owed = std::exchange(owed_, {});
   if (!owed.empty()) {
     step.tasks.insert(step.tasks.begin(), owed.begin(), owed.end());
@@ -530,9 +531,9 @@ Async<void> Actor::commit(session::Step step) {
       if (change) change(head);
     };
   }
-  ++committing_;
   std::exception_ptr failure;
   try {
+    if (fenced_) throw Error(*fenced_);
     co_await serving_.commit(std::move(step));
   } catch (...) {
     failure = std::current_exception();

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "sojourn/base/async_mutex.hpp"
 #include "sojourn/base/task_group.hpp"
 #include "sojourn/runtime/serving.hpp"
 
@@ -143,7 +144,8 @@ class Actor : public std::enable_shared_from_this<Actor> {
   bool running_ = false;
   bool writing_down_ = false;
   bool rests_ = false;          // it leaves memory when nothing waits any more
-  std::size_t committing_ = 0;  // commits that go on
+  std::size_t committing_ = 0;  // commits that go on or wait
+  AsyncMutex committing_turn_;  // so that each takes along what the one before it could not make durable
   Instant rests_not_before_;
   bool over_ = false;
   std::optional<Error> fenced_;  // another server owns the session

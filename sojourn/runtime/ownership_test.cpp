@@ -129,6 +129,20 @@ TEST_F(OwnershipTest, ACallWhoseEndCouldNotBeMadeDurableIsOverForWhoAsksForIt) {
   });
 }
 
+TEST_F(OwnershipTest, WhoReadsACallDoesNotTakeItsSessionFromAnotherServer) {
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const auto call = co_await test.start("new", "wait_for_cancel");
+    const std::string id = call->task.session_id;
+    const std::uint64_t epoch = (co_await test.store.adopt(id, "another")).record.epoch;
+    EXPECT_EQ(co_await RuntimeTest::code_of(test.runtime->keepalive(id, "me")), ErrorCode::fenced);
+    co_await test.settle();
+    EXPECT_FALSE(store::is_final((co_await test.runtime->task(call->task.id)).task.status));
+    const store::SessionRecord kept = (co_await test.store.load(id))->record;
+    EXPECT_EQ(kept.owner, "another");
+    EXPECT_EQ(kept.epoch, epoch);
+  });
+}
+
 TEST_F(OwnershipTest, AWriteFromOutsideMovesTheExpiryThatReadersSee) {
   with_runtime([](RuntimeTest& test) -> Async<void> {
     const std::string id = co_await test.new_session();

@@ -110,7 +110,7 @@ Async<std::optional<Time>> settle_session(const RecoverySurroundings& around, st
   co_return settled.head.expires_at;
 }
 
-Async<std::optional<Time>> try_to_settle(RecoverySurroundings surroundings, std::string session_id) {
+Async<std::optional<Time>> settle_or_log(RecoverySurroundings surroundings, std::string session_id) {
   try {
     co_return co_await settle_session(surroundings, session_id);
   } catch (const Error& error) {
@@ -135,7 +135,7 @@ Async<std::vector<std::pair<Time, std::string>>> settle_leftovers(RecoverySurrou
     }
   }
   for (const std::string& id : unsettled) {
-    if (const std::optional<Time> due = co_await try_to_settle(surroundings, id)) going_on.emplace_back(*due, id);
+    if (const std::optional<Time> due = co_await settle_or_log(surroundings, id)) going_on.emplace_back(*due, id);
   }
   if (!unsettled.empty()) {
     surroundings.log.info("settled what the last server left open",

@@ -35,7 +35,7 @@ Async<std::optional<Time>> settle_session(const RecoverySurroundings& surroundin
 
 // The same for one session among many: where it cannot be settled that is logged, and whoever asks for it later tries
 // again. Returns when to look at it again, if ever.
-Async<std::optional<Time>> try_to_settle(RecoverySurroundings surroundings, std::string session_id);
+Async<std::optional<Time>> settle_or_log(RecoverySurroundings surroundings, std::string session_id);
 
 // Settles every session for which the last server left something open. Returns those that go on and will expire one
 // day, with that time. Errors: those of the store; sessions settled before stay settled.

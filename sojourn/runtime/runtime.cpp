@@ -342,13 +342,15 @@ Async<std::optional<TaskView>> Runtime::first_call(const RunRequest& request) {
     first = co_await parts_->store.task_by_key(id, request.idempotency_key);
   }
   if (!first) co_return std::nullopt;
+  const auto live = live_call(first->id);
+  if (request.wait && !live && !store::is_final(first->status)) co_return std::nullopt;
   const SessionView of = co_await session(id);
   const auto app = parts_->apps.find(of.record.app);
   if (app == parts_->apps.end() || (!request.app.empty() && request.app != of.record.app)) co_return std::nullopt;
   const std::string& function = request.function.empty() ? app->second->info().default_function : request.function;
   const store::JsonText input = to_text(request.input, {.bytes = limits::json_bytes, .depth = limits::json_depth});
   check_same_request(*first, request_hash(function, input));
-  if (const auto live = live_call(first->id)) co_return co_await answer(live, request.wait);
+  if (live) co_return co_await answer(live, request.wait);
   co_return TaskView{std::move(*first), of.record.app};
 }
 
@@ -486,10 +488,14 @@ Async<std::optional<store::Snapshot>> Runtime::load_settled(std::string session_
   co_return co_await parts_->store.load(session_id);
 }
 
-// Closes what a session left open whose last commit failed. One that is in memory closes it with its next commit.
+// Closes what a session left open whose last commit failed here. One that is in memory closes it with its next commit;
+// one that another server owns is not for a reader to take.
 Async<void> Runtime::settle(std::string session_id) {
   const AsyncMutex::Turn turn = co_await parts_->adopting.take();
-  if (!parts_->actors.contains(session_id)) co_await load_settled(std::move(session_id));
+  if (parts_->actors.contains(session_id)) co_return;
+  const std::optional<store::Snapshot> stored = co_await parts_->store.load(session_id);
+  if (!stored || stored->record.owner != parts_->options.owner || !is_unsettled(*stored)) co_return;
+  co_await settle_session(recovery(*parts_), session_id);
 }
 
 // For who only reads: where it cannot be closed now, it is read as it is.
@@ -638,7 +644,7 @@ Async<void> Runtime::end_overslept(Parts& parts) {
     const AsyncMutex::Turn turn = co_await parts.adopting.take();
     // One that is in memory looks after itself.
     if (parts.actors.contains(*id)) continue;
-    if (const auto due = co_await runtime::try_to_settle(recovery(parts), *id)) parts.sleepers.add(*due, *id);
+    if (const auto due = co_await settle_or_log(recovery(parts), *id)) parts.sleepers.add(*due, *id);
   }
   parts.waking = false;
 }

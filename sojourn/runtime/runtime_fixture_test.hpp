@@ -19,6 +19,7 @@ struct Script {
   std::optional<Error> open_error;   // what opening fails with
   std::optional<Error> close_error;  // what closing fails with
   bool hold_open = false;            // opening takes until `release`
+  bool hold_close = false;           // closing too
   Event release;                     // lets a `wait` call go on
   session::WorkerUsage usage;        // what a worker tells when it was closed
   int misses = 0;
@@ -53,6 +54,7 @@ class TestWorker final : public session::Worker {
 
   Async<void> close(session::CloseReason reason, Instant) override {
     script_.log.push_back("close " + std::string(session::to_string(reason)));
+    if (script_.hold_close) co_await script_.release.wait();
     if (script_.close_error) throw Error(*script_.close_error);
     co_return;
   }

@@ -26,6 +26,10 @@ class SleepTest : public RuntimeTest {
     co_return (co_await store.load(std::move(id)))->record.head.status;
   }
 
+  Async<store::SessionHead> stored_head(std::string id) {
+    co_return (co_await store.load(std::move(id)))->record.head;
+  }
+
   // A session after one call that counted to 1.
   Async<std::string> counted() {
     const std::string id = co_await new_session();
@@ -103,6 +107,78 @@ TEST_F(SleepTest, ACallThatRunsOrArrivesMeanwhileIsServed) {
   });
 }
 
+TEST_F(SleepTest, AKeepalivePutsItOff) {
+  with_runtime([](RuntimeTest& base) -> Async<void> {
+    auto& test = static_cast<SleepTest&>(base);
+    const std::string id = co_await test.counted();
+    for (int i = 0; i < 5; ++i) {
+      co_await test.pass(ten - Microseconds(1));
+      co_await test.runtime->keepalive(id, "someone");
+    }
+    EXPECT_FALSE((co_await test.runtime->session(id)).asleep);
+    co_await test.pass(ten);
+    EXPECT_TRUE((co_await test.runtime->session(id)).asleep);
+  });
+}
+
+TEST_F(SleepTest, ACallThatComesWhileItsWorkerGoesWakesItAgain) {
+  with_runtime([](RuntimeTest& base) -> Async<void> {
+    auto& test = static_cast<SleepTest&>(base);
+    const std::string id = co_await test.counted();
+    test.script.hold_close = true;
+    co_await test.pass(ten);
+    EXPECT_EQ(test.script.log.back(), "close sleeping");
+    const auto call = co_await test.start(id, "increment");
+    EXPECT_EQ(call->task.status, store::TaskStatus::queued);
+    test.script.hold_close = false;
+    test.script.release.notify_all();
+    co_await LiveCall::wait_final(call);
+    EXPECT_EQ(call->task.output, "2");
+    EXPECT_TRUE(test.script.restored);
+    EXPECT_EQ(test.opened(), 2U);
+  });
+}
+
+TEST_F(SleepTest, AnEndThatComesWhileItsWorkerGoesIsCarriedOut) {
+  with_runtime([](RuntimeTest& base) -> Async<void> {
+    auto& test = static_cast<SleepTest&>(base);
+    const std::string id = co_await test.counted();
+    test.script.hold_close = true;
+    co_await test.pass(ten);
+    TaskGroup group(test.loop.executor());
+    group.spawn(test.runtime->end_session(id, "someone"));
+    co_await test.settle();
+    test.script.release.notify_all();
+    co_await group.join();
+    EXPECT_EQ(co_await test.stored_status(id), SessionStatus::ended);
+    EXPECT_EQ(std::ranges::count(test.script.log, "close sleeping"), 1);
+    EXPECT_EQ((co_await test.event_types(id)).back(), "session.ended");
+  });
+}
+
+TEST_F(SleepTest, WhatIsWrittenInItsSleepIsThereWhenItWakes) {
+  with_runtime([](RuntimeTest& base) -> Async<void> {
+    auto& test = static_cast<SleepTest&>(base);
+    const std::string id = co_await test.counted();
+    co_await test.pass(ten);
+    co_await test.runtime->change_state(id, {{"count", Json(41)}}, "someone");
+    EXPECT_EQ(test.opened(), 1U);
+    EXPECT_EQ((co_await test.call(id, "increment")).task.output, "42");
+  });
+}
+
+TEST_F(SleepTest, ItHoldsNoResourceInItsSleep) {
+  with_runtime([](RuntimeTest& base) -> Async<void> {
+    auto& test = static_cast<SleepTest&>(base);
+    const std::string id = co_await test.counted();
+    test.script.events->resource_added({.id = "r", .kind = "file", .cleanup = JsonObject{{"path", "/nowhere/x"}}});
+    co_await test.settle();
+    EXPECT_EQ((co_await test.store.load(id))->resources.size(), 1U);
+    co_await test.pass(ten);  // its worker released it when it was closed
+    EXPECT_TRUE((co_await test.store.load(id))->resources.empty());
+  });
+}
+
 TEST_F(SleepTest, SleepIsNoActivity) {
   with_runtime([](RuntimeTest& base) -> Async<void> {
     auto& test = static_cast<SleepTest&>(base);
@@ -177,6 +253,34 @@ TEST_F(SleepTest, WhatCannotBeWrittenDownStaysInMemoryAndTriesAgain) {
     co_await test.pass(Seconds(30));
     EXPECT_EQ(test.in_memory(), 0U);
     EXPECT_THAT(co_await test.event_types(id), Contains("worker.closed"));
+  });
+}
+
+TEST_F(SleepTest, ACallThatAFailedCommitLeftOpenIsClosedBeforeItsSessionLeavesMemory) {
+  with_runtime([](RuntimeTest& base) -> Async<void> {
+    auto& test = static_cast<SleepTest&>(base);
+    const std::string id = co_await test.counted();
+    const auto call = co_await test.start(id, "wait");
+    test.guarded.refuses = [](const store::Commit&) { return true; };
+    test.script.release.notify_all();
+    co_await LiveCall::wait_final(call);
+
+    // A keepalive takes along the end that is owed, and fails while the commit that puts the session to rest waits.
+    test.guarded.refuses = [times = 0](const store::Commit&) mutable { return ++times == 1; };
+    test.guarded.holds_commits = true;
+    TaskGroup group(test.loop.executor());
+    group.spawn([](SleepTest& the_test, std::string session) -> Async<void> {
+      EXPECT_EQ(co_await code_of(the_test.runtime->keepalive(session, "someone")), ErrorCode::store_full);
+    }(test, id));
+    co_await test.settle();
+    co_await test.pass(Seconds(30));
+    test.guarded.holds_commits = false;
+    test.guarded.release.notify_all();
+    co_await group.join();
+    co_await test.settle();
+    EXPECT_EQ(test.in_memory(), 0U);
+    EXPECT_EQ((co_await test.store.task(call->task.id))->status, store::TaskStatus::failed);
+    EXPECT_EQ((co_await test.stored_head(id)).call_count, 3U);
   });
 }
 
