@@ -23,6 +23,7 @@ struct Words {
 
   RunOptions run;
   ListOptions list;
+  NewSessionOptions new_session;
   VerifyOptions verify;
   NewKeyOptions new_key;
   std::string session;
@@ -106,8 +107,26 @@ void add_session_command(CLI::App& sessions, Words& words, const std::string& na
   });
 }
 
+void add_new_session(CLI::App& sessions, Words& words) {
+  CLI::App* command = sessions.add_subcommand("create", "Make a session without calling it, and print its id");
+  command->footer("Example:\n  sojourn sessions create counter --warm");
+  NewSessionOptions& options = words.new_session;
+  command->add_option("APP", options.app, "Name of the app; else a session of state and events only")->type_name("");
+  command->add_flag("--warm", options.warm, "Open its worker, and wait until that is ready for the first call");
+  command->add_option("--setup", options.setup, "What the worker is opened with, as JSON")->type_name("JSON");
+  command->add_option("--session-timeout", options.session_timeout, "Idle seconds after which it expires")
+      ->type_name("SECONDS")
+      ->check(CLI::Range(min_timeout, max_timeout));
+  add_common(*command, words, SettingUser::client);
+  command->callback([&words] {
+    words.command = [&words](const Settings& settings, Console& console) {
+      return create_session(words.new_session, settings, console);
+    };
+  });
+}
+
 void add_sessions(CLI::App& root, Words& words) {
-  CLI::App* command = root.add_subcommand("sessions", "List, show, end or keep sessions");
+  CLI::App* command = root.add_subcommand("sessions", "List, make, show, end or keep sessions");
   command->footer("Examples:\n  sojourn sessions\n  sojourn sessions show sess_20260115_103045_a1b2c3");
   command->require_subcommand(0, 1);
   CLI::App* list = command->add_subcommand("list", "List sessions, newest first (also without the word list)");
@@ -122,6 +141,7 @@ void add_sessions(CLI::App& root, Words& words) {
         ->check(CLI::Range(1, 1'000'000));
     add_common(*lister, words, SettingUser::client);
   }
+  add_new_session(*command, words);
   add_session_command(*command, words, "show", "Show all that is known of a session", show_session);
   add_session_command(*command, words, "end", "End a session: clean up and free its worker", end_session);
   add_session_command(*command, words, "keepalive", "Start a session's idle time-out anew", keep_session_alive);

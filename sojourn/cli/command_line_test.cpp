@@ -16,6 +16,7 @@ namespace {
 
 using testing::AllOf;
 using testing::ElementsAre;
+using testing::EndsWith;
 using testing::HasSubstr;
 using testing::MatchesRegex;
 using testing::Not;
@@ -55,6 +56,7 @@ TEST_F(CommandLineTest, HelpOfEachCommandHasAnExampleAndHidesTheSupervisor) {
                                                   {"run"},
                                                   {"sessions"},
                                                   {"sessions", "list"},
+                                                  {"sessions", "create"},
                                                   {"sessions", "show"},
                                                   {"sessions", "end"},
                                                   {"sessions", "keepalive"},
@@ -300,6 +302,22 @@ TEST_F(CommandLineTest, SessionsAreShownEndedAndKept) {
               ElementsAre(StartsWith("GET /sessions/s1 "), StartsWith("DELETE /sessions/%2E%2E%2Fs1 "),
                           StartsWith("POST /sessions/s1/keepalive "), testing::_));
   EXPECT_EQ(sojourn({"sessions", "end", ""}), 2);
+}
+
+TEST_F(CommandLineTest, SessionsAreCreatedAndWarmedUp) {
+  const FakeServer::Reply made{.status = 201, .body = R"({"id":"s1","status":"active"})"};
+  FakeServer server({made, made, made});
+  serve(server);
+  EXPECT_EQ(sojourn({"sessions", "create"}), 0);
+  EXPECT_EQ(out(), "s1\n");
+  EXPECT_EQ(sojourn({"sessions", "create", "a", "--warm", "--setup", "[1]", "--session-timeout", "9", "--json"}), 0);
+  EXPECT_EQ(parse_json(out()).at("id"), "s1");
+  EXPECT_THAT(server.requests(),
+              ElementsAre(EndsWith("\r\n\r\n{}"),
+                          EndsWith(R"({"app":"a","setup":[1],"session_timeout":9,"warm":true,"wait":true})")));
+  EXPECT_EQ(sojourn({"sessions", "create", "a", "--setup", "{"}), 2);
+  EXPECT_THAT(err(), HasSubstr("--setup is no JSON"));
+  EXPECT_EQ(sojourn({"sessions", "create", "a"}), 0);
 }
 
 TEST_F(CommandLineTest, AppsListsWhatTheServerHas) {

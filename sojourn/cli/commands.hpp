@@ -36,6 +36,15 @@ struct ListOptions {
 };
 
 ExitCode list_sessions(const ListOptions& options, const Settings& settings, Console& console);
+struct NewSessionOptions {
+  std::string app;    // "" for a session of state and events only
+  std::string setup;  // JSON, or "" for none
+  std::optional<int> session_timeout;
+  bool warm = false;  // open its worker, and wait for that
+};
+
+// Prints the new session's id.
+ExitCode create_session(const NewSessionOptions& options, const Settings& settings, Console& console);
 ExitCode show_session(const std::string& id, const Settings& settings, Console& console);
 ExitCode end_session(const std::string& id, const Settings& settings, Console& console);
 ExitCode keep_session_alive(const std::string& id, const Settings& settings, Console& console);

@@ -40,6 +40,14 @@ std::string list_target(const ListOptions& options) {
   return target;
 }
 
+Json json_option(std::string_view option, const std::string& text) {
+  try {
+    return parse_json(text);
+  } catch (const Error& error) {
+    throw Error(ErrorCode::config_invalid, fmt::format("{} is no JSON: {}", option, error.message()));
+  }
+}
+
 void print_session(const Json& session, Console& console) {
   if (console.json || !session.is_object()) {
     print_json(console, session);
@@ -87,6 +95,24 @@ ExitCode list_sessions(const ListOptions& options, const Settings& settings, Con
   }
   table.print(console);
   if (!target.empty()) console.err << fmt::format("There are more than {}; --limit shows more.\n", sessions.size());
+  return ExitCode::ok;
+}
+
+ExitCode create_session(const NewSessionOptions& options, const Settings& settings, Console& console) {
+  JsonObject request;
+  if (!options.app.empty()) request["app"] = options.app;
+  if (!options.setup.empty()) request["setup"] = json_option("--setup", options.setup);
+  if (options.session_timeout) request["session_timeout"] = *options.session_timeout;
+  if (options.warm) {
+    request["warm"] = true;
+    request["wait"] = true;
+  }
+  const Json session = Remote(settings).post("/sessions", request).body;
+  if (console.json) {
+    print_session(session, console);
+  } else {
+    console.out << printable(field(session, "id")) << '\n';
+  }
   return ExitCode::ok;
 }
 

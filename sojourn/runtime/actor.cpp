@@ -186,11 +186,19 @@ Async<void> Actor::change_state(std::vector<std::pair<std::string, std::optional
   co_await done->wait();
 }
 
+std::shared_ptr<Completion<bool>> Actor::warm_up(Milliseconds timeout) {
+  check_open();
+  check_room(0);
+  const auto ready = std::make_shared<Completion<bool>>();  // owned by the caller and by the item
+  push({nullptr, [this, ready, timeout] { return take_turn_to_warm_up(timeout, ready); }});
+  return ready;
+}
+
 Async<void> Actor::end(std::string actor) {
   check_open();
   const auto self = shared_from_this();
   ending_ = Ending{.reason = "ended by request", .actor = std::move(actor)};
-  if (current_) serving_.stop_call(Error(ErrorCode::cancelled, fmt::format("session ended: {}", record().id)));
+  serving_.stop_call(Error(ErrorCode::cancelled, fmt::format("session ended: {}", record().id)));
   wake();
   co_await left_.wait();
 }
@@ -204,7 +212,7 @@ Async<void> Actor::leave(Error why) {
                      .close_reason = session::CloseReason::server_stopping};
     wake();
   }
-  if (current_) serving_.stop_call(std::move(why));  // also one that outlives its session
+  serving_.stop_call(std::move(why));  // also one that outlives its session
   co_await left_.wait();
 }
 
@@ -403,7 +411,7 @@ void Actor::lose_session(const Error& why) {
                    .reason = why.message(),
                    .error = why,
                    .close_reason = session::CloseReason::lost};
-  if (current_) serving_.stop_call(why);
+  serving_.stop_call(why);
   wake();
 }
 
@@ -477,6 +485,37 @@ Async<void> Actor::take_turn_to_write(std::vector<store::StateChange> changes, s
   } catch (...) {
     done->fail(std::current_exception());
   }
+}
+
+Async<void> Actor::take_turn_to_warm_up(Milliseconds timeout, std::shared_ptr<Completion<bool>> ready) {
+  session::Step step{.change = [this](store::SessionHead& head) {
+    touch();
+    head.expires_at = expires_at();
+  }};
+  bool opens = false;
+  std::optional<Error> failure;
+  try {
+    check_open();
+    opens = !serving_.has_worker();
+    co_await serving_.warm_up(timeout);
+  } catch (const Error& error) {
+    failure = error;
+  }
+  if (failure && opens) {
+    step.events.push_back({.type = "worker.start_failed",
+                           .actor = "server",
+                           .data = to_text(JsonObject{{"code", info(failure->code()).wire},
+                                                      {"message", to_valid_utf8(failure->message())}})});
+  }
+  if (!has_nothing_to_commit(step)) {
+    co_await commit_or_log(std::move(step), "how a worker was opened could not be written down");
+  }
+  if (failure) {
+    ready->fail(std::make_exception_ptr(Error(*failure)));
+  } else {
+    ready->set(true);
+  }
+  if (serving_.lost_cause()) lose_worker();
 }
 
 Async<void> Actor::write_state(std::vector<store::StateChange> changes, std::string actor) {

@@ -77,6 +77,10 @@ class Actor : public std::enable_shared_from_this<Actor> {
   // Errors: queue_full; those of State::set.
   Async<void> change_state(std::vector<std::pair<std::string, std::optional<Json>>> changes, std::string actor);
 
+  // Opens a worker in its turn, unless there is one: what is returned is set when it is ready, or fails as a call
+  // would that could not be served. Errors: those of over_error; queue_full.
+  std::shared_ptr<Completion<bool>> warm_up(Milliseconds timeout);
+
   // Ends the session and returns when that is durable. Errors: those of over_error; those of the store.
   Async<void> end(std::string actor);
 
@@ -108,6 +112,7 @@ class Actor : public std::enable_shared_from_this<Actor> {
   Async<void> empty_queue(Error why);
   Async<void> take_turn_to_write(std::vector<store::StateChange> changes, std::string actor,
                                  std::shared_ptr<Completion<bool>> done);
+  Async<void> take_turn_to_warm_up(Milliseconds timeout, std::shared_ptr<Completion<bool>> ready);
   Async<void> write_state(std::vector<store::StateChange> changes, std::string actor);
   Async<void> serve_next();
   Async<void> rest();

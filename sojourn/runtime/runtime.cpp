@@ -392,9 +392,25 @@ Async<TaskView> Runtime::cancel(std::string task_id) {
 Async<SessionView> Runtime::create_session(RunRequest request) {
   check_serving();
   const std::shared_ptr<session::App> app = request.app.empty() ? nullptr : find_app(request.app);
+  if (request.warm && !app) {
+    throw Error(ErrorCode::invalid_request, "'warm' needs an 'app'", {{"field", "warm"}});
+  }
   const std::string id = co_await open_session(request, app, false);
+  if (request.warm) co_await warm_up(id, request.call_timeout, request.wait);
   if (const auto live = parts_->actors.find(id); live != parts_->actors.end()) co_return view(live->second->record());
   co_return co_await session(id);
+}
+
+Async<void> Runtime::warm_up(std::string session_id, std::optional<Seconds> timeout, bool wait) {
+  try {
+    const std::shared_ptr<Actor> actor = co_await find_session(session_id, Purpose::call);
+    const auto ready = actor->warm_up(timeout.value_or(actor->app()->info().call_timeout));
+    if (wait) co_await ready->wait();
+  } catch (const Error& error) {
+    JsonObject details = error.details();
+    details["session_id"] = session_id;
+    throw Error(error.code(), error.message(), std::move(details)).set_retryable(error.retryable());
+  }
 }
 
 Async<std::shared_ptr<Actor>> Runtime::begin_session(const RunRequest& request, std::shared_ptr<session::App> app,
@@ -488,8 +504,8 @@ Async<std::optional<store::Snapshot>> Runtime::load_settled(std::string session_
   co_return co_await parts_->store.load(session_id);
 }
 
-// Closes what a session left open whose last commit failed here. One that is in memory closes it with its next commit;
-// one that another server owns is not for a reader to take.
+// Closes what a session left open whose last commit failed here. One that is in memory closes it with its next
+// commit; one that another server owns is not for a reader to take.
 Async<void> Runtime::settle(std::string session_id) {
   const AsyncMutex::Turn turn = co_await parts_->adopting.take();
   if (parts_->actors.contains(session_id)) co_return;

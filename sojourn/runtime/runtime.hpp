@@ -47,7 +47,8 @@ struct RunRequest {
   bool names_files = false;
   std::string session;  // "new", an id, or "": a session of its own that ends with the call
   std::string idempotency_key;
-  bool wait = true;  // else accepted durably and answered at once
+  bool wait = true;   // else accepted durably and answered at once
+  bool warm = false;  // of create_session(): its worker is opened before its first call; `wait` for that
   std::string actor = "local";
   std::optional<Seconds> call_timeout;
 
@@ -135,7 +136,7 @@ class Runtime {
   Async<TaskView> cancel(std::string task_id);
 
   // Creates a session without calling it. request.app may be empty: a session of state, steps and events only.
-  // Errors: as run().
+  // Errors: as run(); with `warm` and `wait` what its worker could not be opened with, and details.session_id.
   Async<SessionView> create_session(RunRequest request);
   Async<SessionView> session(std::string session_id);  // Errors: session_not_found
   Async<SessionView> keepalive(std::string session_id, std::string actor);
@@ -193,6 +194,7 @@ class Runtime {
                               std::uint64_t last_seq);
   std::shared_ptr<LiveCall> make_call(RunRequest& request, const Actor& actor) const;
   static void choose_function(RunRequest& request, const session::AppInfo& info);
+  Async<void> warm_up(std::string session_id, std::optional<Seconds> timeout, bool wait);
   Async<std::string> open_session(const RunRequest& request, std::shared_ptr<session::App> app, bool one_call);
   Async<std::shared_ptr<LiveCall>> take_in(RunRequest& request, std::shared_ptr<session::App> app, bool one_call);
   Async<std::optional<TaskView>> first_call(const RunRequest& request);

@@ -66,7 +66,8 @@ Async<Outcome> Serving::call(std::shared_ptr<LiveCall> call) {
   running_ = call;
   stop_reason_.reset();
   try {
-    if (!worker_) co_await open_worker(*call, deadline);
+    if (!worker_) co_await open_worker(call.get(), deadline);
+    restored_ = true;  // so that another worker would be told
     if (stop_reason_) throw Error(*stop_reason_);
     call->set_status(store::TaskStatus::running, surroundings_.clock.now());
     deadline_alarm_ =
@@ -103,6 +104,23 @@ Async<Outcome> Serving::call(std::shared_ptr<LiveCall> call) {
   co_return outcome;
 }
 
+Async<void> Serving::warm_up(Milliseconds timeout) {
+  if (worker_) co_return;
+  stop_reason_.reset();
+  warming_up_ = true;
+  std::optional<Error> failure;
+  try {
+    co_await open_worker(nullptr, surroundings_.clock.instant() + timeout);
+  } catch (...) {
+    failure = stop_reason_ ? *stop_reason_ : writable(to_error(std::current_exception()));
+  }
+  warming_up_ = false;
+  grace_alarm_.reset();
+  if (!failure) co_return;
+  if (!lost_cause_) lost_cause_ = failure;
+  throw Error(*failure);
+}
+
 Async<Json> Serving::take_input(std::shared_ptr<LiveCall> call) {
   if (!call->names_files || !surroundings_.bring_files) co_return std::move(call->input);
   co_return co_await surroundings_.bring_files(std::move(call->input), folder_);
@@ -120,7 +138,7 @@ Async<store::JsonText> Serving::take_output(std::shared_ptr<LiveCall> call, Json
 Async<Json> Serving::call_worker(LiveCall& call, Scope& scope) {
   if (auto output = co_await call_worker_if_there(scope)) co_return std::move(*output);
   co_await close(session::CloseReason::lost, surroundings_.clock.instant() + surroundings_.cancel_grace);
-  co_await open_worker(call, scope.request().deadline);
+  co_await open_worker(&call, scope.request().deadline);
   if (stop_reason_) throw Error(*stop_reason_);
   co_return co_await worker_->call(scope);
 }
@@ -137,11 +155,13 @@ Async<std::optional<Json>> Serving::call_worker_if_there(Scope& scope) {
 }
 
 void Serving::stop_call(Error why) {
-  if (!running_ || stop_reason_) return;
+  if ((!running_ && !warming_up_) || stop_reason_) return;
   stop_reason_ = why;
-  running_->request_cancel();
-  if (worker_) worker_->cancel();
-  running_->set_status(store::TaskStatus::cancelling, surroundings_.clock.now());
+  if (running_) {
+    running_->request_cancel();
+    if (worker_) worker_->cancel();
+    running_->set_status(store::TaskStatus::cancelling, surroundings_.clock.now());
+  }
   const Instant end = surroundings_.clock.instant() + surroundings_.cancel_grace;
   grace_alarm_ = surroundings_.clock.set_alarm(end, surroundings_.executor, [this, why = std::move(why)] {
     if (starting_ != nullptr) starting_->cancel();
@@ -265,12 +285,12 @@ bool Serving::wants_commit() const {
 
 void Serving::lost(Error cause) {
   if (!lost_cause_) lost_cause_ = writable(cause);
-  if (!running_) hooks_.lost();
+  if (!running_ && !warming_up_) hooks_.lost();
 }
 
-Async<void> Serving::open_worker(LiveCall& call, Instant deadline) {
+Async<void> Serving::open_worker(LiveCall* call, Instant deadline) {
   const Instant start = surroundings_.clock.instant();
-  call.set_status(store::TaskStatus::setting_up, surroundings_.clock.now());
+  if (call != nullptr) call->set_status(store::TaskStatus::setting_up, surroundings_.clock.now());
   folder_ = co_await surroundings_.make_folder(kept_.record());
   if (stop_reason_) throw Error(*stop_reason_);
   session::Opening opening{.session_id = kept_.id(),
@@ -295,7 +315,6 @@ Async<void> Serving::open_worker(LiveCall& call, Instant deadline) {
   data["restored"] = restored_;
   data["ms"] = std::chrono::duration_cast<Milliseconds>(took).count();
   append("worker.started", data);
-  restored_ = true;
 }
 
 // Apart from the call, so that it can be asked to stop: a program may load for minutes.

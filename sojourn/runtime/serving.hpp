@@ -58,8 +58,11 @@ class Serving final : private session::WorkerEvents {
   // Runs `call` and never throws: what goes wrong is in the outcome.
   Async<Outcome> call(std::shared_ptr<LiveCall> call);
 
+  // Opens a worker, unless there is one, until `timeout` is over. Errors: as a call that could not be served.
+  Async<void> warm_up(Milliseconds timeout);
+
   // Asks the running call to stop, and ends the worker, or its start, if it does not within the grace. The call then
-  // fails with `why`, unless it still succeeds and `why` is cancelled.
+  // fails with `why`, unless it still succeeds and `why` is cancelled. So does warm_up(). Without either, nothing.
   void stop_call(Error why);
 
   // Why the worker went or did not start, if so and close() has not yet been called since.
@@ -95,7 +98,7 @@ class Serving final : private session::WorkerEvents {
   void resource_released(std::string_view id) override;
   void lost(Error cause) override;
 
-  Async<void> open_worker(LiveCall& call, Instant deadline);
+  Async<void> open_worker(LiveCall* call, Instant deadline);
   Async<Json> call_worker(LiveCall& call, Scope& scope);
   Async<Json> take_input(std::shared_ptr<LiveCall> call);
   Async<store::JsonText> take_output(std::shared_ptr<LiveCall> call, Json output);
@@ -125,6 +128,7 @@ class Serving final : private session::WorkerEvents {
   store::Usage usage_;  // that no commit has taken along
 
   std::shared_ptr<LiveCall> running_;  // shared with the runtime and its followers
+  bool warming_up_ = false;
   std::optional<Error> stop_reason_;
   std::unique_ptr<Alarm> deadline_alarm_;
   std::unique_ptr<Alarm> grace_alarm_;

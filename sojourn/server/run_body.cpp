@@ -106,6 +106,9 @@ runtime::RunRequest read_session_body(std::string_view body) {
   Fields fields(body.empty() ? JsonObject() : parse_json_object(body));
   runtime::RunRequest request;
   read_app(fields.string("app"), request);
+  request.warm = fields.boolean("warm");
+  request.wait = fields.boolean("wait");
+  request.call_timeout = fields.seconds("call_timeout", longest_call);
   read_session_fields(fields, request);
   return request;
 }

@@ -13,7 +13,7 @@ namespace sojourn::server {
 // Unknown fields are ignored. Errors: invalid_json; invalid_request naming the field.
 runtime::RunRequest read_run_body(std::string_view body);
 
-// Reads the body of POST /sessions: as above without call fields; an empty body is an empty object.
+// Reads the body of POST /sessions: as above without function, input and session; an empty body is an empty object.
 runtime::RunRequest read_session_body(std::string_view body);
 
 // The header Idempotency-Key, or "". Errors: invalid_request.

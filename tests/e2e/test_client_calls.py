@@ -55,6 +55,12 @@ class Calls(WithClient):
         with self.assertRaises(CallTimeout):
             session.run(None, "wait_for_cancel", call_timeout=1)
 
+    def test_warm_session_has_its_worker_before_its_first_call(self):
+        with self.client.session("tests/probe", warm=True) as session:
+            self.assertIn("worker_id", session.info())
+        with self.client.session("tests/probe") as session:
+            self.assertNotIn("worker_id", session.info())
+
     def test_cancelled_while_it_runs_and_when_it_is_over(self):
         with self.client.session("tests/probe") as session:
             task = session.run(None, "wait_for_cancel", wait=False)
@@ -233,7 +239,8 @@ class Asynchronous(Served):
     def test_calls_streams_and_sessions(self):
         async def use():
             async with AsyncClient(self.server.url) as client:
-                async with await client.session("counter", labels={"a": "b"}) as session:
+                async with await client.session("counter", labels={"a": "b"}, warm=True) as session:
+                    self.assertIn("worker_id", await session.info())
                     found = await asyncio.gather(*(session.run({"key": "n"}) for _ in range(50)))
                     self.assertEqual(sorted(task.output["current"] for task in found), list(range(1, 51)))
                     await session.set_state("n", 7)

@@ -329,6 +329,12 @@ class Behaviour:
         self.assertNotIsInstance(caught.exception, CallFailed)
         self.assertIsNone(caught.exception.task)
 
+    def test_warm_session_is_asked_for_again_by_its_key_after_a_lost_answer(self: Any) -> None:
+        server = self.server(Step(b"", "close"), reply({"id": "sess_1", "status": "active"}, 201))
+        self.assertEqual(self.client(server.url).session("a", warm=True).id, "sess_1")
+        self.assertEqual([asked.body for asked in server.asked], [{"app": "a", "warm": True, "wait": True}] * 2)
+        self.assertEqual(len({asked.headers["Idempotency-Key"] for asked in server.asked}), 1)
+
     # Ends.
 
     def test_session_ends_with_its_block_and_hides_no_error(self: Any) -> None:

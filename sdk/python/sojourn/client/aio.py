@@ -75,8 +75,12 @@ class AsyncClient:
         labels: Optional[Mapping[str, str]] = None,
         metadata: Optional[Mapping[str, Any]] = None,
         user_id: Optional[str] = None,
+        warm: bool = False,
     ) -> AsyncSession:
-        """A new session, without a call: `async with await client.session("app") as session`."""
+        """A new session, without a call: `async with await client.session("app") as session`.
+
+        `warm`: as for the client that blocks.
+        """
         made = self._calls.create_session(
             app=app,
             session_timeout=session_timeout,
@@ -86,6 +90,7 @@ class AsyncClient:
             labels=labels,
             metadata=metadata,
             user_id=user_id,
+            warm=warm,
         )
         return AsyncSession(self, await made)
 

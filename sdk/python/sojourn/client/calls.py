@@ -113,10 +113,19 @@ class Calls:
         patience = Patience(timeout, self.transport.options.read_timeout)
         return Follower(self.transport, task_id_of(task), task_path(task) + "/stream", sse, patience)
 
-    async def create_session(self, **fields: Any) -> str:
-        """The id of a new session. Not asked again after a lost answer: there might be two."""
+    async def create_session(self, warm: bool, **fields: Any) -> str:
+        """The id of a new session. Not asked again after a lost answer: there might be two.
+
+        A warm one has a key by which it is: its worker may take longer to start than an answer may take to come.
+        """
         body = {name: value for name, value in fields.items() if value is not None}
-        request = Request("POST", "/sessions", body=encode_json(body), answers=SESSION)
+        headers = {}
+        if warm:
+            body.update(warm=True, wait=True)
+            headers = {"Idempotency-Key": os.urandom(16).hex()}
+        request = Request(
+            "POST", "/sessions", body=encode_json(body), headers=headers, is_safe=warm, answers=SESSION
+        )
         reply = await self.transport.ask(request, self.transport.patience(None))
         return str(reply.value["id"])
 

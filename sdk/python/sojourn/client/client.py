@@ -95,8 +95,13 @@ class Client:
         labels: Optional[Mapping[str, str]] = None,
         metadata: Optional[Mapping[str, Any]] = None,
         user_id: Optional[str] = None,
+        warm: bool = False,
     ) -> Session:
-        """A new session, without a call; without `app` one of state and events only."""
+        """A new session, without a call; without `app` one of state and events only.
+
+        With `warm` its worker is opened now, and it is there once that is ready for the first call. Errors: what
+        the app could not be started with; `details["session_id"]` names the session.
+        """
         made = self._calls.create_session(
             app=app,
             session_timeout=session_timeout,
@@ -106,6 +111,7 @@ class Client:
             labels=labels,
             metadata=metadata,
             user_id=user_id,
+            warm=warm,
         )
         return Session(self, finish(made))
 
