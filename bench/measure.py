@@ -9,6 +9,7 @@ import socket
 import statistics
 import subprocess
 import time
+from concurrent import futures
 
 from report import Figure, median_figures
 
@@ -337,14 +338,78 @@ def new_session(running, app):
 
 
 def worker_memory(running, session, fields):
-    told = json.loads(request(running.port, "GET", f"/sessions/{session}"))["data"]
-    return memory_of(told["worker_id"].removeprefix("pid-"), fields)
+    return memory_of(told(running, session)["worker_id"].removeprefix("pid-"), fields)
 
 
 def memory_of(pid, fields):
     """MiB of a process."""
     text = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8")
     return sum(int(kilobytes) for kilobytes in re.findall(rf"^(?:{fields}):\s+(\d+) kB", text, re.MULTILINE)) / 1024
+
+
+WAKE = "wake of a sleeping session, a fork"
+
+
+def asleep(running, app, count):
+    """Sessions that have been called once and sleep, without worker."""
+    sessions = [new_session(running, app)[0] for _ in range(count)]
+    while any("worker_id" in told(running, session) for session in sessions):
+        time.sleep(0.05)
+    return sessions
+
+
+def wake(running, session):
+    """Milliseconds from a request until its answer, of a session that sleeps."""
+    ready(running, "sleeper")
+    began = time.perf_counter()
+    answer = json.loads(request(running.port, "POST", "/apps/run", call_body(session, "sleeper", "run")))["data"]
+    took = (time.perf_counter() - began) * 1000
+    if not answer["output"] or answer["seq"] != 2:
+        raise SystemExit(f"bench: a session did not wake: {answer}")
+    request(running.port, "DELETE", f"/sessions/{session}")
+    return took
+
+
+CROWD = "1,000 live sessions, forks"
+
+
+def crowd(data, sessions=1_000, calls=5):
+    """As many live sessions as an app may have, each called several times at once."""
+    with Server(command_of("sojourn", "python", data, HEAVY_APPS), data) as running:
+        with futures.ThreadPoolExecutor(8) as threads:
+            began = time.monotonic()
+            live = list(threads.map(lambda _: new_session(running, "forked")[0], range(sessions)))
+            opened = time.monotonic() - began
+
+            def call(session):
+                body = json.dumps(json.loads(call_body(session, "forked", "run")) | {"wait": False})
+                return json.loads(request(running.port, "POST", "/apps/run", body))["data"]
+
+            began = time.monotonic()
+            made = list(threads.map(call, live * calls))
+            tasks = list(threads.map(lambda task: final(running, task["id"]), made))
+            called = time.monotonic() - began
+        for session in live:
+            own = sorted((task for task in tasks if task["session_id"] == session), key=lambda task: task["seq"])
+            times = [time for task in own for time in (task["started_at"], task["ended_at"])]
+            if len(own) != calls or any(task["status"] != 10 for task in own) or times != sorted(times):
+                raise SystemExit(f"bench: the calls of {session} were not answered in order: {own}")
+        parent = json.loads(request(running.port, "GET", "/apps/forked"))["data"]["workers"]["parent"]
+        pids = [told(running, session)["worker_id"].removeprefix("pid-") for session in live]
+        memory = sum(memory_of(pid, "Pss") for pid in [*pids, parent]) + running.resident() / 2**20
+    yield Figure("prefork", f"{CROWD}, until each has answered once", opened, "s")
+    yield Figure("prefork", f"{CROWD}, {calls} more calls of each, not waited for, until all are over", called, "s")
+    yield Figure("prefork", f"memory of {CROWD}, their parent and the server", memory, "MiB (PSS)", 24 * 1024)
+
+
+def final(running, task):
+    while (found := json.loads(request(running.port, "GET", f"/tasks/{task}"))["data"])["status"] < 10:
+        time.sleep(0.01)
+    return found
+
+
+def told(running, session):
+    return json.loads(request(running.port, "GET", f"/sessions/{session}"))["data"]
 
 
 def prefork(plan, sessions=100):
@@ -362,6 +427,12 @@ def prefork(plan, sessions=100):
                 request(running.port, "DELETE", f"/sessions/{session}")
                 times.append(took)
         yield Figure("prefork", f"{name}, request to first answer, p50", statistics.median(times), "ms", asked)
+    if plan.wants("prefork", WAKE):
+        with Server(command_of("sojourn", "python", data, HEAVY_APPS), data) as running:
+            times = [wake(running, session) for session in asleep(running, "sleeper", 50)]
+        yield Figure("prefork", f"{WAKE}, request to answer, p50", statistics.median(times), "ms", 15.0)
+    if plan.wants("prefork", CROWD):
+        yield from crowd(data)
     if plan.wants("prefork", "memory"):
         with Server(command_of("sojourn", "python", data, HEAVY_APPS), data) as running:
             live = [new_session(running, "forked")[0] for _ in range(sessions)]
@@ -394,7 +465,8 @@ Processor time of one step (`bench/micro.cpp`); the number behind the name is th
     "prefork": (prefork, "A new session of an app that imports pandas and scikit-learn", """\
 A connection of its own for each request. The parent keeps one fork ahead, so a session that comes alone waits for none; its worker is greeted,
 opened and called in the time shown, and one that waited (`min_warm`) has been greeted. A figure counts once the parent has made up for the last
-session. Memory of processes: what each has for itself, measured on four."""),
+session. A session that wakes comes from the store and gets a fork, which restores it. Memory of processes: what each has for itself, measured on
+four."""),
     "stream": (stream, "Streaming", """\
 From the call to the stream's end. A follower that is slower than the app is told the newest: partial outputs replace one
 another."""),
