@@ -25,11 +25,9 @@ namespace {
 namespace asio = boost::asio;
 using asio::ip::tcp;
 using boost::system::error_code;
-using OnData = std::function<bool(int status, std::string_view)>;
 
 constexpr std::size_t header_bytes = 64 * 1024;
 constexpr std::size_t read_bytes = 64 * 1024;
-constexpr std::size_t failure_body_bytes = 1024 * 1024;  // kept of an answer that was to be streamed but failed
 
 // Whether the server may get the request twice without harm.
 bool is_repeatable(const Request& request) {
@@ -73,14 +71,17 @@ struct Client::State {
     host_field = (is_ipv6 ? "[" + address.host + "]" : address.host) + ":" + std::to_string(address.port);
   }
 
-  Async<Response> exchange(Request request, Instant deadline, OnData on_data);
+  Async<Response> open(Request request);
+  Async<std::string> read();
   Async<void> connect();
-  Async<std::optional<Response>> attempt(const Request& request, const OnData& on_data);
+  Async<bool> begin(const Request& request);
   Async<void> write(const Request& request);
-  Async<std::size_t> read(error_code& error);
+  Async<std::size_t> receive(error_code& error);
+  void await_answer(bool to_head);
   bool is_usable();
   [[noreturn]] void fail(const std::string& what);
   void close();
+  void give_up();
 
   Executor executor;
   Clock& clock;
@@ -88,17 +89,58 @@ struct Client::State {
   std::string host_field;
   tcp::resolver resolver;
   tcp::socket socket;
-  std::string input;  // what came and is not used yet
+  std::string input;                     // what came and is not used yet
+  std::optional<ResponseParser> answer;  // while it is being read
+  std::string body;                      // of the answer, what came and was not handed over
+  bool keep_alive = true;                // as the request said
   bool busy = false;
-  bool late = false;    // the deadline of the request has passed
-  bool closed = false;  // by the client's owner, in the middle of a request
+  bool late = false;    // the deadline of the operation has passed
+  bool closed = false;  // by the client's owner, in the middle of an operation
 };
+
+namespace {
+
+// One operation on the connection, which it ends at its deadline and when it fails.
+template <class State>
+class Operation {
+ public:
+  Operation(State& state, Instant deadline) : state_(state) {
+    assert(!state.busy && "one operation at a time");
+    state.busy = true;
+    state.late = state.closed = false;
+    alarm_ = state.clock.set_alarm(deadline, state.executor, [&state] {
+      state.late = true;
+      state.close();
+    });
+  }
+  ~Operation() {
+    state_.busy = false;
+    if (!done_) state_.give_up();
+  }
+  Operation(const Operation&) = delete;
+  Operation& operator=(const Operation&) = delete;
+
+  void succeed() { done_ = true; }
+
+ private:
+  State& state_;
+  std::unique_ptr<Alarm> alarm_;
+  bool done_ = false;
+};
+
+}  // namespace
 
 void Client::State::close() {
   error_code ignored;
   resolver.cancel();
   socket.close(ignored);
   input.clear();
+}
+
+void Client::State::give_up() {
+  close();
+  answer.reset();
+  body.clear();
 }
 
 void Client::State::fail(const std::string& what) {
@@ -143,7 +185,7 @@ Async<void> Client::State::write(const Request& request) {
 }
 
 // Reads more into `input` and returns how much came.
-Async<std::size_t> Client::State::read(error_code& error) {
+Async<std::size_t> Client::State::receive(error_code& error) {
   const std::size_t before = input.size();
   input.resize(before + read_bytes);
   const std::size_t count = co_await socket.async_read_some(asio::buffer(input.data() + before, read_bytes),
@@ -152,30 +194,34 @@ Async<std::size_t> Client::State::read(error_code& error) {
   co_return count;
 }
 
-// One request on the open connection; nothing where the connection ended before any of the answer came.
-Async<std::optional<Response>> Client::State::attempt(const Request& request, const OnData& on_data) {
+void Client::State::await_answer(bool to_head) {
+  answer.emplace(header_bytes, to_head, [this](int, std::string_view piece) {
+    body += piece;
+    return true;
+  });
+}
+
+// Sends one request on the open connection and reads the head of its answer; false where the connection ended before
+// any of that came.
+Async<bool> Client::State::begin(const Request& request) {
   // A server may refuse a request before it has read all of it, so a failed write does not end the attempt.
   co_await write(request);
-  std::optional<ResponseParser> parser(std::in_place, header_bytes, request.method == Method::head, on_data);
-  for (bool begun = false;; begun = true) {
+  const bool to_head = request.method == Method::head;
+  await_answer(to_head);
+  for (bool begun = false; !answer->is_header_done(); begun = true) {
     error_code error;
-    const std::size_t count = co_await read(error);
+    const std::size_t count = co_await receive(error);
     if (late) fail({});
-    if (count == 0 && !begun) co_return std::nullopt;
+    if (count == 0 && !begun) co_return false;
     if (error && error != asio::error::eof) fail(error.message());
-    if (count == 0) {
-      parser->consume_end();
-      break;
+    if (count == 0) answer->consume_end();
+    input.erase(0, answer->consume(input));
+    while (answer->is_interim()) {
+      await_answer(to_head);
+      if (!input.empty()) input.erase(0, answer->consume(input));
     }
-    input.erase(0, parser->consume(input));
-    while (parser->is_interim()) {
-      parser.emplace(header_bytes, request.method == Method::head, on_data);
-      if (!input.empty()) input.erase(0, parser->consume(input));
-    }
-    if (parser->stopped() || parser->is_done()) break;
   }
-  if (!request.keep_alive || parser->stopped() || !parser->keep_alive()) close();
-  co_return parser->take();
+  co_return true;
 }
 
 // Whether a connection that was kept alive still stands; what came on it unasked makes it useless too.
@@ -185,34 +231,39 @@ bool Client::State::is_usable() {
   return ::recv(socket.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
 }
 
-Async<Response> Client::State::exchange(Request request, Instant deadline, OnData on_data) {
-  assert(!busy && "one request at a time");
-  busy = true;
-  late = closed = false;
-  const auto alarm = clock.set_alarm(deadline, executor, [this] {
-    late = true;
-    close();
-  });
-  std::optional<Response> response;
-  try {
-    bool kept = is_usable();
-    while (!response) {
-      if (!kept) {
-        close();
-        co_await connect();
-      }
-      response = co_await attempt(request, on_data);
-      if (!response && (closed || !kept || !is_repeatable(request)))
-        fail("the connection was closed without an answer");
-      kept = false;
+Async<Response> Client::State::open(Request request) {
+  assert(!answer && "the last answer was not read");
+  body.clear();
+  for (bool kept = is_usable();; kept = false) {
+    if (!kept) {
+      close();
+      co_await connect();
     }
-  } catch (...) {
-    busy = false;
-    close();
-    throw;
+    if (co_await begin(request)) break;
+    if (closed || !kept || !is_repeatable(request)) fail("the connection was closed without an answer");
   }
-  busy = false;
-  co_return std::move(*response);
+  keep_alive = request.keep_alive;
+  co_return answer->take();
+}
+
+Async<std::string> Client::State::read() {
+  if (!answer) fail("the connection was closed within the answer");
+  while (body.empty() && !answer->is_done()) {
+    error_code error;
+    const std::size_t count = co_await receive(error);
+    if (late) fail({});
+    if (error && error != asio::error::eof) fail(error.message());
+    if (count == 0) {
+      answer->consume_end();
+      break;
+    }
+    input.erase(0, answer->consume(input));
+  }
+  if (body.empty()) {
+    if (!keep_alive || !answer->keep_alive()) close();
+    answer.reset();
+  }
+  co_return std::exchange(body, {});
 }
 
 Client::Client(Executor executor, Clock& clock, Address address)
@@ -224,34 +275,47 @@ Client::~Client() {
 
 void Client::close() {
   state_->closed = true;
-  state_->close();
+  if (state_->busy) {
+    state_->close();  // the operation gives up by itself
+  } else {
+    state_->give_up();
+  }
+}
+
+Async<void> Client::connect(Instant deadline) {
+  const auto state = state_;
+  if (state->is_usable()) co_return;
+  Operation operation(*state, deadline);
+  state->close();
+  co_await state->connect();
+  operation.succeed();
+}
+
+Async<Response> Client::open(Request request, Instant deadline) {
+  const auto state = state_;
+  Operation operation(*state, deadline);
+  Response head = co_await state->open(std::move(request));
+  operation.succeed();
+  co_return head;
+}
+
+Async<std::string> Client::read(Instant deadline) {
+  const auto state = state_;
+  Operation operation(*state, deadline);
+  std::string piece = co_await state->read();
+  operation.succeed();
+  co_return piece;
 }
 
 Async<Response> Client::send(Request request, Instant deadline, std::size_t body_limit) {
-  const auto state = state_;
-  std::string body;
-  bool too_large = false;
-  Response response = co_await state->exchange(std::move(request), deadline, [&](int, std::string_view piece) {
-    too_large = body.size() + piece.size() > body_limit;
-    if (!too_large) body += piece;
-    return !too_large;
-  });
-  if (too_large) {
-    throw Error(ErrorCode::too_large, "the answer's body is larger than " + std::to_string(body_limit) + " bytes");
+  Response response = co_await open(std::move(request), deadline);
+  for (std::string piece = co_await read(deadline); !piece.empty(); piece = co_await read(deadline)) {
+    if (response.body.size() + piece.size() > body_limit) {
+      close();
+      throw Error(ErrorCode::too_large, "the answer's body is larger than " + std::to_string(body_limit) + " bytes");
+    }
+    response.body += piece;
   }
-  response.body = std::move(body);
-  co_return response;
-}
-
-Async<Response> Client::stream(Request request, Instant deadline, std::function<bool(std::string_view)> on_data) {
-  const auto state = state_;
-  std::string body;
-  Response response = co_await state->exchange(std::move(request), deadline, [&](int status, std::string_view piece) {
-    if (status == 200) return on_data(piece);
-    body += piece.substr(0, failure_body_bytes - std::min(failure_body_bytes, body.size()));
-    return true;
-  });
-  response.body = std::move(body);
   co_return response;
 }
 

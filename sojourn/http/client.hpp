@@ -1,6 +1,5 @@
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <string>
 
@@ -23,6 +22,12 @@ class Client {
  public:
   Client(Executor executor, Clock& clock, Address address);
   ~Client();
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+
+  // Connects, unless the connection that was kept still stands. What fails here has sent nothing.
+  // Errors: connection_failed, call_timeout at `deadline`.
+  Async<void> connect(Instant deadline);
 
   // Sends the request and returns the whole answer, whatever its status. Connects when it must; a kept-alive
   // connection that the server closed meanwhile is opened anew once. A request that may have reached the server is
@@ -30,9 +35,13 @@ class Client {
   // connection_failed, call_timeout at `deadline`, too_large for an answer past `body_limit`.
   Async<Response> send(Request request, Instant deadline, std::size_t body_limit = 64u << 20);
 
-  // Sends the request and hands over each piece of the answer's body as it comes. `on_data` returns false to stop.
-  // Returns the answer with an empty body where its status is 200, else as send().
-  Async<Response> stream(Request request, Instant deadline, std::function<bool(std::string_view)> on_data);
+  // Likewise, but returns as soon as the head of the answer is there. The body is to be read() up to its end, or
+  // given up by close(), before anything else is asked.
+  Async<Response> open(Request request, Instant deadline);
+
+  // What came of the body, at least one byte; nothing at its end.
+  // Errors: connection_failed, call_timeout at `deadline`; the rest of the body is then lost.
+  Async<std::string> read(Instant deadline);
 
   // Closes the connection; a request that runs fails with connection_failed.
   void close();

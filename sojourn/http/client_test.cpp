@@ -20,7 +20,8 @@ Request request_of(Method method, std::string target, std::string body = {}) {
   return {.method = method, .target = std::move(target), .headers = {}, .body = std::move(body)};
 }
 
-Async<std::string> refusal_of(Async<Response> answer) {
+template <class T>
+Async<std::string> refusal_of(Async<T> answer) {
   try {
     co_await std::move(answer);
   } catch (const Error& error) {
@@ -66,19 +67,14 @@ class ClientTest : public ServerFixture {
     Client one = client();
     std::string got;
     group_.spawn(step());
-    const Response response =
-        co_await one.stream(request_of(Method::get, "/stream"), soon(), [&](std::string_view piece) {
-          got.append(piece).append("|");
-          return true;
-        });
+    EXPECT_EQ((co_await one.open(request_of(Method::get, "/stream"), soon())).status, 200);
+    for (std::string piece = co_await one.read(soon()); !piece.empty(); piece = co_await one.read(soon())) {
+      got += piece + "|";
+    }
     EXPECT_EQ(got, "one\n|two\n|three\n|");
-    EXPECT_EQ(response.body, "");
-    const Response failed = co_await one.stream(request_of(Method::get, "/throw"), soon(), [&](std::string_view) {
-      ADD_FAILURE();
-      return true;
-    });
-    EXPECT_EQ(failed.status, 409);
-    EXPECT_TRUE(parse_json_object(failed.body).contains("code"));
+    EXPECT_EQ((co_await one.open(request_of(Method::get, "/echo"), soon())).status, 200);
+    EXPECT_EQ(co_await one.read(soon()), "GET ");
+    EXPECT_EQ(co_await one.read(soon()), "");
   }
 
   Async<void> step() {
@@ -90,13 +86,30 @@ class ClientTest : public ServerFixture {
 
   Async<void> stops_stream() {
     Client one = client();
-    std::string got;
-    co_await one.stream(request_of(Method::get, "/stream"), soon(), [&](std::string_view piece) {
-      got += piece;
-      return false;
-    });
-    EXPECT_EQ(got, "one\n");
+    group_.spawn(step());
+    co_await one.open(request_of(Method::get, "/stream"), soon());
+    EXPECT_EQ(co_await one.read(soon()), "one\n");
+    one.close();
+    EXPECT_EQ(co_await refusal_of(one.read(soon())), "connection_failed");
     EXPECT_EQ((co_await one.send(request_of(Method::get, "/echo"), soon())).body, "GET ");
+  }
+
+  Async<void> silent_stream() {
+    Client one = client();
+    co_await one.open(request_of(Method::get, "/stream"), soon());
+    EXPECT_EQ(co_await one.read(soon()), "one\n");
+    group_.spawn(pass_time(Seconds(11)));
+    EXPECT_EQ(co_await refusal_of(one.read(soon())), "call_timeout");
+    EXPECT_EQ((co_await one.send(request_of(Method::get, "/echo"), soon())).body, "GET ");
+  }
+
+  Async<void> connects_first() {
+    Client one = client();
+    co_await one.connect(soon());
+    co_await one.connect(soon());
+    EXPECT_EQ((co_await one.send(request_of(Method::post, "/echo", "hello"), soon())).body, "POST hello");
+    co_await server_->close(clock_.instant());
+    EXPECT_EQ(co_await refusal_of(one.connect(soon())), "connection_failed");
   }
 
   Async<void> body_limit() {
@@ -167,8 +180,14 @@ TEST_F(ClientTest, SendsRequestsOverOneConnection) {
 TEST_F(ClientTest, HandsOverAStreamPieceByPiece) {
   run(streams());
 }
-TEST_F(ClientTest, StopsAStreamWhenAsked) {
+TEST_F(ClientTest, GivesUpAStreamWhenClosed) {
   run(stops_stream());
+}
+TEST_F(ClientTest, EndsAStreamThatIsSilentPastADeadline) {
+  run(silent_stream());
+}
+TEST_F(ClientTest, ConnectsBeforeAnythingIsSent) {
+  run(connects_first());
 }
 TEST_F(ClientTest, RefusesATooLargeAnswer) {
   run(body_limit());
