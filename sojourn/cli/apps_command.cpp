@@ -22,13 +22,7 @@ std::string function_names(const Json& app) {
 }  // namespace
 
 ExitCode list_apps(const Settings& settings, Console& console) {
-  Remote remote(settings);
-  JsonArray apps;
-  for (std::string target = "/apps"; !target.empty();) {
-    Remote::Answer answer = remote.get(target);
-    if (JsonArray* page = answer.body.if_array()) apps.insert(apps.end(), page->begin(), page->end());
-    target = answer.next;
-  }
+  const JsonArray apps = Remote(settings).with([](client::Client& client) { return client.apps(); });
   if (console.json) {
     print_json(console, apps);
     return ExitCode::ok;

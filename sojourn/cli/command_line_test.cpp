@@ -8,12 +8,13 @@
 #include <sstream>
 
 #include "sojourn/base/json.hpp"
-#include "sojourn/cli/fake_server.hpp"
+#include "sojourn/client/fake_server.hpp"
 #include "sojourn/server/api_keys.hpp"
 
 namespace sojourn::cli {
 namespace {
 
+using client::FakeServer;
 using testing::AllOf;
 using testing::ElementsAre;
 using testing::EndsWith;
@@ -225,7 +226,7 @@ TEST_F(CommandLineTest, RunExitsWith1WhereTheCallFailed) {
   FakeServer server({{.body = R"({"id":"task_1","status":11,"error":"ValueError: no"})"},
                      {.body = R"({"status":11,"error":"the worker exited","error_info":{"code":"WORKER_LOST",)"
                               R"("message":"the worker exited","details":{"traceback":"line 1\nline 2\n"}}})"},
-                     {.body = R"({"status":"cancelled"})"},
+                     {.body = R"({"status":12})"},
                      {.body = R"({"status":11})"}});
   serve(server);
   EXPECT_EQ(sojourn({"run", "counter"}), 1);
@@ -241,7 +242,7 @@ TEST_F(CommandLineTest, RunExitsWith1WhereTheCallFailed) {
 }
 
 TEST_F(CommandLineTest, RunWithoutWaitingTellsTheStateOfTheTask) {
-  FakeServer server({{.body = R"({"id":"task_1","status":2})"}});
+  FakeServer server({{.body = R"({"id":"task_1","status":2,"status_text":"queued"})"}});
   serve(server);
   EXPECT_EQ(sojourn({"run", "counter", "--no-wait"}), 0);
   EXPECT_EQ(out(), "queued\n");
@@ -287,8 +288,8 @@ TEST_F(CommandLineTest, SessionsFollowsThePagesUpToTheLimit) {
 TEST_F(CommandLineTest, SessionsAreShownEndedAndKept) {
   FakeServer server({{.body = R"({"id":"s1","status":"active","ended_at":null,"context":{"a":1}})"},
                      {.status = 204},
-                     {.body = R"({"id":"s1","expires_at":"2026-11-21T09:30:00.000000Z"})"},
-                     {.body = "{}"}});
+                     {.body = R"({"id":"s1","status":"active","expires_at":"2026-11-21T09:30:00.000000Z"})"},
+                     {.body = R"({"id":"s1","status":"active"})"}});
   serve(server);
   EXPECT_EQ(sojourn({"sessions", "show", "s1"}), 0);
   EXPECT_EQ(out(), "id       s1\nstatus   active\ncontext  {\"a\":1}\n");

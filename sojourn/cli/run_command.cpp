@@ -8,13 +8,10 @@
 #include "sojourn/base/limits.hpp"
 #include "sojourn/cli/commands.hpp"
 #include "sojourn/cli/remote.hpp"
-#include "sojourn/store/record.hpp"
 
 namespace sojourn::cli {
 
 namespace {
-
-using store::TaskStatus;
 
 std::string read_input(std::istream& in, const std::string& name) {
   std::string text;
@@ -57,28 +54,6 @@ JsonObject request_of(const RunOptions& options, Console& console) {
   return request;
 }
 
-// The wire has numbers; words are accepted too, as the SDKs do.
-TaskStatus status_of(const Json& task) {
-  const std::string status = field(task, "status");
-  for (int number = 0; number <= static_cast<int>(TaskStatus::cancelled); ++number) {
-    const auto candidate = static_cast<TaskStatus>(number);
-    if (status == std::to_string(number) || status == store::to_string(candidate)) return candidate;
-  }
-  return TaskStatus::unknown;
-}
-
-// What made the call fail: "error_info" holds all of it, "error" the message for callers of seed 004.
-Error failure_of(const Json& task, TaskStatus status) {
-  const JsonObject* fields = task.if_object();
-  for (const std::string_view name : {"error_info", "error"}) {
-    const Json* error = fields != nullptr ? fields->if_contains(name) : nullptr;
-    if (error != nullptr && error->is_object()) return Error::from_json(error->get_object());
-  }
-  const std::string message = field(task, "error");
-  if (status == TaskStatus::cancelled) return Error(ErrorCode::cancelled, "the call was cancelled");
-  return Error(ErrorCode::app_error, message.empty() ? "the call failed" : message);
-}
-
 // What the app or its program said last, which tells its author where to look.
 std::string last_words(const Error& error) {
   const Json details(error.details());
@@ -89,36 +64,34 @@ std::string last_words(const Error& error) {
 }
 
 // Where to go on: on standard error, so that standard output holds the output alone.
-void note(const Json& task, Console& console) {
+void note(const client::Task& task, Console& console) {
   std::string line;
-  if (const std::string session = field(task, "session_id"); !session.empty()) line += "session " + session + "  ";
-  line += "task " + field(task, "id");
+  if (const std::string session = task.session_id(); !session.empty()) line += "session " + session + "  ";
+  line += "task " + task.id();
   console.err << printable(line) << '\n';
 }
 
 }  // namespace
 
 ExitCode run_app(const RunOptions& options, const Settings& settings, Console& console) {
-  const JsonObject request = request_of(options, console);
-  const Json task = Remote(settings).post("/apps/run", request).body;
-  const TaskStatus status = status_of(task);
-  const bool failed = status == TaskStatus::failed || status == TaskStatus::cancelled;
+  const client::Question question{
+      .method = http::Method::post, .target = "/apps/run", .body = to_text(request_of(options, console))};
+  const Json answer = Remote(settings).with([&](client::Client& client) { return client.ask(question); }).value;
+  const client::Task task(answer.is_object() ? answer.get_object() : JsonObject());
+  const std::optional<Error> failure = task.failure();
   if (console.json) {
-    print_json(console, task);
-    return failed ? ExitCode::failed : ExitCode::ok;
+    print_json(console, answer);
+    return failure ? ExitCode::failed : ExitCode::ok;
   }
   note(task, console);
-  if (failed) {
-    const Error error = failure_of(task, status);
-    console.err << printable(last_words(error), true);
-    return report(console, error);
+  if (failure) {
+    console.err << printable(last_words(*failure), true);
+    return report(console, *failure);
   }
-  if (status == TaskStatus::completed) {
-    const JsonObject* fields = task.if_object();
-    const Json* output = fields != nullptr ? fields->if_contains("output") : nullptr;
-    print_json(console, output != nullptr ? *output : Json(nullptr));
+  if (task.is_completed()) {
+    print_json(console, task.output());
   } else {
-    console.out << store::to_string(status) << '\n';
+    console.out << printable(task.status()) << '\n';
   }
   return ExitCode::ok;
 }

@@ -1,6 +1,5 @@
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <ostream>
 
 #include "sojourn/base/error.hpp"
@@ -11,9 +10,8 @@ namespace sojourn::cli {
 
 namespace {
 
-std::string path_of(const std::string& id) {
+void check_id(const std::string& id) {
   if (id.empty()) throw Error(ErrorCode::config_invalid, "the session's id is empty");
-  return "/sessions/" + path_segment(id);
 }
 
 // "2026-11-21T09:30:00.123456Z" without its fraction.
@@ -30,14 +28,6 @@ Cell status_cell(const Json& session) {
                         : status == "ended" || status == "expired" ? Colour::yellow
                                                                    : Colour::none;
   return {status, colour};
-}
-
-std::string list_target(const ListOptions& options) {
-  constexpr std::size_t largest_page = 1'000;
-  std::string target = fmt::format("/sessions?limit={}", std::min(options.limit, largest_page));
-  if (!options.status.empty()) target += "&status=" + path_segment(options.status);
-  if (!options.app.empty()) target += "&app=" + path_segment(options.app);
-  return target;
 }
 
 Json json_option(std::string_view option, const std::string& text) {
@@ -65,17 +55,9 @@ void print_session(const Json& session, Console& console) {
 }  // namespace
 
 ExitCode list_sessions(const ListOptions& options, const Settings& settings, Console& console) {
-  Remote remote(settings);
-  JsonArray sessions;
-  std::string target = list_target(options);
-  while (!target.empty() && sessions.size() < options.limit) {
-    Remote::Answer answer = remote.get(target);
-    if (!answer.body.is_array()) break;
-    for (Json& session : answer.body.get_array()) {
-      if (sessions.size() < options.limit) sessions.push_back(std::move(session));
-    }
-    target = answer.next;
-  }
+  const client::SessionQuery query{.status = options.status, .app = options.app, .limit = options.limit};
+  const auto [sessions, has_more] =
+      Remote(settings).with([&](client::Client& client) { return client.sessions(query); });
   if (console.json) {
     print_json(console, sessions);
     return ExitCode::ok;
@@ -94,7 +76,7 @@ ExitCode list_sessions(const ListOptions& options, const Settings& settings, Con
                {seconds_of(field(session, "last_call_at"))}});
   }
   table.print(console);
-  if (!target.empty()) console.err << fmt::format("There are more than {}; --limit shows more.\n", sessions.size());
+  if (has_more) console.err << fmt::format("There are more than {}; --limit shows more.\n", sessions.size());
   return ExitCode::ok;
 }
 
@@ -107,7 +89,8 @@ ExitCode create_session(const NewSessionOptions& options, const Settings& settin
     request["warm"] = true;
     request["wait"] = true;
   }
-  const Json session = Remote(settings).post("/sessions", request).body;
+  const client::Question question{.method = http::Method::post, .target = "/sessions", .body = to_text(request)};
+  const Json session = Remote(settings).with([&](client::Client& client) { return client.ask(question); }).value;
   if (console.json) {
     print_session(session, console);
   } else {
@@ -117,12 +100,17 @@ ExitCode create_session(const NewSessionOptions& options, const Settings& settin
 }
 
 ExitCode show_session(const std::string& id, const Settings& settings, Console& console) {
-  print_session(Remote(settings).get(path_of(id)).body, console);
+  check_id(id);
+  print_session(Remote(settings).with([&](client::Client& client) { return client.attach(id).info(); }), console);
   return ExitCode::ok;
 }
 
 ExitCode end_session(const std::string& id, const Settings& settings, Console& console) {
-  Remote(settings).del(path_of(id));
+  check_id(id);
+  // One that is over already is an error here: whoever names it should hear of it.
+  Remote(settings).with([&](client::Client& client) {
+    return client.ask({.method = http::Method::del, .target = "/sessions/" + client::path_segment(id)});
+  });
   if (console.json) {
     print_json(console, JsonObject{{"id", id}, {"status", "ended"}});
   } else {
@@ -132,7 +120,8 @@ ExitCode end_session(const std::string& id, const Settings& settings, Console& c
 }
 
 ExitCode keep_session_alive(const std::string& id, const Settings& settings, Console& console) {
-  const Json session = Remote(settings).post(path_of(id) + "/keepalive").body;
+  check_id(id);
+  const Json session = Remote(settings).with([&](client::Client& client) { return client.attach(id).keepalive(); });
   if (console.json) {
     print_session(session, console);
     return ExitCode::ok;

@@ -11,8 +11,8 @@
 #include <thread>
 #include <vector>
 
-// A server that says what a test tells it to, so that commands can be tested against any answer.
-namespace sojourn::cli {
+// A server that says what a test tells it to, so that clients and commands can be tested against any answer.
+namespace sojourn::client {
 
 class FakeServer {
  public:
@@ -92,4 +92,4 @@ class FakeServer {
   std::thread thread_;
 };
 
-}  // namespace sojourn::cli
+}  // namespace sojourn::client
