@@ -86,10 +86,11 @@ std::string Client::upload(NewFile file) {
 }
 
 std::string Client::upload_file(const std::filesystem::path& path, const std::string& content_type) {
+  if (std::filesystem::is_directory(path)) throw io_error("cannot read " + path.string(), EISDIR);
   errno = 0;
   std::ifstream file(path, std::ios::binary);
   std::string bytes(std::istreambuf_iterator<char>(file), {});
-  if (!file || std::filesystem::is_directory(path)) throw io_error("cannot read " + path.string(), errno);
+  if (!file) throw io_error("cannot read " + path.string(), errno);
   return upload({.name = path.filename().string(), .bytes = std::move(bytes), .content_type = content_type});
 }
 

@@ -7,6 +7,7 @@
 #include <boost/asio/read_until.hpp>
 #include <boost/asio/write.hpp>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -19,7 +20,9 @@ class FakeServer {
   struct Reply {
     int status = 200;
     std::string body;
-    std::string headers;  // further lines, each with its line end
+    std::string headers;                            // further lines, each with its line end
+    std::optional<std::string> raw = std::nullopt;  // sent in place of all that; "" for no answer at all
+    bool stays_open = false;                        // the connection, until the server stops
   };
 
   // Answers one request with each of `replies`, in order, each on a connection of its own.
@@ -76,10 +79,13 @@ class FakeServer {
         requests_.push_back(std::move(request));
       }
       const std::string answer =
-          "HTTP/1.1 " + std::to_string(reply.status) + " X\r\nConnection: close\r\n" + reply.headers +
-          (reply.status == 204 ? "" : "Content-Length: " + std::to_string(reply.body.size()) + "\r\n") + "\r\n" +
-          reply.body;
+          reply.raw
+              ? *reply.raw
+              : "HTTP/1.1 " + std::to_string(reply.status) + " X\r\nConnection: close\r\n" + reply.headers +
+                    (reply.status == 204 ? "" : "Content-Length: " + std::to_string(reply.body.size()) + "\r\n") +
+                    "\r\n" + reply.body;
       boost::asio::write(socket, boost::asio::buffer(answer));
+      if (reply.stays_open) open_.push_back(std::move(socket));
     }
   }
 
@@ -89,6 +95,7 @@ class FakeServer {
   mutable std::mutex mutex_;
   bool stopping_ = false;
   std::vector<std::string> requests_;
+  std::vector<boost::asio::ip::tcp::socket> open_;  // the serving thread's, until that has ended
   std::thread thread_;
 };
 

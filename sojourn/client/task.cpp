@@ -16,7 +16,7 @@ std::string Task::text(std::string_view name) const {
   return value != nullptr && value->is_string() ? std::string(value->get_string()) : std::string();
 }
 
-std::int64_t Task::number() const {
+std::int64_t Task::status_number() const {
   const Json* const value = json_.if_contains("status");
   return value != nullptr && value->is_int64() ? value->get_int64() : 0;
 }
@@ -27,11 +27,11 @@ const Json& Task::output() const {
 }
 
 bool Task::is_over() const {
-  return number() >= completed;
+  return status_number() >= completed;
 }
 
 bool Task::is_completed() const {
-  return number() == completed;
+  return status_number() == completed;
 }
 
 std::optional<Error> Task::failure() const {
@@ -40,7 +40,8 @@ std::optional<Error> Task::failure() const {
     return Error::from_json(told->get_object());
   }
   const std::string message = text("error");
-  if (number() == cancelled) return Error(ErrorCode::cancelled, message.empty() ? "the call was cancelled" : message);
+  if (status_number() == cancelled)
+    return Error(ErrorCode::cancelled, message.empty() ? "the call was cancelled" : message);
   return Error(ErrorCode::app_error, message.empty() ? "the call failed" : message);
 }
 

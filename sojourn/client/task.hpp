@@ -19,6 +19,7 @@ class Task {
   std::string id() const { return text("id"); }
   std::string session_id() const { return text("session_id"); }
   std::string status() const { return text("status_text"); }  // "queued", "running", "completed" ...
+  std::int64_t status_number() const;                         // the same; 0 where nothing is known
 
   // Of a call that still runs its newest partial output; null while there is none.
   const Json& output() const;
@@ -36,7 +37,6 @@ class Task {
 
  private:
   std::string text(std::string_view name) const;
-  std::int64_t number() const;  // of the status
 
   JsonObject json_;
 };

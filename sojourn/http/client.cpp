@@ -93,6 +93,7 @@ struct Client::State {
   std::optional<ResponseParser> answer;  // while it is being read
   std::string body;                      // of the answer, what came and was not handed over
   bool keep_alive = true;                // as the request said
+  bool fresh = false;                    // connected, and nothing was asked yet
   bool busy = false;
   bool late = false;    // the deadline of the operation has passed
   bool closed = false;  // by the client's owner, in the middle of an operation
@@ -132,6 +133,7 @@ class Operation {
 
 void Client::State::close() {
   error_code ignored;
+  fresh = false;
   resolver.cancel();
   socket.close(ignored);
   input.clear();
@@ -234,13 +236,18 @@ bool Client::State::is_usable() {
 Async<Response> Client::State::open(Request request) {
   assert(!answer && "the last answer was not read");
   body.clear();
-  for (bool kept = is_usable();; kept = false) {
-    if (!kept) {
-      close();
-      co_await connect();
+  // A connection that was kept may have been closed just now, which one that was just made was not.
+  bool kept = is_usable() && !std::exchange(fresh, false);
+  if (!is_usable()) {
+    close();
+    co_await connect();
+  }
+  while (!co_await begin(request)) {
+    if (closed || !std::exchange(kept, false) || !is_repeatable(request)) {
+      fail("the connection was closed without an answer");
     }
-    if (co_await begin(request)) break;
-    if (closed || !kept || !is_repeatable(request)) fail("the connection was closed without an answer");
+    close();
+    co_await connect();
   }
   keep_alive = request.keep_alive;
   co_return answer->take();
@@ -288,6 +295,7 @@ Async<void> Client::connect(Instant deadline) {
   Operation operation(*state, deadline);
   state->close();
   co_await state->connect();
+  state->fresh = true;
   operation.succeed();
 }
 
