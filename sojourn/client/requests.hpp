@@ -37,6 +37,7 @@ struct NewSession {
   std::map<std::string, std::string> labels{};
   JsonObject metadata{};
   std::string user_id{};
+  bool warm = false;              // open its worker now, and wait for that
   std::string idempotency_key{};  // as of CallOptions
 };
 

@@ -30,10 +30,11 @@ TEST(NewSession, LeavesOutWhatWasNotSaid) {
                        .setup = "fast",
                        .labels = {{"env", "test"}},
                        .metadata = {{"n", 1}},
-                       .user_id = "ann"};
+                       .user_id = "ann",
+                       .warm = true};
   EXPECT_EQ(Json(body_of(all)),
             parse_json(R"({"app":"a","session_timeout":30,"lifetime":60,"context":{"part":7},"setup":"fast",)"
-                       R"("labels":{"env":"test"},"metadata":{"n":1},"user_id":"ann"})"));
+                       R"("labels":{"env":"test"},"metadata":{"n":1},"user_id":"ann","warm":true,"wait":true})"));
 }
 
 TEST(SessionQuery, IsEncodedAsAQuery) {
