@@ -97,6 +97,10 @@ class Forks(Served):
         make_app(apps, "forks", preload="import numpy; numpy.random.seed(1)", prefork=True)
         make_app(apps, "second", prefork=True)
         make_app(apps, "killed", prefork=True)
+        make_app(apps, "family", prefork=True,
+                 preload="for child in [os.spawnl(os.P_NOWAIT, '/bin/false', 'false') for _ in range(5)]: "
+                         "os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)")
+        make_app(apps, "careless", prefork=True, preload="signal.signal(signal.SIGCHLD, signal.SIG_IGN)")
         make_app(apps, "threads", prefork=True,
                  preload="threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()")
         make_app(apps, "broken", preload="raise LookupError('no model here')", prefork=True)
@@ -131,8 +135,7 @@ class Forks(Served):
 
     def test_worker_has_no_descriptor_of_its_parent(self):
         seen = self.facts()
-        parent = {os.readlink(f"/proc/{self.parent('forks')}/fd/{name}")
-                  for name in os.listdir(f"/proc/{self.parent('forks')}/fd")}
+        parent = open_in(self.parent("forks"))
         self.assertTrue(any(target.endswith("main.py") for target in parent), "the parent holds its file open")
         shared = set(seen["descriptors"].values()) & parent
         self.assertEqual(shared, {"/dev/null"})
@@ -190,6 +193,13 @@ class Forks(Served):
             for pid in blank:
                 os.kill(pid, signal.SIGKILL)
             self.assertEqual(self.facts("killed")["loaded_by"], parent)
+
+    def test_children_of_preload_and_their_signal_are_no_matter_of_the_forks(self):
+        for app in ("family", "careless"):
+            with self.subTest(app):
+                first, second = self.facts(app), self.facts(app)
+                self.assertEqual(first["loaded_by"], second["loaded_by"])
+                self.assertNotEqual(first["pid"], second["pid"])
 
     def test_threads_that_preload_leaves_are_refused_by_name(self):
         error = self.error("threads")
@@ -281,6 +291,17 @@ class Warm(Served):
 
 def lives(pid):
     return process_status(pid) is not None
+
+
+def open_in(pid):
+    """What a process has open; it may close some of it meanwhile."""
+    targets = set()
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            targets.add(os.readlink(f"/proc/{pid}/fd/{name}"))
+        except FileNotFoundError:
+            pass
+    return targets
 
 
 def folder_of(pid):

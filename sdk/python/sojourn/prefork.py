@@ -138,7 +138,8 @@ def _keep_one_ahead(control: socket.socket) -> tuple[int, int]:
 
 def _fork_blank() -> int:
     """The id of the process in between, in the blank; 0 in the parent. Raises OSError."""
-    if os.fork() == 0:
+    between = os.fork()
+    if between == 0:
         stem = os.getpid()
         try:
             blank = os.fork()
@@ -147,8 +148,11 @@ def _fork_blank() -> int:
         if blank:
             os._exit(0)
         return stem
-    _, status = os.wait()
-    code = os.waitstatus_to_exitcode(status)
+    # By its id, since preload may have left other children; and where it ignores SIGCHLD, the kernel reaps it.
+    try:
+        code = os.waitstatus_to_exitcode(os.waitpid(between, 0)[1])
+    except ChildProcessError:
+        code = 0
     if code > 0:
         raise OSError(code, os.strerror(code))
     return 0
