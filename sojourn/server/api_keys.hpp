@@ -84,9 +84,8 @@ std::string new_key(Random& random);
 
 // Adds `key` to `file`, by its hash; makes the file, readable by its owner only, where there is none.
 // Shape:   `name` is 1 to 64 letters, digits and ". _ - @"; not one of the journal's own actors (local, server, app).
-// Errors:  invalid_request for the name or empty scopes, already_exists for a name that the file has, io_error, those
-// of
-//          ApiKeys::read. The file is then as it was.
+// Errors:  invalid_request for the name or empty scopes, already_exists for a name that the file has, io_error,
+//          those of ApiKeys::read. The file is then as it was.
 // Durable: when it returns; the file is replaced in one step.
 // Not safe against another add_key on the same file at the same time: one of the two keys may be lost.
 void add_key(const std::filesystem::path& file, std::string_view name, Scopes scopes, std::string_view key);

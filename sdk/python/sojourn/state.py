@@ -43,13 +43,13 @@ class State(MutableMapping[str, Any]):
             text = dumps(value)
         except Refused as refused:
             raise NotSerializable(f"state[{key!r}]", refused) from None
-        bytes = size(text)
-        if bytes > VALUE_BYTES:
-            raise Error("too_large", f"state[{key!r}] has {bytes} bytes; a value has at most {VALUE_BYTES}", False)
+        taken = size(text)
+        if taken > VALUE_BYTES:
+            raise Error("too_large", f"state[{key!r}] has {taken} bytes; a value has at most {VALUE_BYTES}", False)
         before = self._texts.get(key)
         if before is None and len(self._texts) >= KEYS:
             raise Error("too_large", f"a session's state has at most {KEYS} keys", False)
-        total = self._bytes + bytes - (size(before) if before is not None else 0)
+        total = self._bytes + taken - (size(before) if before is not None else 0)
         if total > STATE_BYTES:
             raise Error("too_large", f"state[{key!r}] would take the state past {STATE_BYTES} bytes", False)
         self._before.setdefault(key, before)
