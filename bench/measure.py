@@ -318,6 +318,8 @@ HEAVY_APPS = ROOT / "bench" / "heavy_apps"
 # What is asked of a new session's first answer, in ms, by app.
 NEW_SESSIONS = {"heavy": ("a process of its own", None), "forked": ("a fork", 10.0),
                 "forked-spare": ("a fork that waited (`min_warm`)", 4.0), "spare": ("a process that waited (`min_warm`)", 10.0)}
+NODE_SESSIONS = {"node": ("a Node process of its own", None), "node-spare": ("a Node process that waited (`min_warm`)", 10.0)}
+BARE_NODE = "a bare start of Node, until it has said one line"
 
 
 def ready(running, app):
@@ -412,16 +414,27 @@ def told(running, session):
     return json.loads(request(running.port, "GET", f"/sessions/{session}"))["data"]
 
 
+def bare_node():
+    """Milliseconds that a process of Node takes to say one line, without Sojourn."""
+    began = time.perf_counter()
+    with subprocess.Popen(["/usr/bin/node", "-e", "console.log(1)"], stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        took = (time.perf_counter() - began) * 1000
+    return took
+
+
 def prefork(plan, sessions=100):
     data = str(WORK / "data")
-    for app, (kind, asked) in NEW_SESSIONS.items():
+    if plan.wants("prefork", BARE_NODE):
+        yield Figure("prefork", f"{BARE_NODE}, p50", statistics.median(bare_node() for _ in range(20)), "ms")
+    for app, (kind, asked) in (NEW_SESSIONS | NODE_SESSIONS).items():
         name = f"new session, {kind}"
         if not plan.wants("prefork", name):
             continue
         with Server(command_of("sojourn", "python", data, HEAVY_APPS), data) as running:
             new_session(running, app)  # starts the parent
             times = []
-            for _ in range(9 if app == "heavy" else 50):
+            for _ in range(9 if app in ("heavy", "node") else 50):
                 ready(running, app)
                 session, took = new_session(running, app)
                 request(running.port, "DELETE", f"/sessions/{session}")
@@ -464,7 +477,7 @@ Processor time of one step (`bench/micro.cpp`); the number behind the name is th
     "start": (start, "Start of a server", ""),
     "prefork": (prefork, "A new session of an app that imports pandas and scikit-learn", """\
 A connection of its own for each request. The parent keeps one fork ahead, so a session that comes alone waits for none; its worker is greeted,
-opened and called in the time shown, and one that waited (`min_warm`) has been greeted. A figure counts once the parent has made up for the last
+opened and called in the time shown, and one that waited (`min_warm`) has been greeted. The app in Node imports nothing but the SDK. A figure counts once the parent has made up for the last
 session. A session that wakes comes from the store and gets a fork, which restores it. Memory of processes: what each has for itself, measured on
 four."""),
     "stream": (stream, "Streaming", """\

@@ -25,7 +25,7 @@ export function start(
 
 /** One worker process, seen from its server. */
 export class Worker {
-  constructor(file: string, options?: { patience?: number; args?: string[] });
+  constructor(file: string, options?: { patience?: number; args?: string[]; spare?: boolean });
   /** The state as the server would have committed it. */
   state: { [key: string]: any };
   readonly folder: string;

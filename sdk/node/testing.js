@@ -42,7 +42,8 @@ export class Worker {
   #ended = false;
   #patience;
 
-  constructor(file, { patience = 20_000, args = [] } = {}) {
+  /** `spare`: as a server starts one that is to wait for its session. */
+  constructor(file, { patience = 20_000, args = [], spare = false } = {}) {
     const main = path.resolve(file);
     this.#patience = patience;
     this.folder = fs.mkdtempSync(path.join(os.tmpdir(), "sojourn-"));
@@ -50,11 +51,11 @@ export class Worker {
     this.#printed = fs.openSync(printed, "w+");
     fs.unlinkSync(printed);
     this.process = spawn(process.execPath, [...args, main], {
-      cwd: this.folder,
+      cwd: spare ? path.dirname(main) : this.folder,
       env: {
         PATH: process.env.PATH,
         SOJOURN_PROTOCOL: "1",
-        SOJOURN_SESSION: "sess_test",
+        ...(spare ? {} : { SOJOURN_SESSION: "sess_test" }),
         SOJOURN_APP: path.parse(main).name,
         SOJOURN_APP_DIR: path.dirname(main),
       },

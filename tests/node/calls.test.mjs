@@ -46,7 +46,7 @@ test("the greeting says what the app offers", async (t) => {
     sdk: "sojourn-node/0.1.0",
     app: "main",
     functions: ["b", "a"],
-    capabilities: ["progress", "checkpoint", "cancel", "resources", "app_call"],
+    capabilities: ["progress", "checkpoint", "cancel", "resources", "app_call", "spare"],
   });
 });
 

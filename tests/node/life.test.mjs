@@ -62,6 +62,46 @@ test("setup that throws answers open with its error and closes what it acquired"
   }
 });
 
+test("a spare enters its session's folder and environment when it opens", async (t) => {
+  const worker = started(
+    t,
+    `static loaded = [process.cwd(), "SOJOURN_SESSION" in process.env, "HOME" in process.env, "TMPDIR" in process.env];
+     setup(setup) { this.begun = [setup, process.cwd()]; }
+     run() {
+       const { SOJOURN_SESSION, HOME, TMPDIR } = process.env;
+       return { loaded: X.loaded, begun: this.begun, now: [process.cwd(), SOJOURN_SESSION, HOME, TMPDIR] };
+     }`,
+    { spare: true },
+  );
+  assert((await worker.hello()).capabilities.includes("spare"));
+  await worker.open({ session: "sess_own", setup: 7 });
+  const { folder } = worker;
+  assert.deepEqual((await worker.call()).output, {
+    loaded: [path.dirname(worker.process.spawnargs.at(-1)), false, false, false],
+    begun: [7, folder],
+    now: [folder, "sess_own", folder, path.join(folder, "tmp")],
+  });
+  await worker.close();
+});
+
+test("a spare of a session without a folder stays where it is", async (t) => {
+  const worker = started(t, `run() { return ["HOME" in process.env, process.cwd()]; }`, { spare: true });
+  await worker.hello();
+  await worker.open({ folder: undefined });
+  assert.deepEqual((await worker.call()).output, [false, path.dirname(worker.process.spawnargs.at(-1))]);
+});
+
+test("a spare that never gets a session closes when it is told to, and ends with its server", async (t) => {
+  const told = started(t, `unload() { console.log("unloaded"); }`, { spare: true });
+  await told.hello();
+  await told.close("server_stopping");
+  assert.equal(told.output(), "");
+  const left = started(t, ``, { spare: true });
+  await left.hello();
+  left.hangUp();
+  assert.equal(await left.exited, 0);
+});
+
 test("setup commits its state with the first call that succeeds", async (t) => {
   const worker = await start(
     t,

@@ -20,7 +20,7 @@ export const version = "0.1.0";
 const protocol = 1;
 const descriptor = 3;
 const errorBytes = 1024 * 1024;
-const capabilities = ["progress", "checkpoint", "cancel", "resources", "app_call"];
+const capabilities = ["progress", "checkpoint", "cancel", "resources", "app_call", "spare"];
 const gone = { error: { code: "unavailable", message: "the server is gone", retryable: true } };
 const questions = {
   saved: () => "saved",
@@ -193,6 +193,7 @@ class Worker {
   async #open(frame) {
     this.#working = true;
     try {
+      enterSession(frame);
       const session = new Session(frame, this);
       this.#session = session;
       const app = instantiate(this.#type, session);
@@ -346,6 +347,16 @@ class Worker {
     if (this.#step && this.#session) cleanUpAtOnce(this.#app, this.#session);
     this.#step = "";
   }
+}
+
+/** What the server sets for a process that it starts for a session, for one that was there before. */
+function enterSession({ session, folder }) {
+  if (process.env.SOJOURN_SESSION !== undefined) return;
+  process.env.SOJOURN_SESSION = session;
+  if (!folder) return;
+  process.chdir(folder);
+  process.env.HOME ??= folder;
+  process.env.TMPDIR ??= path.join(folder, "tmp");
 }
 
 /** Drives a generator: what it yields is a partial output, what it returns or else yielded last is the output. */
