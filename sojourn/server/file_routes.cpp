@@ -18,6 +18,11 @@ std::string address_of_server(const http::Request& request) {
   return fmt::format("{}://{}", tls ? "https" : "http", *host);
 }
 
+// The official SDKs say of each request to the API, also of a GET, that it is JSON; who fetches the bytes does not.
+bool wants_description(const http::Request& request) {
+  return request.headers.find("Content-Type").value_or("").starts_with("application/json");
+}
+
 }  // namespace
 
 Async<void> Api::announce_files(Ask& ask) {
@@ -52,6 +57,16 @@ Async<void> Api::upload_file(Ask& ask) {
 
 Async<void> Api::get_file(Ask& ask) {
   FileInfo file = co_await options_.files->calls.find(ask.captures.at(0), ask.caller);
+  if (wants_description(ask.request)) {
+    co_await ask.answer(200, to_text(JsonObject{{"id", file.id},
+                                                {"uri", address_of_server(ask.request) + "/files/" + file.id},
+                                                {"filename", file.name},
+                                                {"content_type", file.content_type},
+                                                {"size", file.size},
+                                                {"sha256", file.sha256},
+                                                {"created_at", format_time(file.created_at)}}));
+    co_return;
+  }
   co_await options_.files->send(std::move(file), ask.request, ask.responder);
 }
 

@@ -67,6 +67,9 @@ class Official(Served):
             slow.fault = "slow"
             self.run_module("calls", SDK_JS_GATES=str(gates), SDK_JS_MODEL=model.url, SDK_JS_SLOW_MODEL=slow.url)
 
+    def test_files(self):
+        self.run_module("files")
+
 
 if __name__ == "__main__":
     unittest.main()
