@@ -12,6 +12,7 @@ ExitCode serve(const Settings& settings, Console& console) {
                  .data = settings.data,
                  .apps = settings.apps,
                  .keys = settings.keys,
+                 .worker_users = settings.worker_uids,
                  .drain_grace = settings.drain_grace,
                  .on_ready =
                      [&](const std::string& address) {

@@ -58,6 +58,19 @@ void apply_keys(Settings& settings, const std::string& text) {
   if (!text.empty()) settings.keys = parse_path(text);
 }
 
+void apply_worker_uids(Settings& settings, const std::string& text) {
+  settings.worker_uids = {};
+  if (text.empty()) return;
+  const auto dash = text.find('-');
+  const auto id = [](const std::string& number) {
+    return static_cast<uid_t>(parse_number(number, 1, std::numeric_limits<int>::max()));
+  };
+  if (dash == std::string::npos) throw bad("it must be FIRST-LAST, two user ids");
+  const worker::UserRange range{id(text.substr(0, dash)), id(text.substr(dash + 1))};
+  if (range.last < range.first) throw bad("it must be FIRST-LAST, where LAST is not less than FIRST");
+  settings.worker_uids = range;
+}
+
 void apply_log_level(Settings& settings, const std::string& text) {
   const std::optional<LogLevel> level = parse_log_level(text);
   if (!level) throw bad("it must be debug, info, warning or error");
@@ -103,6 +116,9 @@ constexpr std::array settings_table{
                 "Folder of the apps, one folder with an app.toml each", server, true, false, apply_apps},
     SettingInfo{"keys", "--keys", "SOJOURN_KEYS", "FILE", "",
                 "File of API keys; without one, everybody on this machine may call", server, true, false, apply_keys},
+    SettingInfo{"worker_uids", "--worker-uids", "SOJOURN_WORKER_UIDS", "FIRST-LAST", "",
+                "User ids that nobody else has, one for each worker; needs root", server, false, false,
+                apply_worker_uids},
     SettingInfo{"log_level", "--log-level", "SOJOURN_LOG_LEVEL", "LEVEL", "info",
                 "Least level that is logged: debug, info, warning, error", server, false, false, apply_log_level},
     SettingInfo{"log_format", "--log-format", "SOJOURN_LOG_FORMAT", "FORMAT", "text",

@@ -11,6 +11,7 @@
 
 #include "sojourn/base/clock.hpp"
 #include "sojourn/base/log.hpp"
+#include "sojourn/worker/worker_users.hpp"
 
 // Everything that can be set, and where each value came from: flag, else environment, else sojourn.toml, else
 // default.
@@ -32,6 +33,7 @@ struct Settings {
   std::filesystem::path data;
   std::filesystem::path apps;
   std::optional<std::filesystem::path> keys;
+  worker::UserRange worker_uids;  // none: workers have the server's
   LogLevel log_level = LogLevel::info;
   LogFormat log_format = LogFormat::text;
   Seconds drain_grace{};

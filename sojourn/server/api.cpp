@@ -232,11 +232,12 @@ Async<void> Api::healthz(Ask& ask) {
 Async<void> Api::readyz(Ask& ask) {
   if (runtime_.is_draining()) throw Error(ErrorCode::unavailable, "the server is stopping");
   const runtime::Statistics statistics = runtime_.statistics();
-  co_await ask.responder.send({.body = to_text(JsonObject{{"status", "ready"},
-                                                          {"live_sessions", statistics.live_sessions},
-                                                          {"workers", statistics.workers},
-                                                          {"calls", statistics.calls},
-                                                          {"limits", options_.limits}})});
+  JsonObject ready{{"status", "ready"},
+                   {"live_sessions", statistics.live_sessions},
+                   {"workers", statistics.workers},
+                   {"calls", statistics.calls}};
+  for (const auto& [key, value] : options_.isolation()) ready[key] = value;
+  co_await ask.responder.send({.body = to_text(ready)});
 }
 
 Async<void> Api::metrics(Ask& ask) {

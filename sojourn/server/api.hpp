@@ -18,7 +18,7 @@ namespace sojourn::server {
 struct ApiOptions {
   std::optional<ApiKeys> keys;  // none: everyone who can connect may do everything
   StreamTimes stream;
-  std::string limits = "rlimits";  // what holds workers to them: /readyz tells it
+  std::function<JsonObject()> isolation = [] { return JsonObject(); };  // of workers: /readyz tells it
   MetricSources metrics;
   Files* files = nullptr;  // none: no routes for files
 };

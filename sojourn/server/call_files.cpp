@@ -56,7 +56,7 @@ void copy(const OpenFile& from, const std::function<void(std::string_view)>& wri
 // Puts a copy into the folder `files` of a session, as ID/NAME.
 void put_copy(const OpenFile& files, const FileInfo& info, const OpenFile& content) {
   const std::string unfinished = info.id + ".new";
-  fs::remove_all(files.path() / unfinished);
+  files.remove_all(unfinished);
   {
     const OpenFile folder = files.folder(unfinished);
     const OpenFile out = folder.new_file(info.name);
@@ -65,7 +65,7 @@ void put_copy(const OpenFile& files, const FileInfo& info, const OpenFile& conte
     folder.sync();
   }
   if (files.rename(unfinished, info.id)) return;
-  fs::remove_all(files.path() / info.id);  // what its worker made of it
+  files.remove_all(info.id);  // what its worker made of it
   files.rename(unfinished, info.id);
 }
 

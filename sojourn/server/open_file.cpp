@@ -46,14 +46,32 @@ OpenFile OpenFile::open(const std::string& name, int flags) const {
 OpenFile OpenFile::folder(const std::string& name) const {
   if (::mkdirat(number_, name.c_str(), 0777) == 0) {
     sync();
-  } else if (errno != EEXIST) {
-    throw store::file_refused("make", path_ / name, errno);
+    return belonging(open(name, O_RDONLY | O_DIRECTORY));
   }
+  if (errno != EEXIST) throw store::file_refused("make", path_ / name, errno);
   return open(name, O_RDONLY | O_DIRECTORY);
 }
 
 OpenFile OpenFile::new_file(const std::string& name) const {
-  return open(name, O_WRONLY | O_CREAT | O_EXCL);
+  return belonging(open(name, O_WRONLY | O_CREAT | O_EXCL));
+}
+
+OpenFile OpenFile::belonging(OpenFile made) const {
+  struct stat folder{};
+  struct stat found{};
+  if (::fstat(number_, &folder) != 0 || ::fstat(made.number_, &found) != 0) {
+    throw store::file_refused("read", made.path_, errno);
+  }
+  if (folder.st_uid != found.st_uid && ::fchown(made.number_, folder.st_uid, folder.st_gid) != 0) {
+    throw store::file_refused("give away", made.path_, errno);
+  }
+  return made;
+}
+
+void OpenFile::remove_all(const std::string& name) const {
+  std::error_code error;
+  std::filesystem::remove_all(fmt::format("/proc/self/fd/{}/{}", number_, name), error);
+  if (error) throw store::file_refused("remove", path_ / name, error.value());
 }
 
 bool OpenFile::rename(const std::string& from, const std::string& to) const {

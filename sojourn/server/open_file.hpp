@@ -28,10 +28,12 @@ class OpenFile {
 
   const std::filesystem::path& path() const { return path_; }
 
-  // What is within this folder. Errors: not_found; invalid_request for a link.
+  // What is within this folder. Errors: not_found; invalid_request for a link. What is made belongs to whom the
+  // folder belongs to, for a session's is its worker's.
   OpenFile open(const std::string& name, int flags) const;
   OpenFile folder(const std::string& name) const;                     // makes it where it is missing
   OpenFile new_file(const std::string& name) const;                   // Errors: already_exists
+  void remove_all(const std::string& name) const;                     // a file, or a folder with what is in it
   bool rename(const std::string& from, const std::string& to) const;  // whether `to` was not there yet
 
   // Of a file.
@@ -42,6 +44,8 @@ class OpenFile {
   void sync() const;
 
  private:
+  OpenFile belonging(OpenFile made) const;
+
   OpenFile(int number, std::filesystem::path path) : number_(number), path_(std::move(path)) {}
 
   int number_;

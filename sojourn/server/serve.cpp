@@ -77,9 +77,12 @@ class Service {
         store_(store::SqliteStore::open({.folder = options.data, .lays_out_log = true})),
         folders_(options.data),
         owner_(owner_of(options.data)),
-        isolation_(owner_),
+        isolation_(owner_, options.worker_users, options.data),
         supervisor_(executor_, clock_, log_,
-                    {.program = options.supervisor_program, .owner = owner_, .cgroups = isolation_.cgroups()}),
+                    {.program = options.supervisor_program,
+                     .owner = owner_,
+                     .cgroups = isolation_.cgroups(),
+                     .users = isolation_.users()}),
         files_(
             executor_, options.data, clock_, random_, log_,
             [this](const std::string& session) { return std::filesystem::is_directory(folders_.path_of(session)); }),
@@ -87,7 +90,7 @@ class Service {
         api_(runtime_, *store_, clock_,
              {.keys = std::move(keys_),
               .stream = {},
-              .limits = std::string(isolation_.limits_by()),
+              .isolation = [this] { return isolation_.describe(); },
               .metrics = {.store = [this] { return store_->statistics(); },
                           .http = [this] { return http_.statistics(); }},
               .files = &files_}),
@@ -137,7 +140,7 @@ class Service {
     isolation_.tell(log_);
     add_apps();
     files_.start();
-    if (has_programs_) supervisor_.start();
+    if (has_programs_) co_await supervisor_.ready(clock_.instant() + Seconds(10));
     co_await runtime_.recover();
     for (const auto& program : programs_) program->keep_warm();
     const std::uint16_t port = http_.listen(options_.host, options_.port);

@@ -9,6 +9,7 @@
 
 #include "sojourn/base/log.hpp"
 #include "sojourn/session/app.hpp"
+#include "sojourn/worker/worker_users.hpp"
 
 // A whole Sojourn server: store, apps, runtime and HTTP, from start to graceful stop.
 namespace sojourn::server {
@@ -19,7 +20,8 @@ struct ServeOptions {
   std::filesystem::path data = "data";
   std::filesystem::path apps = "apps";  // where it is missing there are no program apps
   std::optional<std::filesystem::path> keys;
-  Seconds drain_grace{10};  // how long running calls may take when the server stops
+  worker::UserRange worker_users;  // an id of these for each worker; none: all have the server's
+  Seconds drain_grace{10};         // how long running calls may take when the server stops
 
   // Apps in C++ that this program brings along, beside the programs in `apps`.
   std::vector<std::shared_ptr<session::App>> own_apps;  // owned by this and by the runtime

@@ -7,6 +7,22 @@
 // What is asked of calls: /apps/run and /tasks.
 namespace sojourn::server {
 
+namespace {
+
+// Why there was no worker for the call, where a later one may find one: the machine, or the range of user ids, is
+// short.
+std::optional<Error> shortage_of(const runtime::TaskView& view) {
+  if (view.task.status != store::TaskStatus::failed) return std::nullopt;
+  const Error error = Error::from_json(parse_json_object(view.task.error));
+  if (error.code() != ErrorCode::unavailable || !error.details().contains("worker")) return std::nullopt;
+  JsonObject details = error.details();
+  details["session_id"] = view.task.session_id;
+  details["task_id"] = view.task.id;
+  return Error(error.code(), error.message(), std::move(details)).set_retryable(true);
+}
+
+}  // namespace
+
 Async<void> Api::run(Ask& ask) {
   runtime::RunRequest request = read_run_body(ask.request.body);
   request.idempotency_key = read_idempotency_key(ask.request);
@@ -16,7 +32,15 @@ Async<void> Api::run(Ask& ask) {
     request.names_files = !files.empty();
     for (const std::string& id : files) co_await options_.files->calls.find(id, ask.caller);
   }
+  // A retry with the same key would find this call again.
+  const bool may_be_retried = request.session == "new" && request.wait && request.idempotency_key.empty();
   const runtime::TaskView view = co_await runtime_.run(std::move(request));
+  if (may_be_retried) {
+    if (const auto shortage = shortage_of(view)) {
+      co_await runtime_.end_session(view.task.session_id, ask.caller.name);
+      throw Error(*shortage);
+    }
+  }
   co_await ask.answer(200, task_json(view));
 }
 

@@ -112,7 +112,12 @@ void replace_file(const fs::path& file, std::string_view content) {
   fs::path fresh = file;
   fresh += ".new";
   try {
-    Descriptor out(fresh, O_WRONLY | O_CREAT | O_TRUNC);
+    // Others may write to a session's folder: what they put there under that name is never written through.
+    std::error_code error;
+    if (fs::exists(fs::symlink_status(fresh, error)) && ::unlink(fresh.c_str()) != 0) {
+      throw file_refused("replace", fresh, errno);
+    }
+    Descriptor out(fresh, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW);
     out.write(content);
     out.sync();
   } catch (...) {

@@ -27,8 +27,10 @@ Error fork_error(int error_number) {
 
 }  // namespace
 
-std::string fork_request(std::uint64_t n) {
-  return to_text(JsonObject{{"type", "fork"}, {"n", n}});
+std::string fork_request(std::uint64_t n, uid_t user) {
+  JsonObject message{{"type", "fork"}, {"n", n}};
+  if (user != 0) message["user"] = user;
+  return to_text(message);
 }
 
 std::string preloaded_message() {
@@ -56,6 +58,7 @@ ForkMessage read_fork_message(const JsonObject& message) {
   if (const Json* type = message.if_contains("type"); type != nullptr && type->is_string()) {
     read.type = type->get_string();
   }
+  if (message.contains("user")) read.user = static_cast<uid_t>(integer(message, "user"));
   if (message.contains("n")) read.n = static_cast<std::uint64_t>(integer(message, "n"));
   if (read.type == "forked") {
     read.pid = static_cast<pid_t>(integer(message, "pid"));

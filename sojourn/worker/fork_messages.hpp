@@ -23,10 +23,11 @@ struct ForkMessage {
   std::string type;                // "fork" to the parent; "preloaded", "forked" or "failed" from it
   std::optional<std::uint64_t> n;  // which fork
   pid_t pid = 0;
+  uid_t user = 0;              // of "fork": what the fork becomes; 0: it stays what it is
   std::optional<Error> error;  // of "failed", where the fork failed for a reason
 };
 
-std::string fork_request(std::uint64_t n);
+std::string fork_request(std::uint64_t n, uid_t user);
 std::string preloaded_message();
 std::string forked_message(std::uint64_t n, pid_t pid);
 // That the app cannot be loaded.

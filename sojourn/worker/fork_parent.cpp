@@ -23,6 +23,7 @@
 #include "sojourn/worker/fork_messages.hpp"
 #include "sojourn/worker/packet.hpp"
 #include "sojourn/worker/supervisor_messages.hpp"
+#include "sojourn/worker/worker_users.hpp"
 
 namespace sojourn::worker {
 
@@ -32,6 +33,7 @@ namespace fs = std::filesystem;
 
 struct Request {
   std::uint64_t n = 0;
+  uid_t user = 0;
   PassedDescriptors descriptors;
 };
 
@@ -41,7 +43,9 @@ Request next_request() {
   std::vector<char> room(fork_message_bytes);
   const ssize_t got = receive_packet(passed_descriptor, room, request.descriptors, 0);
   if (got <= 0) ::_exit(0);
-  request.n = read_fork_message(parse_json_object({room.data(), static_cast<std::size_t>(got)})).n.value_or(0);
+  const ForkMessage asked = read_fork_message(parse_json_object({room.data(), static_cast<std::size_t>(got)}));
+  request.n = asked.n.value_or(0);
+  request.user = asked.user;
   return request;
 }
 
@@ -78,6 +82,11 @@ void cover_descriptors(int kept) {
   ::close(nothing);
 }
 
+void die_with(pid_t supervisor) {
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (::getppid() != supervisor) ::_exit(1);
+}
+
 void become_own_process(int kept, pid_t between, pid_t supervisor) {
   ::setsid();
   for (int signal = 1; signal < NSIG; ++signal) ::signal(signal, SIG_DFL);
@@ -86,17 +95,26 @@ void become_own_process(int kept, pid_t between, pid_t supervisor) {
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   cover_descriptors(kept);
   while (::getppid() == between) ::usleep(500);
-  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (::getppid() != supervisor) ::_exit(1);
+  die_with(supervisor);
 }
 
-void take_session(const Descriptor& taking) {
+// Only once the server says hello, since until then it may not have been limited yet.
+void become_worker_of(uid_t user, pid_t supervisor) {
+  char first = 0;
+  if (::recv(passed_descriptor, &first, 1, MSG_PEEK) != 1 || !become(user)) ::_exit(1);
+  // Becoming another user forgot both.
+  ::prctl(PR_SET_DUMPABLE, 1);
+  die_with(supervisor);
+}
+
+void take_session(const Descriptor& taking, pid_t supervisor) {
   const Request request = next_request();
   say(forked_message(request.n, ::getpid()));
   for (std::size_t i = 0; const int target : {passed_descriptor, STDOUT_FILENO, STDERR_FILENO}) {
     ::dup2(request.descriptors[i++].get(), target);
   }
   [[maybe_unused]] const ssize_t written = ::write(taking.get(), ".", 1);
+  if (request.user != 0) become_worker_of(request.user, supervisor);
 }
 
 // In the blank the id of the process between it and the parent; 0 in the parent, or an errno below 0.
@@ -153,7 +171,7 @@ bool fork_workers(const std::function<void()>& preload) {
     const pid_t between = no_pipe == 0 ? fork_blank() : -no_pipe;
     if (between > 0) {
       become_own_process(taking.get(), between, supervisor);
-      take_session(taking);
+      take_session(taking, supervisor);
       return true;
     }
     if (between == 0) {

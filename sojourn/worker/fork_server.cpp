@@ -80,14 +80,14 @@ pid_t ForkServer::parent() const {
   return parent_ == nullptr || parent_->process == nullptr ? 0 : parent_->process->pid();
 }
 
-Async<ForkServer::Forked> ForkServer::fork(Instant deadline) {
+Async<ForkServer::Forked> ForkServer::fork(std::shared_ptr<WorkerUsers::Lease> lease, Instant deadline) {
   constexpr int tries = 3;
   for (int attempt = 1;; ++attempt) {
     const auto parent = co_await ready_parent(deadline);
     const auto turn = co_await turns_.take();
     std::optional<Error> lost;
     try {
-      Forked forked = co_await fork_from(parent, deadline);
+      Forked forked = co_await fork_from(parent, lease, deadline);
       failures_ = 0;
       co_return forked;
     } catch (const Error& error) {
@@ -125,6 +125,7 @@ Async<void> ForkServer::start(std::shared_ptr<Parent> parent, Descriptor control
                                                   .environment = options_.environment,
                                                   .folder = options_.folder,
                                                   .limits = limits,
+                                                  .lease = nullptr,
                                                   .forks = true,
                                                   .socket = std::move(control),
                                                   .output = std::move(channels.theirs[1]),
@@ -232,12 +233,14 @@ void ForkServer::end(Parent& parent) {
   parent.socket.cancel(error);
 }
 
-Async<ForkServer::Forked> ForkServer::fork_from(std::shared_ptr<Parent> parent, Instant deadline) {
+Async<ForkServer::Forked> ForkServer::fork_from(std::shared_ptr<Parent> parent,
+                                                std::shared_ptr<WorkerUsers::Lease> lease, Instant deadline) {
   if (parent->lost) throw lost_meanwhile("ended");
   Channels channels = make_channels();
   Completion<pid_t> answer;
   parent->forking = answer;
-  if (!send_packet(parent->socket.native_handle(), fork_request(++parent->forks), channels.theirs)) {
+  if (!send_packet(parent->socket.native_handle(),
+                   fork_request(++parent->forks, lease == nullptr ? 0 : lease->user()), channels.theirs)) {
     parent->forking.reset();
     if (is_shortage(errno)) throw io_error("passing a fork its descriptors", errno);
     throw lost_meanwhile("cannot be asked", {{"errno", errno}});
@@ -251,7 +254,7 @@ Async<ForkServer::Forked> ForkServer::fork_from(std::shared_ptr<Parent> parent, 
   }
   std::optional<Error> refused;
   try {
-    auto process = co_await supervisor_.adopt(parent->process, *pid, options_.limits, deadline);
+    auto process = co_await supervisor_.adopt(parent->process, *pid, options_.limits, lease, deadline);
     co_return Forked{std::move(process), std::move(channels.ours)};
   } catch (const Error& error) {
     refused = error;

@@ -43,10 +43,10 @@ class ForkServer {
   ForkServer(const ForkServer&) = delete;
   ForkServer& operator=(const ForkServer&) = delete;
 
-  // Forks a worker.
+  // Forks a worker, that has the id of `lease`; null: the server's.
   // Errors: worker_start_failed when the parent does not come up (with what it said, also while it is not tried
   //         again yet), or past `deadline`; unavailable when the machine is short of processes or descriptors.
-  Async<Forked> fork(Instant deadline);
+  Async<Forked> fork(std::shared_ptr<WorkerUsers::Lease> lease, Instant deadline);
 
   // Of the parent; 0 while there is none.
   pid_t parent() const;
@@ -62,7 +62,8 @@ class ForkServer {
   Async<void> read_lines(std::shared_ptr<Parent> parent, Descriptor pipe, bool errors);
   Async<void> read_messages(std::shared_ptr<Parent> parent);
   Async<void> watch_exit(std::shared_ptr<Parent> parent);
-  Async<Forked> fork_from(std::shared_ptr<Parent> parent, Instant deadline);
+  Async<Forked> fork_from(std::shared_ptr<Parent> parent, std::shared_ptr<WorkerUsers::Lease> lease,
+                          Instant deadline);
   void take(Parent& parent, const JsonObject& message);
   void lose(const std::shared_ptr<Parent>& parent, const Error& cause);
   static void end(Parent& parent);

@@ -12,7 +12,10 @@ namespace sojourn::worker {
 
 Isolation::Isolation() = default;
 
-Isolation::Isolation(std::uint32_t owner) : cgroups_(prepare_cgroups(owner)) {}
+Isolation::Isolation(std::uint32_t owner, const UserRange& users, const std::filesystem::path& data) {
+  if (!users.is_empty()) users_.emplace(users, data);
+  cgroups_ = prepare_cgroups(owner);
+}
 
 Isolation::~Isolation() {
   // The supervisor removed it, if one was started.
@@ -28,10 +31,29 @@ void Isolation::tell(const Log& log) const {
     log.info("limits hold all processes of a worker together",
              {{"limits", limits_by()}, {"folder", to_valid_utf8(cgroups())}});
   }
+  if (users_) {
+    log.info("each worker has a user id of its own",
+             {{"worker_ids", true}, {"first", users().first}, {"last", users().last}});
+  } else {
+    log.info("workers have the server's user", {{"worker_ids", false}});
+  }
+}
+
+JsonObject Isolation::describe() const {
+  return {{"limits", limits_by()}, {"worker_ids", users_.has_value()}};
+}
+
+Async<std::shared_ptr<WorkerUsers::Lease>> Isolation::lease() {
+  if (!users_) co_return nullptr;
+  co_return co_await lending_.run([&] { return users_->lease(); });
+}
+
+Async<void> Isolation::give(std::shared_ptr<WorkerUsers::Lease> lease, std::string folder) {
+  if (lease != nullptr) co_await lending_.run([&] { lease->give(folder); });
 }
 
 Async<Isolation::FolderLook> Isolation::look_at(std::string folder, std::uint64_t most) {
-  co_return co_await blocking_.run([&] {
+  co_return co_await looking_.run([&] {
     FolderLook look;
     const auto began = std::chrono::steady_clock::now();
     try {

@@ -104,21 +104,24 @@ Async<std::unique_ptr<ProcessWorker>> ProcessApp::start(const session::Opening* 
                                                         session::WorkerEvents& events, Instant deadline) {
   const Executor& executor = supervisor_.executor();
   try {
+    const bool in_folder = opening != nullptr && !opening->folder.empty();
+    auto lease = co_await isolation_.lease();
+    if (in_folder) co_await isolation_.give(lease, opening->folder);
     if (parent_) {
-      ForkServer::Forked forked = co_await parent_->fork(deadline);
+      ForkServer::Forked forked = co_await parent_->fork(std::move(lease), deadline);
       auto worker = std::make_unique<ProcessWorker>(executor, clock_, log_, std::move(forked.process),
                                                     std::move(forked.ends), &events);
       worker->note_start("fork");
       co_return worker;
     }
     Channels channels = make_channels();
-    const bool in_folder = opening != nullptr && !opening->folder.empty();
     auto process = co_await supervisor_.spawn({.command = manifest_.command,
                                                .environment = environment(opening),
                                                .folder = in_folder            ? opening->folder
                                                          : opening != nullptr ? "/"
                                                                               : manifest_.folder,
                                                .limits = manifest_.limits,
+                                               .lease = std::move(lease),
                                                .forks = false,
                                                .socket = std::move(channels.theirs[0]),
                                                .output = std::move(channels.theirs[1]),
@@ -127,7 +130,10 @@ Async<std::unique_ptr<ProcessWorker>> ProcessApp::start(const session::Opening* 
     co_return std::make_unique<ProcessWorker>(executor, clock_, log_, std::move(process), std::move(channels.ours),
                                               &events);
   } catch (const Error& error) {
-    throw explain(error, info(), "");
+    Error failed = explain(error, info(), "");
+    JsonObject details = failed.details();
+    details["worker"] = "not started";
+    throw Error(failed.code(), failed.message(), std::move(details)).set_retryable(failed.retryable());
   }
 }
 
@@ -174,6 +180,7 @@ Async<std::unique_ptr<session::Worker>> ProcessApp::open(session::Opening openin
     }
     std::exception_ptr failed;
     try {
+      if (was_spare && has_folder) co_await isolation_.give(worker->lease(), opening.folder);
       if (!was_spare) co_await worker->greet(deadline);
       co_await worker->open(opening, manifest_.info.version, deadline);
     } catch (...) {

@@ -289,6 +289,9 @@ Async<void> ProcessWorker::greet(Instant deadline) {
     };
     can_cancel_ = can("cancel");
     can_wait_ = can("spare");
+    if (process_->lease() != nullptr && user_of(process_->pid()) != process_->lease()->user()) {
+      throw Error(ErrorCode::worker_start_failed, "the worker did not become the user that it was told to be");
+    }
     phase_ = Phase::waiting;
     tell_lost();
   } catch (...) {

@@ -57,6 +57,9 @@ class ProcessWorker final : public session::Worker {
   // where looking takes long, and what was removed but is open does not count. Lifetime: `isolation` outlives this.
   void watch_folder(Isolation& isolation, std::string folder, std::uint64_t most);
 
+  // The id that it has alone; null where it has the server's.
+  const std::shared_ptr<WorkerUsers::Lease>& lease() const { return process_->lease(); }
+
   // Whether open() reached it, so that its setup may have run.
   bool reached() const { return reached_; }
 

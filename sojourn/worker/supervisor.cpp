@@ -66,15 +66,29 @@ std::string_view describe(SpawnStep step) {
       return "its control group could not be made";
     case SpawnStep::adopt:
       return "the process that was forked for it is not there";
+    case SpawnStep::user:
+      return "it could not become its user";
   }
   return "it could not be started";
+}
+
+uid_t id_of(const std::shared_ptr<WorkerUsers::Lease>& lease) {
+  return lease == nullptr ? 0 : lease->user();
+}
+
+// No worker that has an id alone may fork for ever.
+ProcessLimits limits_for(ProcessLimits limits, const std::shared_ptr<WorkerUsers::Lease>& lease) {
+  if (lease != nullptr && limits.processes == 0) limits.processes = default_processes;
+  return limits;
 }
 
 Packet spawn_packet(std::uint32_t token, Launch launch) {
   const SupervisorRequest request{.kind = RequestKind::spawn,
                                   .signal = 0,
                                   .token = token,
-                                  .limits = launch.limits,
+                                  .limits = limits_for(launch.limits, launch.lease),
+                                  .user = id_of(launch.lease),
+                                  .users = {},
                                   .parent = 0,
                                   .pid = 0,
                                   .arguments = static_cast<std::uint32_t>(launch.command.size()),
@@ -89,8 +103,8 @@ Packet spawn_packet(std::uint32_t token, Launch launch) {
   return packet;
 }
 
-Packet begin_packet(std::uint32_t owner, const std::string& cgroups) {
-  const SupervisorRequest request{.kind = RequestKind::begin, .token = owner, .limits = {}};
+Packet begin_packet(std::uint32_t owner, const UserRange& users, const std::string& cgroups) {
+  const SupervisorRequest request{.kind = RequestKind::begin, .token = owner, .limits = {}, .users = users};
   std::string bytes(reinterpret_cast<const char*>(&request), sizeof request);
   return {bytes.append(cgroups.c_str(), cgroups.size() + 1), {}};
 }
@@ -174,6 +188,7 @@ struct SupervisorLink : std::enable_shared_from_this<SupervisorLink> {
         process.started_.fail(std::make_exception_ptr(Error(
             is_shortage(report.value) ? ErrorCode::unavailable : ErrorCode::worker_start_failed,
             fmt::format("{}: {}", describe(report.step), std::strerror(report.value)), {{"errno", report.value}})));
+        process.lease_.reset();
         processes.erase(found);
         break;
       case ReportKind::exited:
@@ -181,6 +196,7 @@ struct SupervisorLink : std::enable_shared_from_this<SupervisorLink> {
             ExitStatus{report.value, report.memory_limit, {Microseconds(report.cpu_us), report.peak_memory}});
         break;
       case ReportKind::gone:
+        process.lease_.reset();
         process.gone_.set(true);
         processes.erase(found);
         break;
@@ -198,7 +214,10 @@ struct SupervisorLink : std::enable_shared_from_this<SupervisorLink> {
   }
 
   void all_gone() {
-    for (const auto& [token, process] : std::exchange(processes, {})) process->gone_.set(true);
+    for (const auto& [token, process] : std::exchange(processes, {})) {
+      process->lease_.reset();
+      process->gone_.set(true);
+    }
   }
 
   TaskGroup& group;
@@ -216,7 +235,8 @@ struct SupervisorLink : std::enable_shared_from_this<SupervisorLink> {
 void Process::signal(int signal) {
   const auto link = link_.lock();
   if (link == nullptr || exited_.is_set()) return;
-  link->send(plain_packet({.kind = RequestKind::signal, .signal = signal, .token = token_, .limits = {}}));
+  link->send(
+      plain_packet({.kind = RequestKind::signal, .signal = signal, .token = token_, .limits = {}, .users = {}}));
 }
 
 Supervisor::Supervisor(Executor executor, Clock& clock, const Log& log, Options options)
@@ -283,7 +303,7 @@ void Supervisor::start() {
     check("pidfd_open", reason);
   }
   link_ = std::make_shared<SupervisorLink>(group_, std::move(ours), std::move(pidfd), pid);
-  link_->send(begin_packet(options_.owner, options_.cgroups));
+  link_->send(begin_packet(options_.owner, options_.users, options_.cgroups));
   group_.spawn(serve_link(link_));
 }
 
@@ -336,36 +356,52 @@ Async<void> Supervisor::replace() {
   co_await next->ready.wait_until(clock_, clock_.instant() + first_look);
 }
 
+Async<void> Supervisor::ready(Instant deadline) {
+  start();
+  const auto link = link_;
+  if (!co_await link->ready.wait_until(clock_, deadline)) {
+    throw Error(ErrorCode::unavailable, "the supervisor still ends what workers before it had left");
+  }
+}
+
 Async<std::shared_ptr<Process>> Supervisor::spawn(Launch launch, Instant deadline) {
   start();
   const std::string program = launch.command.at(0);
   const std::uint32_t token = launch.forks ? --last_parent_token_ : ++last_token_;
+  const auto lease = launch.lease;
   Packet packet = spawn_packet(token, std::move(launch));
   if (packet.bytes.size() > max_request_bytes) {
     throw Error(ErrorCode::worker_start_failed,
                 fmt::format("{}: command and environment together have {} bytes; at most {} are allowed", program,
                             packet.bytes.size(), max_request_bytes));
   }
-  co_return co_await request(token, std::move(packet), program, deadline);
+  co_return co_await request(token, std::move(packet), lease, program, deadline);
 }
 
 Async<std::shared_ptr<Process>> Supervisor::adopt(std::shared_ptr<Process> parent, pid_t pid, ProcessLimits limits,
-                                                  Instant deadline) {
+                                                  std::shared_ptr<WorkerUsers::Lease> lease, Instant deadline) {
   const auto link = parent->link_.lock();
   if (link == nullptr || link != link_) throw Error(ErrorCode::worker_start_failed, "the supervisor ended meanwhile");
   const std::uint32_t token = ++last_token_;
-  Packet packet = plain_packet(
-      {.kind = RequestKind::adopt, .token = token, .limits = limits, .parent = parent->token_, .pid = pid});
-  co_return co_await request(token, std::move(packet), "a fork", deadline);
+  Packet packet = plain_packet({.kind = RequestKind::adopt,
+                                .token = token,
+                                .limits = limits_for(limits, lease),
+                                .user = id_of(lease),
+                                .users = {},
+                                .parent = parent->token_,
+                                .pid = pid});
+  co_return co_await request(token, std::move(packet), std::move(lease), "a fork", deadline);
 }
 
 // The process that `packet` asks for.
-Async<std::shared_ptr<Process>> Supervisor::request(std::uint32_t token, Packet packet, std::string what,
+Async<std::shared_ptr<Process>> Supervisor::request(std::uint32_t token, Packet packet,
+                                                    std::shared_ptr<WorkerUsers::Lease> lease, std::string what,
                                                     Instant deadline) {
   const auto link = link_;
   auto process = std::make_shared<Process>();
   process->token_ = token;
   process->link_ = link;
+  process->lease_ = std::move(lease);
   link->processes.emplace(token, process);
   link->send(std::move(packet));
   std::exception_ptr failed;

@@ -16,6 +16,7 @@
 #include "sojourn/session/app.hpp"
 #include "sojourn/worker/descriptor.hpp"
 #include "sojourn/worker/process_limits.hpp"
+#include "sojourn/worker/worker_users.hpp"
 
 // The server's side of the supervisor: starts it, has it start workers, and hears how they end.
 //
@@ -48,6 +49,9 @@ class Process {
   // Nothing that descends from it is left. Where the supervisor was lost, it waits for the next one's first look.
   Completion<bool>& gone() { return gone_; }
 
+  // The id that all that descends from it has, until nothing of that is left; null where it has the server's.
+  const std::shared_ptr<WorkerUsers::Lease>& lease() const { return lease_; }
+
   // Sends `signal` to its process group, unless it has ended.
   void signal(int signal);
 
@@ -61,6 +65,7 @@ class Process {
   Completion<ExitStatus> exited_;
   Completion<bool> gone_;
   std::weak_ptr<SupervisorLink> link_;
+  std::shared_ptr<WorkerUsers::Lease> lease_;  // shared with who starts it, and gives it its folder
 };
 
 // What to start.
@@ -69,8 +74,9 @@ struct Launch {
   std::vector<std::string> environment;  // "NAME=value", and nothing else
   std::string folder;                    // the working directory
   ProcessLimits limits;
-  bool forks = false;  // workers: it is a parent of what is adopted
-  Descriptor socket;   // becomes its descriptor 3
+  std::shared_ptr<WorkerUsers::Lease> lease;  // the id that it gets; null: the server's
+  bool forks = false;                         // workers: it is a parent of what is adopted
+  Descriptor socket;                          // becomes its descriptor 3
   Descriptor output;
   Descriptor errors;
 };
@@ -86,6 +92,7 @@ class Supervisor {
     std::uint32_t owner = 0;
     // Where each worker gets a control group, from prepare_cgroups(); "" where none are made.
     std::string cgroups = {};
+    UserRange users = {};  // what has one of these ids was left by a server before this one, and is killed
   };
 
   Supervisor(Executor executor, Clock& clock, const Log& log, Options options);
@@ -97,16 +104,21 @@ class Supervisor {
   // Starts the supervisor's process unless it runs. Errors: unavailable, also once close() was called.
   void start();
 
+  // Returns once nothing is left of the workers of a server or supervisor before this one.
+  // Errors: unavailable, also past `deadline`.
+  Async<void> ready(Instant deadline);
+
   // Starts a process in a session and group of its own; returns once its program runs.
   // Errors: worker_start_failed (with what was tried, and why it failed), also past `deadline`; unavailable when
   //         there is no supervisor, or the machine is short of processes or descriptors. Nothing is left of it then.
   Async<std::shared_ptr<Process>> spawn(Launch launch, Instant deadline);
 
   // Makes `pid`, which was forked by `parent` and waits to be greeted, a worker like any other: with limits, a mark
-  // of its own, and reports of its end. It must have no parent but the supervisor once its parent ended.
-  // Errors: worker_start_failed when it is not there, or not of `parent`, or past `deadline`.
+  // of its own, and reports of its end. It must have no parent but the supervisor once its parent ended. Where there
+  // is a `lease` it is to become that user afterwards, for another's process may only be limited with
+  // CAP_SYS_RESOURCE. Errors: worker_start_failed when it is not there, or not of `parent`, or past `deadline`.
   Async<std::shared_ptr<Process>> adopt(std::shared_ptr<Process> parent, pid_t pid, ProcessLimits limits,
-                                        Instant deadline);
+                                        std::shared_ptr<WorkerUsers::Lease> lease, Instant deadline);
 
   // Kills every worker with all its descendants, and ends the supervisor. Idempotent.
   Async<void> close();
@@ -117,7 +129,9 @@ class Supervisor {
   const Executor& executor() const { return group_.executor(); }
 
  private:
-  Async<std::shared_ptr<Process>> request(std::uint32_t token, Packet packet, std::string what, Instant deadline);
+  Async<std::shared_ptr<Process>> request(std::uint32_t token, Packet packet,
+                                          std::shared_ptr<WorkerUsers::Lease> lease, std::string what,
+                                          Instant deadline);
   Async<void> serve_link(std::shared_ptr<SupervisorLink> link);
   Async<void> replace();
 

@@ -40,7 +40,7 @@ bool has_ended(const Descriptor& process, std::chrono::milliseconds wait) {
 // One look at every process.
 class Hunt {
  public:
-  explicit Hunt(std::uint32_t owner) : owner_(owner) {}
+  Hunt(std::uint32_t owner, const UserRange& users) : owner_(owner), users_(users) {}
 
   // Kills the living bearers. False when it saw none, and none that may have gone on as another process meanwhile.
   bool look() {
@@ -65,7 +65,7 @@ class Hunt {
     const std::optional<Mark> mark = mark_of(pid);
     if (!handle || (!mark && errno == ESRCH)) {
       moved_ = true;
-    } else if (mark && mark->owner == owner_) {
+    } else if ((mark && mark->owner == owner_) || (!users_.is_empty() && users_.holds(user_of(pid).value_or(0)))) {
       if (has_ended(handle, 0ms)) {
         moved_ |= zombies_.insert(pid).second;
       } else {
@@ -76,6 +76,7 @@ class Hunt {
   }
 
   std::uint32_t owner_;
+  UserRange users_;
   std::vector<Descriptor> killed_;
   std::set<pid_t> zombies_;  // seen before: nobody may ever reap them
   bool moved_ = false;
@@ -97,13 +98,13 @@ std::optional<Mark> mark_of(pid_t process) {
   return mark;
 }
 
-std::size_t kill_marked(std::uint32_t owner) {
+std::size_t kill_marked(std::uint32_t owner, const UserRange& users) {
   const auto deadline = std::chrono::steady_clock::now() + patience;
   const auto left = [deadline] {
     return std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
   };
   std::size_t ended = 0;
-  Hunt hunt(owner);
+  Hunt hunt(owner, users);
   while (hunt.look() && left() > 0ms) {
     for (const Descriptor& process : hunt.killed()) {
       if (!has_ended(process, left())) return ended;

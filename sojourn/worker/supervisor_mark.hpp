@@ -6,13 +6,15 @@
 #include <cstdint>
 #include <optional>
 
+#include "sojourn/worker/worker_users.hpp"
+
 // The mark that every process of a worker bears and inherits: by it those that left their group, or lost their
 // supervisor, are found.
 //
 // It is kept as the limit of file locks (RLIMIT_LOCKS), which Linux has kept and inherited but not looked at
 // since 2.4. Unlike the environment it survives exec with another environment, unlike a group it survives setsid,
-// unlike a parent it survives the parent, and unlike a cgroup it needs no rights. A process with CAP_SYS_RESOURCE can
-// take it off.
+// unlike a parent it survives the parent, and unlike a cgroup it needs no rights. A process can lower it, and so take
+// it off; one that does is found by its user, by its cgroup, or as an orphan without a mark.
 namespace sojourn::worker {
 
 struct Mark {
@@ -31,8 +33,8 @@ bool bear(Mark mark, pid_t process = 0);
 // What `process` bears; nothing for one that is gone, another user's, or unmarked.
 std::optional<Mark> mark_of(pid_t process);
 
-// Kills every process of this machine that bears a mark of `owner`, and those that they start meanwhile; returns how
-// many have ended. One that the kernel does not let end is given up after five seconds.
-std::size_t kill_marked(std::uint32_t owner);
+// Kills every process of this machine that bears a mark of `owner` or is one of `users`, and those that they start
+// meanwhile; returns how many have ended. One that the kernel does not let end is given up after five seconds.
+std::size_t kill_marked(std::uint32_t owner, const UserRange& users = {});
 
 }  // namespace sojourn::worker

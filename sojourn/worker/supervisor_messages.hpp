@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include "sojourn/worker/process_limits.hpp"
+#include "sojourn/worker/worker_users.hpp"
 
 // What the server and its supervisor tell each other: packets over a SOCK_SEQPACKET socket. Both are the same
 // program, so packets are plain structures.
@@ -27,6 +28,8 @@ struct SupervisorRequest {
   std::int32_t signal = 0;
   std::uint32_t token = 0;  // names the worker; never used twice
   ProcessLimits limits;
+  uid_t user = 0;   // the worker has that id, and the group of the same number; 0: the server's
+  UserRange users;  // of `begin`: those that only workers have
   std::uint32_t parent = 0;
   std::int32_t pid = 0;
   std::uint32_t arguments = 0;
@@ -44,6 +47,7 @@ enum class SpawnStep : std::uint32_t {
   descriptors = 5,
   cgroup = 6,
   adopt = 7,
+  user = 8,
 };
 
 enum class ReportKind : std::uint32_t {

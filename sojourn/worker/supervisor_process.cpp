@@ -40,6 +40,9 @@ std::int64_t microseconds(const timeval& time) {
   return std::int64_t(time.tv_sec) * 1'000'000 + time.tv_usec;
 }
 
+// The token of no worker.
+constexpr std::uint32_t nobody = 0;
+
 // Reports that wait for the server; past it no requests are read.
 constexpr std::size_t most_reports = 4096;
 
@@ -84,8 +87,8 @@ struct Spawn {
 // In the child, between fork and exec.
 class Birth {
  public:
-  Birth(Spawn& spawn, std::uint32_t owner, pid_t supervisor, int failures)
-      : spawn_(spawn), owner_(owner), supervisor_(supervisor), failures_(failures) {}
+  Birth(Spawn& spawn, std::uint32_t owner, bool users, pid_t supervisor, int failures)
+      : spawn_(spawn), owner_(owner), users_(users), supervisor_(supervisor), failures_(failures) {}
 
   [[noreturn]] void become_worker() {
     // A session of its own: no other worker's process can enter its groups.
@@ -97,6 +100,7 @@ class Birth {
     if (::chdir(spawn_.folder) != 0) fail(SpawnStep::folder);
     set_limits();
     ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    become_user();
     ::environ = spawn_.variables.data();
     ::execvp(spawn_.arguments[0], spawn_.arguments.data());
     fail(SpawnStep::exec);
@@ -130,6 +134,16 @@ class Birth {
     bear({.owner = owner_, .token = spawn_.request->token});
   }
 
+  void become_user() {
+    // What hides the server's files from workers is not theirs.
+    if (users_) ::umask(022);
+    if (spawn_.request->user == 0) return;
+    if (!become(spawn_.request->user)) fail(SpawnStep::user);
+    // Becoming another user forgot it.
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (::getppid() != supervisor_) ::_exit(127);
+  }
+
   // A machine that runs out of memory ends workers before the server.
   static void be_killed_first() {
     const Descriptor file(::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC));
@@ -144,6 +158,7 @@ class Birth {
 
   Spawn& spawn_;
   std::uint32_t owner_;
+  bool users_;
   pid_t supervisor_;
   int failures_;
 };
@@ -153,8 +168,10 @@ struct Supervised {
   std::uint32_t token = 0;
   Descriptor starting;  // brings what failed, or its end when exec succeeded
   std::uint64_t memory_limit = 0;
+  uid_t user = 0;  // that it has alone; 0: the server's
   bool started = false;
   std::optional<std::int32_t> ended;  // it was reaped; what is left of its descendants is being killed
+  bool user_killed = false;           // with all processes that it had
 };
 
 class SupervisorProcess {
@@ -165,7 +182,7 @@ class SupervisorProcess {
  private:
   void wait();
   bool take_request();
-  void begin(std::uint32_t owner, std::string cgroups);
+  void begin(const SupervisorRequest& request, std::string cgroups);
   void spawn(Spawn& spawn);
   void adopt(const SupervisorRequest& request);
   void signal(std::uint32_t token, int signal);
@@ -173,6 +190,7 @@ class SupervisorProcess {
   void reap();
   void reap_one(pid_t pid);
   void sweep();
+  std::optional<std::uint32_t> worker_of(pid_t child) const;
   bool has_ended(std::uint32_t token) const;
   void kill_all();
 
@@ -183,7 +201,10 @@ class SupervisorProcess {
   Descriptor control_{passed_descriptor};
   Descriptor signals_;
   std::uint32_t owner_ = 0;
+  UserRange users_;  // of its workers; none where they have the server's
   Cgroups cgroups_;
+  // Not in a worker's own workers without rights, whose marks cannot be set.
+  const bool marks_hold_ = ::geteuid() == 0 || !mark_of(::getpid());
   std::map<pid_t, Supervised> workers_;  // by the main process, which keeps its id until it is reaped
   std::vector<Supervised> ended_;        // whose main process was reaped
   std::deque<SupervisorReport> reports_;
@@ -251,7 +272,7 @@ bool SupervisorProcess::take_request() {
   const auto text = [&next] { return std::exchange(next, next + std::strlen(next) + 1); };
   switch (request.kind) {
     case RequestKind::begin:
-      begin(request.token, text());
+      begin(request, text());
       return true;
     case RequestKind::signal:
       signal(request.token, request.signal);
@@ -273,10 +294,11 @@ bool SupervisorProcess::take_request() {
 }
 
 // Before the first worker is started: whoever bears this mark now was left by a supervisor that was killed.
-void SupervisorProcess::begin(std::uint32_t owner, std::string cgroups) {
-  owner_ = owner;
+void SupervisorProcess::begin(const SupervisorRequest& request, std::string cgroups) {
+  owner_ = request.token;
+  users_ = request.users;
   cgroups_.use(std::move(cgroups));
-  report({.kind = ReportKind::ready, .value = static_cast<std::int32_t>(kill_marked(owner))});
+  report({.kind = ReportKind::ready, .value = static_cast<std::int32_t>(kill_marked(owner_, request.users))});
 }
 
 void SupervisorProcess::spawn(Spawn& spawn) {
@@ -297,13 +319,16 @@ void SupervisorProcess::spawn(Spawn& spawn) {
   }
   const pid_t self = ::getpid();
   const pid_t pid = spawn.cgroup ? fork_into(spawn.cgroup) : ::fork();
-  if (pid == 0) Birth(spawn, owner_, self, writing.get()).become_worker();
+  if (pid == 0) Birth(spawn, owner_, !users_.is_empty(), self, writing.get()).become_worker();
   if (pid < 0) {
     report({.kind = ReportKind::failed, .step = SpawnStep::fork, .token = token, .value = errno});
     cgroups_.end(token);
     return;
   }
-  workers_.emplace(pid, Supervised{token, std::move(failures), spawn.request->limits.memory_bytes, false, {}});
+  workers_.emplace(pid, Supervised{.token = token,
+                                   .starting = std::move(failures),
+                                   .memory_limit = spawn.request->limits.memory_bytes,
+                                   .user = spawn.request->user});
 }
 
 // Only what a parent of workers forked bears that parent's mark, so no other process can be meant.
@@ -323,7 +348,11 @@ void SupervisorProcess::adopt(const SupervisorRequest& request) {
   }
   if (!hold_to(request.limits, cgroups_.are_used(), request.pid)) return fail(SpawnStep::limits, errno);
   bear({.owner = owner_, .token = request.token}, request.pid);
-  workers_.emplace(request.pid, Supervised{request.token, {}, request.limits.memory_bytes, true, {}});
+  workers_.emplace(request.pid, Supervised{.token = request.token,
+                                           .starting = {},
+                                           .memory_limit = request.limits.memory_bytes,
+                                           .user = request.user,
+                                           .started = true});
   report({.kind = ReportKind::started, .token = request.token, .pid = request.pid});
 }
 
@@ -371,6 +400,8 @@ void SupervisorProcess::reap_one(pid_t pid) {
   Supervised worker = std::move(found->second);
   workers_.erase(found);
   worker.ended = status;
+  // One that never ran its program was nobody, and its id may be another's by now.
+  worker.user_killed = worker.user == 0 || !worker.started || kill_user(worker.user);
   if (worker.started) {
     const bool starved = WIFSIGNALED(status) && cgroups_.ran_out_of_memory(worker.token);
     report({.kind = ReportKind::exited,
@@ -391,17 +422,36 @@ void SupervisorProcess::sweep() {
   std::vector<std::uint32_t> found;
   for (const pid_t child : children()) {
     if (workers_.contains(child)) continue;
-    const auto mark = mark_of(child);
-    if (!mark || mark->owner != owner_ || !has_ended(mark->token)) continue;
-    found.push_back(mark->token);
+    const std::optional<std::uint32_t> token = worker_of(child);
+    if (!token || (*token != nobody && !has_ended(*token))) continue;
+    found.push_back(*token);
     kill_orphan(child);
   }
-  std::erase_if(ended_, [&](const Supervised& worker) {
-    const bool empty = cgroups_.end(worker.token);
+  std::erase_if(ended_, [&](Supervised& worker) {
+    if (!worker.user_killed) worker.user_killed = kill_user(worker.user);
+    const bool empty = cgroups_.end(worker.token) && worker.user_killed;
     if (!empty || std::ranges::find(found, worker.token) != found.end()) return false;
     if (worker.started) report({.kind = ReportKind::gone, .token = worker.token});
     return true;
   });
+}
+
+// The worker that `child` descends from; nothing where that cannot be told.
+std::optional<std::uint32_t> SupervisorProcess::worker_of(pid_t child) const {
+  // Without CAP_SYS_RESOURCE the mark of another user's process cannot be read, but the user alone tells.
+  if (const auto user = users_.is_empty() ? std::nullopt : user_of(child); user && users_.holds(*user)) {
+    const auto is_of = [&](const Supervised& worker) { return worker.user == *user; };
+    const auto living =
+        std::ranges::find_if(workers_, is_of, [](const auto& entry) -> auto& { return entry.second; });
+    if (living != workers_.end()) return living->second.token;
+    const auto ended = std::ranges::find_if(ended_, is_of);
+    return ended == ended_.end() ? nobody : ended->token;
+  }
+  errno = 0;
+  const auto mark = mark_of(child);
+  if (mark && mark->owner == owner_) return mark->token;
+  // Where every worker bears its mark, one without has taken it off.
+  return errno == 0 && marks_hold_ ? std::optional(nobody) : std::nullopt;
 }
 
 bool SupervisorProcess::has_ended(std::uint32_t token) const {

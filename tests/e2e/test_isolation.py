@@ -4,16 +4,64 @@ What that is, the server says in /readyz; each test says what it expects of each
 a kernel of its own that has cgroup v2.
 """
 
+import errno
 import os
+import shutil
+import signal
+import subprocess
+import tempfile
 import unittest
+from pathlib import Path
 
-from e2e.program import COMPLETED, FAILED, Served, wait_for
+from e2e.program import BINARY, COMPLETED, FAILED, SOURCE, Program, Served, processes, stop_if_running, wait_for
 from e2e.test_hostile_workers import HEAD
 
 IN_CALL = HEAD + '''
 def result(call, output=None):
     send(type="result", request_id=call["request_id"], output=output)
 def echo(call): result(call, call["input"])
+def who(call):
+    result(call, {"uid": os.getuid(), "gid": os.getgid(), "groups": os.getgroups(), "pid": os.getpid(),
+                  "folder": os.getcwd()})
+def attempt(call):
+    """What each of the things that it tries comes to: an errno, or nothing."""
+    other, folder, data = call["input"]["pid"], call["input"]["folder"], call["input"]["data"]
+    outcome = {}
+    for name, act in {
+        "signal": lambda: os.kill(other, 0),
+        "list": lambda: os.listdir(folder),
+        "read": lambda: open(folder + "/secret").read(),
+        "write": lambda: open(folder + "/new", "w"),
+        "store": lambda: open(data + "/sojourn.db", "rb").read(1),
+        "memory": lambda: open(f"/proc/{other}/mem", "rb"),
+        "etc": lambda: open("/etc/sojourn-was-here", "w"),
+        "app": lambda: open(os.environ["SOJOURN_APP_DIR"] + "/new", "w"),
+    }.items():
+        try: act(); outcome[name] = None
+        except OSError as error: outcome[name] = error.errno
+    result(call, outcome)
+def keeps(call):
+    with open("secret", "w") as file: file.write("mine")
+    os.makedirs("inner/deeper", exist_ok=True)
+    with open("inner/deeper/file", "w") as file: file.write("mine too")
+    os.symlink("/etc/passwd", "link")
+    result(call)
+def reads(call):
+    with open("inner/deeper/file", "a") as file: file.write("!")
+    result(call, open("inner/deeper/file").read())
+def traps(call):
+    """A link where the server will write when the session's next worker starts."""
+    os.symlink(call["input"], "session_metadata.json.new"); result(call)
+
+def sheds_its_mark(call):
+    """Leaves a process in a session of its own that takes off what it was marked with; its id."""
+    ends = os.pipe()
+    if os.fork() == 0:
+        os.setsid()
+        resource.setrlimit(10, (0, 0))  # RLIMIT_LOCKS, which Python has no name for
+        if os.fork() == 0: server.close(); os.write(ends[1], b"%d" % os.getpid()); hang()
+        os._exit(0)
+    os.wait(); result(call, int(os.read(ends[0], 20)))
 
 def fork_bomb(call):
     made = 0
@@ -60,6 +108,10 @@ while True:
 '''
 
 FUNCTIONS = [line.split("(")[0][4:] for line in IN_CALL.splitlines() if line.startswith("def ") and "(call)" in line]
+# Nobody else's, also where these tests run several times at once.
+FIRST = 10_000_000 + os.getpid() * 100
+LAST = FIRST + 99
+
 
 
 def write_hostile(folder, name, manifest="", limits=""):
@@ -71,12 +123,65 @@ def write_hostile(folder, name, manifest="", limits=""):
     )
 
 
+PYTHON_APP = '''
+import os, sojourn
+
+class App(sojourn.App):
+    @classmethod
+    def preload(cls): cls.loader = os.getpid()
+
+    def who(self):
+        return {"uid": os.getuid(), "uids": os.getresuid(), "gids": os.getresgid(), "groups": os.getgroups(),
+                "folder": os.getcwd(), "descriptors": os.listdir("/proc/self/fd"),
+                "signals_parents": [self.refused(lambda: os.kill(pid, 0)) for pid in {self.loader, os.getppid()}
+                                    if pid != os.getpid()]}
+
+    def writes(self):
+        with open("written", "a") as file: file.write("!")
+        return open("written").read()
+
+    def reads_file(self, input):
+        path = input["file"]["path"]
+        with open(path) as content: text = content.read()
+        os.rename(path, path + "-mine")
+        return text
+
+    def fork_bomb(self, input):
+        made = 0
+        for _ in range(input["most"]):
+            try:
+                if os.fork() == 0: os.read(os.pipe()[0], 1)
+                made += 1
+            except OSError as error: return {"made": made, "errno": error.errno}
+        return {"made": made, "errno": None}
+
+    def refused(self, act):
+        try: act()
+        except OSError as error: return error.errno
+
+sojourn.serve(App)
+'''
+
+
+def write_python(folder, name, manifest="", limits=""):
+    (folder / name).mkdir(mode=0o755)
+    (folder / name / "main.py").write_text(PYTHON_APP)
+    functions = ["who", "writes", "reads_file", "fork_bomb"]
+    (folder / name / "app.toml").write_text(
+        f'name = "{name}"\ncommand = ["/usr/bin/python3", "{{app}}/main.py"]\nfunctions = {functions}\n'
+        f'recover = true\n{manifest}\n[limits]\n{limits}\n'
+        f'[env]\nPYTHONPATH = "{folder.parent / "sdk"}"\n'
+    )
+
+
 class Isolated(Served):
     """A server beside whose hostile sessions a healthy one is served."""
 
     @classmethod
     def make_apps(cls, folder):
-        write_hostile(folder, "healthy")
+        # Ids of workers pass through here.
+        cls.folder.chmod(0o711)
+        write_hostile(folder, "healthy", "session_timeout = 3600")
         write_hostile(folder, "hostile", "recover = true",
                       "memory_mb = 200\nprocesses = 50\nfolder_mb = 20\ncpus = 0.5")
         # Without a limit of memory: where the data lies in memory, files count as that.
@@ -85,7 +190,8 @@ class Isolated(Served):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.limits = cls.server.get("/readyz").body["limits"]
+        ready = cls.server.get("/readyz").body
+        cls.limits, cls.has_ids = ready["limits"], ready["worker_ids"]
         cls.healthy = cls.server.new_session("healthy")
         cls.calls = 0
         cls.call_healthy()
@@ -131,7 +237,9 @@ class Limits(Isolated):
     def test_the_log_says_what_is_in_force(self):
         expected = os.environ.get("EXPECT_LIMITS")
         self.assertIn(self.limits, [expected] if expected else ["cgroup", "rlimits"])
-        self.assertIn(f'limits={self.limits}', self.server.log().replace('"', ""))
+        self.assertEqual(self.has_ids, bool(self.flags))
+        for words in f"limits={self.limits}", f"worker_ids={str(self.has_ids).lower()}":
+            self.assertIn(words, self.server.log().replace('"', ""))
 
     def test_memory_hog(self):
         task = self.served_beside("memory_hog")
@@ -149,13 +257,13 @@ class Limits(Isolated):
 
     def test_fork_bomb(self):
         outcome = self.completes("fork_bomb", {"most": 100})
-        if self.limits == "cgroup":
+        if self.limits == "cgroup" or self.has_ids:
             self.assertEqual(outcome, {"made": 49, "errno": 11})
         else:
             self.assertEqual(outcome, {"made": 100, "errno": None})  # nothing holds root
 
     def test_endless_fork_bomb(self):
-        if self.limits == "cgroup":
+        if self.limits == "cgroup" or self.has_ids:
             task = self.served_beside("endless_fork_bomb", call_timeout=2)
             self.assertEqual(task["status"], FAILED)
             self.assertIn(task["error_info"]["code"], ("WORKER_LOST", "call_timeout", "protocol_error"))
@@ -181,11 +289,247 @@ class Limits(Isolated):
         task = self.served_beside("runaway_printer", call_timeout=2)
         self.assertEqual(task["error_info"]["code"], "call_timeout")
 
+    def test_process_without_its_mark_ends_with_its_session(self):
+        shed = self.completes("sheds_its_mark")
+        self.assertNotIn(shed, processes())
+
     def test_cpu_hog(self):
         if self.limits == "cgroup":
             self.assertLess(self.completes("cpu_hog", 3), 2.2)
         else:
             self.assertGreater(self.completes("cpu_hog", 0.2), 0)
+
+    def attempts(self, app):
+        """What a worker of `app` can do to the healthy session and what is around it: errnos, or None for done."""
+        other = self.server.output("healthy", "who", session=self.healthy)
+        (Path(other["folder"]) / "secret").write_text("mine")
+        return self.completes("attempt", {"pid": other["pid"], "folder": other["folder"],
+                                          "data": str(self.server.data.resolve())}, app=app)
+
+
+@unittest.skipUnless(os.geteuid() == 0, "only root can start workers as other users")
+class Ids(Limits):
+    """With a user id for each worker. Takes root."""
+
+    flags = ("--worker-uids", f"{FIRST}-{LAST}")
+
+    def who(self, session):
+        return self.server.output("hostile", "who", session=session)
+
+    def test_each_worker_has_an_id_of_its_own(self):
+        sessions = [self.server.new_session("hostile") for _ in range(3)]
+        found = [self.who(session) for session in sessions]
+        self.assertEqual(len({who["uid"] for who in found}), 3)
+        for who in found:
+            self.assertTrue(FIRST <= who["uid"] <= LAST)
+            self.assertEqual((who["gid"], who["groups"]), (who["uid"], []))
+            folder = os.stat(who["folder"])
+            self.assertEqual((folder.st_uid, folder.st_gid, folder.st_mode & 0o777), (who["uid"], who["gid"], 0o700))
+        for session in sessions:
+            self.server.delete(f"/sessions/{session}")
+        self.nothing_is_left()
+
+    def test_worker_cannot_touch_other_sessions(self):
+        outcome = self.attempts("hostile")
+        self.assertEqual(outcome.pop("signal"), errno.EPERM)
+        self.assertEqual(outcome, dict.fromkeys(outcome, errno.EACCES))
+        self.assertEqual(len(outcome), 7)
+
+    def test_session_keeps_its_files_under_another_id(self):
+        task = self.server.run("hostile", "keeps")
+        session = task["session_id"]
+        before = self.who(session)
+        self.server.kill_worker(session)
+        self.assertEqual(self.server.output("hostile", "reads", session=session), "mine too!")
+        self.assertNotEqual(self.who(session)["uid"], before["uid"])
+        self.assertEqual(os.lstat(before["folder"] + "/link").st_uid, before["uid"])  # what it leads to stays root's
+        self.assertEqual(os.stat("/etc/passwd").st_uid, 0)
+        self.assertEqual((Path(before["folder"]) / "inner/deeper/file").read_text(), "mine too!")
+        self.server.delete(f"/sessions/{session}")
+        self.nothing_is_left()
+
+    def test_folder_is_the_servers_again_before_an_id_comes_again(self):
+        who = self.completes("who")
+        # Whoever gets an id next takes back what is over.
+        task = wait_for(lambda: self.folder_is_taken_back(who), "the server to have a folder again")
+        leases = {int(name) for name in os.listdir(self.server.data / "worker-ids")}
+        self.assertIn(task["output"]["uid"], leases)
+        self.assertNotIn(who["uid"], leases)
+        self.server.delete(f"/sessions/{task['session_id']}")
+        self.nothing_is_left()
+
+    def folder_is_taken_back(self, who):
+        task = self.server.run("hostile", "who")
+        folder = os.stat(who["folder"])
+        if (folder.st_uid, folder.st_mode & 0o777) == (0, 0o700):
+            return task
+        self.server.delete(f"/sessions/{task['session_id']}")
+        return None
+
+    def test_link_in_a_session_folder_is_not_written_through(self):
+        victim = self.folder / "victim"
+        victim.write_text("untouched")
+        session = self.server.run("hostile", "traps", str(victim))["session_id"]
+        self.server.kill_worker(session)
+        self.server.output("hostile", "echo", session=session)
+        self.assertEqual(victim.read_text(), "untouched")
+        self.server.delete(f"/sessions/{session}")
+        self.nothing_is_left()
+
+
+class Forks(Served):
+    """Workers that are forked or started before they have a session."""
+
+    @classmethod
+    def make_apps(cls, folder):
+        cls.folder.chmod(0o711)
+        shutil.copytree(SOURCE / "sdk" / "python" / "sojourn", cls.folder / "sdk" / "sojourn")
+        write_python(folder, "forked", "prefork = true", "processes = 50")
+        write_python(folder, "warm", "min_warm = 1")
+        write_python(folder, "warm-forked", "prefork = true\nmin_warm = 1")
+
+    def setUp(self):
+        ready = self.server.get("/readyz").body
+        self.limits, self.has_ids = ready["limits"], ready["worker_ids"]
+
+    def test_forks_and_spares_have_what_any_worker_has(self):
+        for app in "forked", "warm", "warm-forked":
+            with self.subTest(app):
+                session = self.server.new_session(app)
+                who = self.server.output(app, "who", session=session)
+                self.assertEqual(set(who["uids"]), {who["uid"]})
+                self.assertEqual(set(who["gids"]), {who["uid"]})
+                self.assertEqual(FIRST <= who["uid"] <= LAST, self.has_ids)
+                self.assertEqual(who["groups"], [] if self.has_ids else os.getgroups())
+                self.assertEqual(set(who["signals_parents"]), {errno.EPERM if self.has_ids else None})
+                self.assertGreater(len(who["descriptors"]), 3)
+                folder = os.stat(who["folder"])
+                self.assertEqual((folder.st_uid, folder.st_gid), (who["uid"], who["uid"]))
+                self.assertEqual(self.server.output(app, "writes", session=session), "!")
+                self.server.kill_worker(session)
+                self.assertEqual(self.server.output(app, "writes", session=session), "!!")
+                self.server.delete(f"/sessions/{session}")
+
+    def test_fork_bomb_of_a_fork(self):
+        session = self.server.new_session("forked")
+        outcome = self.server.output("forked", "fork_bomb", {"most": 100}, session=session)
+        if self.limits == "cgroup" or self.has_ids:
+            self.assertEqual(outcome["errno"], errno.EAGAIN)
+            self.assertLess(outcome["made"], 50)
+        else:
+            self.assertEqual(outcome, {"made": 100, "errno": None})
+        self.server.delete(f"/sessions/{session}")
+
+    def test_file_of_a_caller_is_the_workers(self):
+        ticket = self.server.post("/files", {"files": [{"uri": "", "size": 4}]}).data[0]
+        self.server.ask("PUT", ticket["upload_url"].removeprefix(self.server.url), b"text",
+                        {"Content-Type": "text/plain"})
+        for app in "forked", "warm":
+            self.assertEqual(self.server.output(app, "reads_file", {"file": ticket["uri"]}), "text")
+
+
+@unittest.skipUnless(os.geteuid() == 0, "only root can start workers as other users")
+class ForksWithIds(Forks):
+    flags = ("--worker-uids", f"{FIRST}-{LAST}")
+
+
+class OwnServer(unittest.TestCase):
+    def setUp(self):
+        self.folder = Path(tempfile.mkdtemp(prefix="sojourn-e2e-"))
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        self.folder.chmod(0o711)
+        (self.folder / "apps").mkdir()
+        write_hostile(self.folder / "apps", "hostile", "recover = true")
+
+    def program(self, range=f"{FIRST}-{LAST}", kind=Program):
+        server = kind(self.folder / "apps", self.folder / "data", "--worker-uids", range)
+        self.addCleanup(server.log_file.close)
+        self.addCleanup(stop_if_running, server)
+        return server
+
+    def refusal(self, server):
+        server.spawn()
+        self.assertEqual(server.process.wait(), 2)
+        server.process.stdout.close()
+        return server.log()
+
+
+class IdsAreRefused(OwnServer):
+    def test_without_root(self):
+        class Nobody(Program):
+            def spawn(self):
+                if os.geteuid() == 0:
+                    (self.data).mkdir()
+                    os.chown(self.data, 65534, 65534)
+                    Path(self.apps).parent.chmod(0o755)
+                user = 65534 if os.geteuid() == 0 else None
+                self.process = subprocess.Popen(
+                    [self.binary, "serve", "--listen", self.listen, "--data", self.data, "--apps", self.apps, *self.flags],
+                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log_file, env=self.environment,
+                    user=user, extra_groups=[] if user else None)
+
+        Nobody.binary = shutil.copy(BINARY, self.folder / "sojourn")
+        self.assertIn("worker_uids: only a server that runs as root", self.refusal(self.program(kind=Nobody)))
+
+    def test_range_that_is_none(self):
+        for range in "5", "7-5", "0-9", "a-b", "1-99999999999":
+            self.assertIn("worker_uids", self.refusal(self.program(range)))
+
+
+@unittest.skipUnless(os.geteuid() == 0, "only root can start workers as other users")
+class IdsOfOneServer(OwnServer):
+    def test_new_session_past_the_range_is_told_to_come_again(self):
+        server = self.program(f"{FIRST}-{FIRST + 1}").start()
+        first = server.run("hostile", "echo", 1)["session_id"]
+        second = server.run("hostile", "echo", 1)["session_id"]
+        refused = server.ask_run("hostile", "echo", 1)
+        self.assertEqual((refused.status, refused.body["code"], refused.headers["Retry-After"]),
+                         (503, "unavailable", "1"), refused.text)
+        self.assertIn("all 2 user ids for workers are in use", refused.body["detail"])
+        # Nothing is left of what was refused; who asked for a session has it, and may call again.
+        self.assertEqual(server.over(refused.error["details"]["session_id"])["status"], "ended")
+        third = server.new_session("hostile")
+        task = server.run("hostile", "echo", 1, session=third)
+        self.assertEqual((task["status"], task["error_info"]["code"], task["error_info"]["retryable"]),
+                         (FAILED, "unavailable", True))
+        self.assertEqual(server.output("hostile", "echo", 2, session=first), 2)
+        server.delete(f"/sessions/{second}")
+        self.assertEqual(server.output("hostile", "echo", 3, session=third), 3)
+
+    def test_processes_and_folders_are_found_by_their_id(self):
+        server = self.program().start()
+        task = server.run("hostile", "sheds_its_mark")
+        session, who = task["session_id"], server.output("hostile", "who", session=task["session_id"])
+        shed = task["output"]
+        self.assertEqual(os.stat(f"/proc/{shed}").st_uid, who["uid"])
+        supervisor = next(pid for pid, (parent, _) in processes().items() if parent == server.process.pid)
+        # Both at once, so that nobody ends what the worker has sent away.
+        for victim in server.process.pid, supervisor:
+            os.kill(victim, signal.SIGSTOP)
+        for victim in supervisor, server.process.pid:
+            os.kill(victim, signal.SIGKILL)
+        server.process.wait()
+        server.process.stdout.close()
+        wait_for(lambda: supervisor not in processes(), "the end of the supervisor")
+        self.assertIn(shed, processes())
+        server = self.program().start()
+        self.assertEqual(os.stat(who["folder"]).st_uid, 0)
+        wait_for(lambda: shed not in processes(), "the end of a process that a dead server left")
+        self.assertEqual(server.output("hostile", "echo", 1, session=session), 1)
+
+    def test_data_that_ids_cannot_reach_is_refused(self):
+        self.folder.chmod(0o700)
+        self.assertIn(f"cannot pass {self.folder}", self.refusal(self.program()))
+
+    def test_data_of_before_is_closed_to_them(self):
+        server = Program(self.folder / "apps", self.folder / "data").start()
+        self.addCleanup(server.log_file.close)
+        folder = server.output("hostile", "who")["folder"]
+        server.stop()
+        self.assertEqual(os.stat(folder).st_mode & 0o077, 0o055)
+        self.program().start()
+        self.assertEqual(os.stat(folder).st_mode & 0o077, 0)
+        self.assertEqual(os.stat(self.folder / "data" / "sojourn.db").st_mode & 0o077, 0)
 
 
 if __name__ == "__main__":

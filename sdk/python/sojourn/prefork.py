@@ -28,6 +28,7 @@ VARIABLE = "SOJOURN_PREFORK"
 
 _MESSAGE_BYTES = 64 * 1024
 _PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
 
 
 def fork_workers(app: type[App]) -> None:
@@ -35,7 +36,6 @@ def fork_workers(app: type[App]) -> None:
     del os.environ[VARIABLE]
     control = socket.socket(fileno=DESCRIPTOR)
     os.set_inheritable(DESCRIPTOR, False)
-    libc = ctypes.CDLL(None)
     supervisor = os.getppid()
     try:
         preload(app)
@@ -53,10 +53,8 @@ def fork_workers(app: type[App]) -> None:
         _become_own_process((DESCRIPTOR, taking))
         while os.getppid() == stem:
             time.sleep(0.001)
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != supervisor:
-            os._exit(1)
-        _take_session(control, taking)
+        _die_with(supervisor)
+        _take_session(control, taking, supervisor)
     except BaseException as error:
         sys.excepthook(type(error), error, error.__traceback__)
         _flush()
@@ -195,7 +193,24 @@ def _become_own_process(kept: tuple[int, ...]) -> None:
     _draw_new_seeds()
 
 
-def _take_session(control: socket.socket, taking: int) -> None:
+def _die_with(supervisor: int) -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != supervisor:
+        os._exit(1)
+
+
+def _become(user: int) -> None:
+    """Only once the server says hello, since until then it may not have been limited yet."""
+    with socket.socket(fileno=os.dup(DESCRIPTOR)) as session:
+        if not session.recv(1, socket.MSG_PEEK):
+            os._exit(1)
+    os.setgroups([])
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
+    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)  # else its own /proc/self is closed to it
+
+
+def _take_session(control: socket.socket, taking: int, supervisor: int) -> None:
     request = _next_request(control)
     _say(control, {"type": "forked", "n": request["n"], "pid": os.getpid()})
     control.detach()
@@ -204,6 +219,9 @@ def _take_session(control: socket.socket, taking: int) -> None:
         os.close(source)
     os.write(taking, b".")
     os.close(taking)
+    if "user" in request:
+        _become(request["user"])
+        _die_with(supervisor)  # becoming another user forgot it
 
 
 def _reset_signals() -> None:
