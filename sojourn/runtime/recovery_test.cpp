@@ -231,6 +231,43 @@ TEST(LeftoverResource, UnlinksSharedMemory) {
   EXPECT_LT(::shm_open(name.c_str(), O_RDWR, 0600), 0);
 }
 
+TEST(LeftoverResource, DoesNothingForAWorkerThatItMightNotDoItself) {
+  const std::string name = "sojourn-left-" + SystemRandom().hex(8);
+  const std::filesystem::path folder = "/tmp/" + name;
+  std::filesystem::create_directories(folder / "inside");
+  const auto owner = ::getuid();
+  const auto path = [](const std::filesystem::path& to) { return JsonObject{{"path", to.string()}}; };
+  const auto by = [](JsonObject note, const char* key, const Json& value) {
+    note[key] = value;
+    return noted(std::move(note));
+  };
+  // Of another user, and below what others might change meanwhile.
+  EXPECT_NE(clean_up_leftover(by(path(folder), "user", owner + 1), ""), std::nullopt);
+  EXPECT_NE(clean_up_leftover(by(path(folder / "inside"), "user", owner), ""), std::nullopt);
+  // What a sandbox showed as /tmp was another.
+  EXPECT_EQ(clean_up_leftover(by(path(folder), "sandbox", true), ""), std::nullopt);
+  EXPECT_TRUE(std::filesystem::exists(folder / "inside"));
+  EXPECT_EQ(clean_up_leftover(by(path(folder / "inside"), "sandbox", true), folder.string()), std::nullopt);
+  EXPECT_FALSE(std::filesystem::exists(folder / "inside"));
+  EXPECT_EQ(clean_up_leftover(by(path(folder), "user", owner), ""), std::nullopt);
+  EXPECT_FALSE(std::filesystem::exists(folder));
+
+  const int descriptor = ::shm_open(("/" + name).c_str(), O_CREAT | O_RDWR, 0600);
+  ASSERT_GE(descriptor, 0);
+  ::close(descriptor);
+  EXPECT_NE(clean_up_leftover(by({{"shm", "/" + name}}, "user", owner + 1), ""), std::nullopt);
+  EXPECT_EQ(clean_up_leftover(by({{"shm", "/" + name}}, "user", owner), ""), std::nullopt);
+  EXPECT_LT(::shm_open(("/" + name).c_str(), O_RDWR, 0600), 0);
+
+  // All processes of its user have ended; this one, which would be the end of this test, is another's.
+  std::ifstream file("/proc/self/stat");
+  std::string field;
+  for (int i = 0; i < 22; ++i) file >> field;
+  const JsonObject self{{"pid", ::getpid()}, {"start", std::stoll(field)}};
+  EXPECT_EQ(clean_up_leftover(by(self, "user", 12345), ""), std::nullopt);
+  EXPECT_EQ(clean_up_leftover(by(self, "sandbox", true), ""), std::nullopt);
+}
+
 TEST(LeftoverResource, SaysWhenNobodyKnowsHow) {
   EXPECT_NE(clean_up_leftover({.id = "r", .kind = "k"}, ""), std::nullopt);
   EXPECT_NE(clean_up_leftover(noted({{"else", 1}}), ""), std::nullopt);

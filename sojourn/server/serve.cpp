@@ -59,6 +59,12 @@ std::uint32_t owner_of(const std::filesystem::path& data) {
   return owner % worker::Mark::most_owner + 1;
 }
 
+std::vector<std::filesystem::path> hidden_from_workers(const ServeOptions& options) {
+  std::vector<std::filesystem::path> hidden{options.data};
+  if (options.keys) hidden.push_back(*options.keys);
+  return hidden;
+}
+
 // Half of the descriptors, so that clients cannot take those that workers need.
 std::size_t most_connections() {
   rlimit limit{};
@@ -77,7 +83,7 @@ class Service {
         store_(store::SqliteStore::open({.folder = options.data, .lays_out_log = true})),
         folders_(options.data),
         owner_(owner_of(options.data)),
-        isolation_(owner_, options.worker_users, options.data),
+        isolation_(owner_, options.worker_users, options.data, hidden_from_workers(options)),
         supervisor_(executor_, clock_, log_,
                     {.program = options.supervisor_program,
                      .owner = owner_,
@@ -137,10 +143,13 @@ class Service {
   }
 
   Async<void> start() {
+    if (has_programs_) {
+      co_await supervisor_.ready(clock_.instant() + Seconds(10));
+      co_await isolation_.try_sandbox(supervisor_, clock_, clock_.instant() + Seconds(10));
+    }
     isolation_.tell(log_);
     add_apps();
     files_.start();
-    if (has_programs_) co_await supervisor_.ready(clock_.instant() + Seconds(10));
     co_await runtime_.recover();
     for (const auto& program : programs_) program->keep_warm();
     const std::uint16_t port = http_.listen(options_.host, options_.port);
@@ -153,13 +162,12 @@ class Service {
 
   void add_apps() {
     for (const std::shared_ptr<session::App>& app : options_.own_apps) runtime_.add_app(app);
-    if (!std::filesystem::is_directory(options_.apps)) {
+    if (!has_programs_) {
       if (options_.own_apps.empty()) {
         log_.warning("there is no folder of apps, so there is nothing to run", {{"apps", options_.apps.string()}});
       }
       return;
     }
-    has_programs_ = true;
     worker::FoundManifests found = worker::find_manifests(options_.apps);
     for (const auto& [folder, error] : found.broken) {
       const std::string what = to_valid_utf8(error.message());
@@ -170,6 +178,12 @@ class Service {
                                                     file == std::string::npos ? what : what.substr(file)));
     }
     for (worker::Manifest& manifest : found.apps) {
+      if (manifest.sandbox.is_wanted && isolation_.no_sandbox()) {
+        const std::string why = "it asks for a sandbox, and none can be made: " + *isolation_.no_sandbox();
+        log_.error("an app cannot be served", {{"app", manifest.info.name}, {"error", why}});
+        runtime_.note_missing_app(manifest.info.name, why);
+        continue;
+      }
       programs_.push_back(
           std::make_shared<worker::ProcessApp>(std::move(manifest), supervisor_, isolation_, clock_, log_));
       runtime_.add_app(programs_.back());
@@ -230,7 +244,7 @@ class Service {
   http::Server http_;
   asio::signal_set signals_;  // from start to end, since a signal that nobody waits for then would kill the server
   TaskGroup stopping_;
-  bool has_programs_ = false;  // apps that run as processes, and need a supervisor
+  const bool has_programs_ = std::filesystem::is_directory(options_.apps);  // apps that run as processes
 };
 
 // A connection takes one descriptor and a worker three; the usual soft limit of 1,024 is for programs that use

@@ -21,6 +21,15 @@ std::optional<Error> shortage_of(const runtime::TaskView& view) {
   return Error(error.code(), error.message(), std::move(details)).set_retryable(true);
 }
 
+Async<void> end_unless_over(runtime::Runtime& runtime, std::string session_id, std::string actor) {
+  try {
+    co_await runtime.end_session(session_id, std::move(actor));
+  } catch (const Error&) {
+    // Without `recover` it may have failed by then, which is as good; what stays active otherwise ends by its
+    // time-out.
+  }
+}
+
 }  // namespace
 
 Async<void> Api::run(Ask& ask) {
@@ -37,7 +46,7 @@ Async<void> Api::run(Ask& ask) {
   const runtime::TaskView view = co_await runtime_.run(std::move(request));
   if (may_be_retried) {
     if (const auto shortage = shortage_of(view)) {
-      co_await runtime_.end_session(view.task.session_id, ask.caller.name);
+      co_await end_unless_over(runtime_, view.task.session_id, ask.caller.name);
       throw Error(*shortage);
     }
   }

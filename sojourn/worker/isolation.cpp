@@ -1,18 +1,27 @@
 #include "sojourn/worker/isolation.hpp"
 
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <filesystem>
 #include <system_error>
 #include <utility>
 
 #include "sojourn/base/error.hpp"
+#include "sojourn/worker/channels.hpp"
 #include "sojourn/worker/folder_walk.hpp"
+#include "sojourn/worker/sandbox.hpp"
 
 namespace sojourn::worker {
 
 Isolation::Isolation() = default;
 
-Isolation::Isolation(std::uint32_t owner, const UserRange& users, const std::filesystem::path& data) {
+Isolation::Isolation(std::uint32_t owner, const UserRange& users, const std::filesystem::path& data,
+                     std::vector<std::filesystem::path> hidden)
+    : hidden_(std::move(hidden)) {
   if (!users.is_empty()) users_.emplace(users, data);
   cgroups_ = prepare_cgroups(owner);
 }
@@ -37,10 +46,43 @@ void Isolation::tell(const Log& log) const {
   } else {
     log.info("workers have the server's user", {{"worker_ids", false}});
   }
+  if (no_sandbox_) {
+    log.info("no sandbox can be made for workers", {{"sandbox", false}, {"why", *no_sandbox_}});
+  } else {
+    log.info("workers get a sandbox where their app wants one", {{"sandbox", true}});
+  }
 }
 
 JsonObject Isolation::describe() const {
-  return {{"limits", limits_by()}, {"worker_ids", users_.has_value()}};
+  return {{"limits", limits_by()}, {"worker_ids", users_.has_value()}, {"sandbox", !no_sandbox_}};
+}
+
+Async<void> Isolation::try_sandbox(Supervisor& supervisor, Clock& clock, Instant deadline) {
+  try {
+    Channels channels = make_channels();
+    Launch launch{.command = in_sandbox({.is_wanted = true}, {"", "/usr", hidden_}, {"true"}),
+                  .environment = {"PATH=/usr/bin:/bin"},
+                  .folder = "/",
+                  .limits = {},
+                  .lease = co_await lease(),
+                  .socket = std::move(channels.theirs[0]),
+                  .output = std::move(channels.theirs[1]),
+                  .errors = std::move(channels.theirs[2])};
+    const auto process = co_await supervisor.spawn(std::move(launch), deadline);
+    const auto ended = co_await process->exited().wait_until(clock, deadline);
+    if (!ended) process->signal(SIGKILL);
+    if (ended && ended->wait_status == 0) {
+      no_sandbox_.reset();
+    } else {
+      std::string said(4096, '\0');
+      ::fcntl(channels.ours.errors.get(), F_SETFL, O_NONBLOCK);
+      const ssize_t got = ::read(channels.ours.errors.get(), said.data(), said.size());
+      said.resize(static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
+      no_sandbox_ = sandbox_refusal(said).value_or(ended ? ended->describe() : "it was not made in time");
+    }
+  } catch (const Error& error) {
+    no_sandbox_ = error.message();
+  }
 }
 
 Async<std::shared_ptr<WorkerUsers::Lease>> Isolation::lease() {

@@ -215,6 +215,19 @@ session::AppInfo read_info(const Table& table) {
   return info;
 }
 
+Sandbox read_sandbox(const Table& table, const Manifest& manifest) {
+  const Sandbox sandbox{.is_wanted = table.flag("sandbox").value_or(false),
+                        .has_network = table.flag("network").value_or(false)};
+  if (sandbox.has_network && !sandbox.is_wanted) {
+    table.refuse("network", "expected only where sandbox = true; without a sandbox every app has the network");
+  }
+  if (sandbox.is_wanted && (manifest.prefork || manifest.min_warm > 0)) {
+    table.refuse("sandbox",
+                 "expected neither prefork nor min_warm beside it: a sandbox is made for one session's folder");
+  }
+  return sandbox;
+}
+
 void read_limits(const Table& table, Manifest& manifest) {
   table.allow(
       {"memory_mb", "cpus", "cpu_seconds", "processes", "open_files", "file_size_mb", "folder_mb", "output_mb"});
@@ -253,7 +266,7 @@ Manifest read_manifest(const fs::path& folder) {
   const Table table(file, parsed, "");
   table.allow({"name", "version", "description", "command", "functions", "default_function", "session_timeout",
                "call_timeout", "max_sessions", "queue_limit", "recover", "sleep_after", "prefork", "min_warm",
-               "limits", "env"});
+               "sandbox", "network", "limits", "env"});
   Manifest manifest;
   manifest.folder = absolute.string();
   manifest.info = read_info(table);
@@ -264,6 +277,7 @@ Manifest read_manifest(const fs::path& folder) {
   manifest.prefork = table.flag("prefork").value_or(false);
   if (const auto value = table.integer("min_warm", 0, most_warm))
     manifest.min_warm = static_cast<std::size_t>(*value);
+  manifest.sandbox = read_sandbox(table, manifest);
   if (const auto limits = table.table("limits")) read_limits(*limits, manifest);
   if (const auto env = table.table("env")) manifest.env = env->all_texts();
   for (std::string& part : manifest.command) replace_app(part, manifest.folder);

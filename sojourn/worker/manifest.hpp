@@ -9,6 +9,7 @@
 #include "sojourn/base/error.hpp"
 #include "sojourn/session/app.hpp"
 #include "sojourn/worker/process_limits.hpp"
+#include "sojourn/worker/sandbox.hpp"
 
 // What app.toml says of an app (docs/formats/app-toml.md).
 namespace sojourn::worker {
@@ -20,8 +21,9 @@ struct Manifest {
   std::map<std::string, std::string> env;
   ProcessLimits limits;
   std::uint64_t folder_bytes = 0;  // of a session's folder; 0: any
-  bool prefork = false;            // each worker is a fork of one process that has loaded the app
-  std::size_t min_warm = 0;        // workers that are started before a session needs them
+  Sandbox sandbox;
+  bool prefork = false;      // each worker is a fork of one process that has loaded the app
+  std::size_t min_warm = 0;  // workers that are started before a session needs them
 };
 
 // Reads FOLDER/app.toml. Blocks.

@@ -120,6 +120,7 @@ TEST_F(ManifestTest, NeedsOnlyANameAndACommand) {
   EXPECT_FALSE(manifest.info.recover);
   EXPECT_FALSE(manifest.info.sleep_after);
   EXPECT_FALSE(manifest.prefork);
+  EXPECT_FALSE(manifest.sandbox.is_wanted);
   EXPECT_EQ(manifest.min_warm, 0u);
   EXPECT_EQ(manifest.limits.memory_bytes, 0u);
   EXPECT_EQ(manifest.folder_bytes, 0u);
@@ -156,6 +157,12 @@ TEST_F(ManifestTest, NamesAKeyThatIsUnknown) {
   EXPECT_THAT(refusal(with("[limits]\nmemory = 5")), AllOf(HasSubstr("limits.memory"), HasSubstr("memory_mb")));
 }
 
+TEST_F(ManifestTest, MayAskForASandboxWithOrWithoutTheNetwork) {
+  EXPECT_TRUE(read(with("sandbox = true")).sandbox.is_wanted);
+  EXPECT_FALSE(read(with("sandbox = true")).sandbox.has_network);
+  EXPECT_TRUE(read(with("sandbox = true\nnetwork = true")).sandbox.has_network);
+}
+
 TEST_F(ManifestTest, NamesTheKeyOfABadValueAndWhatIsExpected) {
   EXPECT_THAT(refusal("command = [\"x\"]"), AllOf(HasSubstr("name:"), HasSubstr("namespace/name")));
   for (const char* name :
@@ -183,6 +190,12 @@ TEST_F(ManifestTest, NamesTheKeyOfABadValueAndWhatIsExpected) {
   EXPECT_THAT(refusal(with("recover = 1")), HasSubstr("recover: expected true or false"));
   EXPECT_THAT(refusal(with("sleep_after = 5")), HasSubstr("sleep_after: expected recover = true"));
   EXPECT_THAT(refusal(with("recover = true\nsleep_after = 0")), HasSubstr("sleep_after: expected an integer from 1"));
+  EXPECT_THAT(refusal(with("sandbox = 1")), HasSubstr("sandbox: expected true or false"));
+  EXPECT_THAT(refusal(with("network = true")), HasSubstr("network: expected only where sandbox = true"));
+  for (const char* other : {"prefork = true", "min_warm = 1"}) {
+    EXPECT_THAT(refusal(with(std::string("sandbox = true\n") + other)),
+                HasSubstr("sandbox: expected neither prefork nor min_warm beside it"));
+  }
   EXPECT_THAT(refusal(with("prefork = \"yes\"")), HasSubstr("prefork: expected true or false"));
   EXPECT_THAT(refusal(with("min_warm = 1001")), HasSubstr("min_warm: expected an integer from 0 to 1000"));
   EXPECT_THAT(refusal(with("version = 1")), HasSubstr("version: expected a text"));

@@ -99,6 +99,12 @@ JsonObject ProcessApp::describe() const {
   return description;
 }
 
+// What runs in a session's folder.
+std::vector<std::string> ProcessApp::command_in(const std::string& folder) const {
+  if (!manifest_.sandbox.is_wanted) return manifest_.command;
+  return in_sandbox(manifest_.sandbox, {folder, manifest_.folder, isolation_.hidden()}, manifest_.command);
+}
+
 // A process that was not greeted yet, for `opening`, or for a session that is not known yet.
 Async<std::unique_ptr<ProcessWorker>> ProcessApp::start(const session::Opening* opening,
                                                         session::WorkerEvents& events, Instant deadline) {
@@ -115,7 +121,7 @@ Async<std::unique_ptr<ProcessWorker>> ProcessApp::start(const session::Opening* 
       co_return worker;
     }
     Channels channels = make_channels();
-    auto process = co_await supervisor_.spawn({.command = manifest_.command,
+    auto process = co_await supervisor_.spawn({.command = command_in(in_folder ? opening->folder : ""),
                                                .environment = environment(opening),
                                                .folder = in_folder            ? opening->folder
                                                          : opening != nullptr ? "/"
@@ -175,6 +181,7 @@ Async<std::unique_ptr<session::Worker>> ProcessApp::open(session::Opening openin
     if (!was_spare) worker = co_await start(&opening, *opening.events, deadline);
     if (was_spare) worker->note_start("warm");
     worker->hold(lease());
+    if (manifest_.sandbox.is_wanted) worker->note_sandbox();
     if (has_folder && manifest_.folder_bytes != 0) {
       worker->watch_folder(isolation_, opening.folder, manifest_.folder_bytes);
     }
@@ -202,7 +209,12 @@ void ProcessApp::rethrow(const std::exception_ptr& failed, const ProcessWorker& 
   try {
     std::rethrow_exception(failed);
   } catch (const Error& error) {
-    throw explain(error, info(), worker.last_errors());
+    const std::string last = worker.last_errors();
+    const auto refusal = manifest_.sandbox.is_wanted ? sandbox_refusal(last) : std::nullopt;
+    if (!refusal) throw explain(error, info(), last);
+    const Error no_sandbox(ErrorCode::worker_start_failed, "its sandbox cannot be made: " + *refusal,
+                           error.details());
+    throw explain(no_sandbox, info(), last);
   }
 }
 

@@ -45,6 +45,7 @@ class ProcessApp final : public session::App {
   Async<std::unique_ptr<ProcessWorker>> start_spare(session::WorkerEvents& events, Instant deadline);
   [[noreturn]] void rethrow(const std::exception_ptr& failed, const ProcessWorker& worker) const;
   Async<void> prepare_folder(std::string folder);
+  std::vector<std::string> command_in(const std::string& folder) const;
   std::shared_ptr<void> lease();
   ForkServer::Options parent_options() const;
   std::size_t room_for_spares() const;

@@ -187,10 +187,18 @@ void ProcessWorker::take_log(Frame& frame) {
   events_->log(read_level(frame), "app", frame.text("message"), frame.take_object("fields"));
 }
 
+// When it is dead the server cleans up for it only what it could have itself.
+void ProcessWorker::confine(Json& cleanup) const {
+  if (!cleanup.is_object()) return;
+  if (process_->lease() != nullptr) cleanup.get_object()["user"] = process_->lease()->user();
+  if (is_sandboxed_) cleanup.get_object()["sandbox"] = true;
+}
+
 Async<void> ProcessWorker::take_resource(Frame frame) {
   const std::string op = frame.text("op");
   if (op == "add") {
     session::ResourceNote note = read_resource(frame);
+    confine(note.cleanup);
     const bool wait = ++notes_ >= notes_limit;
     const auto recorded = std::make_shared<Completion<bool>>();  // shared with the session and who waits below
     if (frame.find("n") != nullptr) {

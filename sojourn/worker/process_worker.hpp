@@ -63,6 +63,9 @@ class ProcessWorker final : public session::Worker {
   // Whether open() reached it, so that its setup may have run.
   bool reached() const { return reached_; }
 
+  // It runs in a sandbox, with which goes what it has outside its session's folder.
+  void note_sandbox() { is_sandboxed_ = true; }
+
   // How it came to be, for describe(): "cold" from a new process, "fork" of a parent, "warm" where it waited for
   // this.
   void note_start(std::string_view kind) { start_ = kind; }
@@ -93,6 +96,7 @@ class ProcessWorker final : public session::Worker {
   bool is_of_running_call(const Frame& frame) const;
   bool is_inbox_full() const;
   void take_log(Frame& frame);
+  void confine(Json& cleanup) const;
   Async<void> take_resource(Frame frame);
   Async<void> tell_noted(std::int64_t n, std::shared_ptr<Completion<bool>> recorded);
   void check_belongs_to_call(const Frame& frame);
@@ -123,6 +127,7 @@ class ProcessWorker final : public session::Worker {
   FrameStream stream_;
 
   std::string_view start_ = "cold";
+  bool is_sandboxed_ = false;
   Phase phase_ = Phase::greeting;
   Event changed_;  // of anything below
   std::deque<Frame> inbox_;

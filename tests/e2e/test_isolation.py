@@ -8,13 +8,13 @@ import errno
 import os
 import shutil
 import signal
-import subprocess
 import tempfile
 import unittest
 from pathlib import Path
 
 from e2e.program import BINARY, COMPLETED, FAILED, SOURCE, Program, Served, processes, stop_if_running, wait_for
 from e2e.test_hostile_workers import HEAD
+from e2e.test_surroundings import Limited
 
 IN_CALL = HEAD + '''
 def result(call, output=None):
@@ -40,6 +40,15 @@ def attempt(call):
         try: act(); outcome[name] = None
         except OSError as error: outcome[name] = error.errno
     result(call, outcome)
+def view(call):
+    """What of the machine it sees."""
+    outcome = {"pids": sorted(int(name) for name in os.listdir("/proc") if name.isdigit()),
+               "devices": [name for _, name in socket.if_nameindex()],
+               "tmp": os.listdir("/tmp"), "folder": sorted(os.listdir(".")), "cwd": os.getcwd()}
+    try:
+        socket.create_connection(("127.0.0.1", call["input"]), 5).close(); outcome["connects"] = True
+    except OSError: outcome["connects"] = False
+    result(call, outcome)
 def keeps(call):
     with open("secret", "w") as file: file.write("mine")
     os.makedirs("inner/deeper", exist_ok=True)
@@ -53,6 +62,10 @@ def traps(call):
     """A link where the server will write when the session's next worker starts."""
     os.symlink(call["input"], "session_metadata.json.new"); result(call)
 
+def notes_and_dies(call):
+    send(type="resource", op="add", id="r", kind="k", cleanup=call["input"], n=1)
+    while read()["type"] != "noted": pass
+    os._exit(1)
 def sheds_its_mark(call):
     """Leaves a process in a session of its own that takes off what it was marked with; its id."""
     ends = os.pipe()
@@ -184,6 +197,8 @@ class Isolated(Served):
         write_hostile(folder, "healthy", "session_timeout = 3600")
         write_hostile(folder, "hostile", "recover = true",
                       "memory_mb = 200\nprocesses = 50\nfolder_mb = 20\ncpus = 0.5")
+        write_hostile(folder, "boxed", "recover = true\nsandbox = true", "memory_mb = 200\nprocesses = 50\nfolder_mb = 20")
+        write_hostile(folder, "networked", "sandbox = true\nnetwork = true")
         # Without a limit of memory: where the data lies in memory, files count as that.
         write_hostile(folder, "filler", "recover = true", "folder_mb = 20\noutput_mb = 1")
 
@@ -191,7 +206,7 @@ class Isolated(Served):
     def setUpClass(cls):
         super().setUpClass()
         ready = cls.server.get("/readyz").body
-        cls.limits, cls.has_ids = ready["limits"], ready["worker_ids"]
+        cls.limits, cls.has_ids, cls.has_sandbox = ready["limits"], ready["worker_ids"], ready["sandbox"]
         cls.healthy = cls.server.new_session("healthy")
         cls.calls = 0
         cls.call_healthy()
@@ -238,7 +253,8 @@ class Limits(Isolated):
         expected = os.environ.get("EXPECT_LIMITS")
         self.assertIn(self.limits, [expected] if expected else ["cgroup", "rlimits"])
         self.assertEqual(self.has_ids, bool(self.flags))
-        for words in f"limits={self.limits}", f"worker_ids={str(self.has_ids).lower()}":
+        for words in (f"limits={self.limits}", f"worker_ids={str(self.has_ids).lower()}",
+                      f"sandbox={str(self.has_sandbox).lower()}"):
             self.assertIn(words, self.server.log().replace('"', ""))
 
     def test_memory_hog(self):
@@ -264,7 +280,7 @@ class Limits(Isolated):
 
     def test_endless_fork_bomb(self):
         if self.limits == "cgroup" or self.has_ids:
-            task = self.served_beside("endless_fork_bomb", call_timeout=2)
+            task = self.served_beside("endless_fork_bomb", call_timeout=1)
             self.assertEqual(task["status"], FAILED)
             self.assertIn(task["error_info"]["code"], ("WORKER_LOST", "call_timeout", "protocol_error"))
 
@@ -286,7 +302,7 @@ class Limits(Isolated):
         self.assertEqual(len(self.completes("large_output", app="healthy")), 1 << 20)
 
     def test_runaway_printer(self):
-        task = self.served_beside("runaway_printer", call_timeout=2)
+        task = self.served_beside("runaway_printer", call_timeout=1)
         self.assertEqual(task["error_info"]["code"], "call_timeout")
 
     def test_process_without_its_mark_ends_with_its_session(self):
@@ -305,6 +321,57 @@ class Limits(Isolated):
         (Path(other["folder"]) / "secret").write_text("mine")
         return self.completes("attempt", {"pid": other["pid"], "folder": other["folder"],
                                           "data": str(self.server.data.resolve())}, app=app)
+
+    # In a sandbox.
+
+    def sandboxed(self):
+        """Whether a sandbox can be made here. Where not, its apps are refused by name, with the reason."""
+        if not self.has_sandbox:
+            for app in "boxed", "networked":
+                self.refused(self.server.ask_run(app, "echo"), 404, "app_not_found", app, "none can be made: ")
+        return self.has_sandbox
+
+    def test_sandboxed_worker_cannot_touch_what_is_around_it(self):
+        if not self.sandboxed():
+            return
+        outcome = self.attempts("boxed")
+        self.assertEqual((outcome["signal"], outcome["memory"]), (errno.ESRCH, errno.ENOENT))
+        for hidden in "list", "read", "write", "store":
+            self.assertEqual(outcome[hidden], errno.ENOENT, hidden)
+        for outside in "etc", "app":
+            self.assertIn(outcome[outside], (errno.EROFS, errno.EACCES), outside)
+        self.assertFalse(os.path.exists("/etc/sojourn-was-here"))
+
+    def test_sandboxed_worker_sees_only_itself(self):
+        if not self.sandboxed():
+            return
+        view = self.completes("view", self.server.port, app="boxed")
+        self.assertLessEqual(len(view["pids"]), 3)
+        self.assertEqual((view["devices"], view["connects"]), (["lo"], False))
+        # Its app lies in /tmp too.
+        self.assertLessEqual(set(view["tmp"]), {self.folder.name})
+        self.assertEqual(view["folder"], ["session_metadata.json", "tmp"])
+
+    def test_sandboxed_worker_has_the_network_if_it_asks_for_it(self):
+        if not self.sandboxed():
+            return
+        self.assertTrue(self.completes("view", self.server.port, app="networked")["connects"])
+
+    def test_sandboxed_worker_keeps_its_files(self):
+        if not self.sandboxed():
+            return
+        session = self.server.run("boxed", "keeps")["session_id"]
+        self.server.kill_worker(session)
+        self.assertEqual(self.server.output("boxed", "reads", session=session), "mine too!")
+        self.server.delete(f"/sessions/{session}")
+        self.nothing_is_left()
+
+    def test_sandboxed_worker_leaves_no_process(self):
+        if not self.sandboxed():
+            return
+        self.completes("sheds_its_mark", app="boxed")
+        task = self.served_beside("fork_bomb", {"most": 30}, app="boxed")
+        self.assertEqual(task["output"], {"made": 30, "errno": None})
 
 
 @unittest.skipUnless(os.geteuid() == 0, "only root can start workers as other users")
@@ -365,6 +432,17 @@ class Ids(Limits):
             return task
         self.server.delete(f"/sessions/{task['session_id']}")
         return None
+
+    def test_server_ends_no_other_process_for_a_dead_worker(self):
+        victim = self.server.worker(self.healthy)
+        start = int(Path(f"/proc/{victim}/stat").read_text().rpartition(")")[2].split()[19])
+        for app in ["hostile"] + ["boxed"] * self.has_sandbox:
+            task = self.server.run(app, "notes_and_dies", {"pid": victim, "start": start})
+            self.is_lost(task)
+            self.assertEqual(self.server.output(app, "echo", 1, session=task["session_id"]), 1)
+            self.server.delete(f"/sessions/{task['session_id']}")
+        self.nothing_is_left()
+        self.assertEqual(self.server.worker(self.healthy), victim)
 
     def test_link_in_a_session_folder_is_not_written_through(self):
         victim = self.folder / "victim"
@@ -440,9 +518,10 @@ class OwnServer(unittest.TestCase):
         self.folder.chmod(0o711)
         (self.folder / "apps").mkdir()
         write_hostile(self.folder / "apps", "hostile", "recover = true")
+        write_hostile(self.folder / "apps", "forgetful")
 
-    def program(self, range=f"{FIRST}-{LAST}", kind=Program):
-        server = kind(self.folder / "apps", self.folder / "data", "--worker-uids", range)
+    def program(self, range=f"{FIRST}-{LAST}", kind=Program, **options):
+        server = kind(self.folder / "apps", self.folder / "data", "--worker-uids", range, **options)
         self.addCleanup(server.log_file.close)
         self.addCleanup(stop_if_running, server)
         return server
@@ -455,21 +534,13 @@ class OwnServer(unittest.TestCase):
 
 
 class IdsAreRefused(OwnServer):
+    @unittest.skipUnless(os.geteuid() == 0, "only root can start a server as another user")
     def test_without_root(self):
-        class Nobody(Program):
-            def spawn(self):
-                if os.geteuid() == 0:
-                    (self.data).mkdir()
-                    os.chown(self.data, 65534, 65534)
-                    Path(self.apps).parent.chmod(0o755)
-                user = 65534 if os.geteuid() == 0 else None
-                self.process = subprocess.Popen(
-                    [self.binary, "serve", "--listen", self.listen, "--data", self.data, "--apps", self.apps, *self.flags],
-                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log_file, env=self.environment,
-                    user=user, extra_groups=[] if user else None)
-
-        Nobody.binary = shutil.copy(BINARY, self.folder / "sojourn")
-        self.assertIn("worker_uids: only a server that runs as root", self.refusal(self.program(kind=Nobody)))
+        (self.folder / "data").mkdir()
+        os.chown(self.folder / "data", 65534, 65534)
+        self.folder.chmod(0o755)
+        server = self.program(kind=Limited, user=65534, binary=shutil.copy(BINARY, self.folder / "sojourn"))
+        self.assertIn("worker_uids: only a server that runs as root", self.refusal(server))
 
     def test_range_that_is_none(self):
         for range in "5", "7-5", "0-9", "a-b", "1-99999999999":
@@ -487,6 +558,9 @@ class IdsOfOneServer(OwnServer):
                          (503, "unavailable", "1"), refused.text)
         self.assertIn("all 2 user ids for workers are in use", refused.body["detail"])
         # Nothing is left of what was refused; who asked for a session has it, and may call again.
+        self.assertEqual(server.over(refused.error["details"]["session_id"])["status"], "ended")
+        refused = server.ask_run("forgetful", "echo", 1)
+        self.assertEqual(refused.status, 503, refused.text)
         self.assertEqual(server.over(refused.error["details"]["session_id"])["status"], "ended")
         third = server.new_session("hostile")
         task = server.run("hostile", "echo", 1, session=third)
@@ -530,6 +604,49 @@ class IdsOfOneServer(OwnServer):
         self.program().start()
         self.assertEqual(os.stat(folder).st_mode & 0o077, 0)
         self.assertEqual(os.stat(self.folder / "data" / "sojourn.db").st_mode & 0o077, 0)
+
+
+class NoSandbox(unittest.TestCase):
+    """Where a sandbox cannot be made, its app is refused, and never run without."""
+
+    def program(self, bubblewrap=None):
+        folder = Path(tempfile.mkdtemp(prefix="sojourn-e2e-"))
+        self.addCleanup(shutil.rmtree, folder, ignore_errors=True)
+        (folder / "apps").mkdir()
+        (folder / "bin").mkdir()
+        write_hostile(folder / "apps", "boxed", "sandbox = true")
+        write_hostile(folder / "apps", "other")
+        if bubblewrap:
+            (folder / "bin" / "bwrap").write_text(bubblewrap.format(folder=folder))
+            (folder / "bin" / "bwrap").chmod(0o755)
+        server = Program(folder / "apps", folder / "data", environment={"PATH": f"{folder}/bin"})
+        self.addCleanup(server.log_file.close)
+        self.addCleanup(stop_if_running, server)
+        return server.start()
+
+    def refusal(self, bubblewrap=None):
+        server = self.program(bubblewrap)
+        self.assertIs(server.get("/readyz").body["sandbox"], False)
+        self.assertEqual(server.output("other", "echo", 1), 1)
+        answer = server.ask_run("boxed", "echo", 1)
+        self.assertEqual((answer.status, answer.body["code"]), (404, "app_not_found"), answer.text)
+        self.assertIn(answer.body["detail"].removeprefix("there is no app 'boxed': "), server.log())
+        return answer.body["detail"]
+
+    def test_without_bubblewrap(self):
+        self.assertIn("there is no bwrap in PATH; install the package bubblewrap", self.refusal())
+
+    def test_where_the_kernel_refuses(self):
+        words = "bwrap: No permissions to create new namespace"
+        self.assertIn(f"none can be made: {words}", self.refusal(f'#!/bin/sh\necho "{words}" >&2\nexit 1\n'))
+
+    def test_where_it_is_refused_later(self):
+        server = self.program('#!/bin/sh\n[ ! -e {folder}/later ] || {{ echo "bwrap: Not now" >&2; exit 1; }}\n'
+                              ': > {folder}/later\n')
+        self.assertIs(server.get("/readyz").body["sandbox"], True)
+        task = server.run("boxed", "echo", 1)
+        self.assertEqual((task["status"], task["error_info"]["code"]), (FAILED, "worker_start_failed"))
+        self.assertIn("app boxed: its sandbox cannot be made: bwrap: Not now", task["error"])
 
 
 if __name__ == "__main__":
