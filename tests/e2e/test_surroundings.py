@@ -152,22 +152,25 @@ def wait_quietly(server):
         return False
 
 
+@unittest.skipUnless(os.geteuid() == 0, "another user's limit of processes can be set by root only")
 class Processes(Surroundings):
-    @unittest.skipUnless(os.geteuid() == 0, "another user's limit of processes can be set by root only")
-    def test_no_process_can_be_made(self):
-        """RLIMIT_NPROC does not bind root: the server runs as a user that nobody else is."""
-        user = 61_000 + os.getpid() % 4_000
+    def limited(self, manifest_lines=""):
+        """A server that may have 30 processes. RLIMIT_NPROC does not bind root: it runs as a user that nobody else is."""
+        self.user = user = 61_000 + os.getpid() % 4_000
         self.folder.chmod(0o755)
         shutil.copytree(SOURCE / "sdk" / "python" / "sojourn", self.folder / "sdk" / "sojourn")
         shutil.copytree(SOURCE / "apps" / "counter", self.folder / "open" / "counter")
         manifest = self.folder / "open" / "counter" / "app.toml"
-        manifest.write_text(manifest.read_text().replace("{app}/../../sdk/python", str(self.folder / "sdk")))
+        text = manifest.read_text().replace("{app}/../../sdk/python", str(self.folder / "sdk"))
+        manifest.write_text(manifest_lines + text)
         binary = shutil.copy(BINARY, self.folder / "sojourn")
         (self.folder / "data").mkdir()
         os.chown(self.folder / "data", user, user)
         self.apps = self.folder / "open"
-        server = self.program(kind=Limited, user=user, binary=binary, limits=[("RLIMIT_NPROC", 30)])
-        server.start()
+        return self.program(kind=Limited, user=user, binary=binary, limits=[("RLIMIT_NPROC", 30)]).start()
+
+    def test_no_process_can_be_made(self):
+        server = self.limited()
         sessions, refused = [], None
         while refused is None:
             self.assertLess(len(sessions), 30)
@@ -189,6 +192,29 @@ class Processes(Surroundings):
             server.delete(f"/sessions/{session}")
         self.assertEqual(server.output("counter", "increment", {"key": "a"}, session=refused["session_id"])["current"],
                          1)
+        server.stop()
+        self.verified(server)
+
+    def test_no_fork_can_be_made(self):
+        server = self.limited("prefork = true\n")
+        old = [server.run("counter", "increment", {"key": "a"})["session_id"] for _ in range(2)]
+        others = [subprocess.Popen(["sleep", "3600"], user=self.user, group=self.user, extra_groups=[])
+                  for _ in range(30)]
+        try:
+            # The fork that was made ahead may be there, but then not the thread that it starts.
+            answers = [server.ask_run("counter", "increment", {"key": "a"}) for _ in range(3)]
+            refused = answers[-1]
+            self.assertEqual((refused.status, refused.body["code"], refused.headers["Retry-After"]),
+                             (503, "unavailable", "1"), refused.text)
+            self.assertIn("could not fork", refused.body["detail"])
+            self.assertEqual(server.session(refused.error["details"]["session_id"])["status"], "ended")
+            for session in old:
+                self.assertEqual(server.output("counter", "increment", {"key": "a"}, session=session)["current"], 2)
+        finally:
+            for other in others:
+                other.kill()
+                other.wait()
+        self.assertEqual(server.output("counter", "increment", {"key": "a"})["current"], 1)
         server.stop()
         self.verified(server)
 
