@@ -7,10 +7,10 @@ import unittest
 from e2e.program import FAILED, SOURCE, Program, Served, family_of, is_alive, process_status, wait_for
 
 APP = """
-import os, random, resource, signal, ssl, sys, threading, time
+import os, random, resource, signal, ssl, sys, tempfile, threading, time
 from sojourn import App, serve
 
-print("loading")
+print("loading", tempfile.gettempdir())
 
 class X(App):
     @classmethod
@@ -41,6 +41,7 @@ class X(App):
         return dict(
             pid=os.getpid(), parent=os.getppid(), group=os.getpgrp(), session=os.getsid(0), loaded_by=self.loaded_by,
             descriptors=descriptors, kept=kept, folder=os.getcwd(), environment=dict(os.environ),
+            temporary=tempfile.gettempdir(),
             usr1=str(signal.getsignal(signal.SIGUSR1)), mark=locks.split()[3], setup=session.setup,
             cpu=resource.getrlimit(resource.RLIMIT_CPU)[0], tasks=len(os.listdir("/proc/self/task")),
             threads=[thread.name for thread in threading.enumerate()], seeds=seeds())
@@ -131,6 +132,7 @@ class Forks(Served):
         self.assertNotIn("SOJOURN_PREFORK", environment)
         self.assertTrue(seen["folder"].endswith(session))
         self.assertEqual((environment["HOME"], environment["TMPDIR"]), (seen["folder"], seen["folder"] + "/tmp"))
+        self.assertEqual(seen["temporary"], environment["TMPDIR"])
         self.assertEqual(self.server.session(session)["worker_id"], f"pid-{seen['pid']}")
 
     def test_worker_has_no_descriptor_of_its_parent(self):
@@ -253,6 +255,7 @@ class Warm(Served):
                 self.assertEqual(environment["SOJOURN_SESSION"], session)
                 self.assertEqual((environment["HOME"], environment["TMPDIR"]),
                                  (seen["folder"], seen["folder"] + "/tmp"))
+                self.assertEqual(seen["temporary"], environment["TMPDIR"])
                 self.assertIn("loading" if app == "started" else "", str(self.server.events(session)))
                 self.wait_for_spares(app, 2)
 

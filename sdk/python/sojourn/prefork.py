@@ -251,9 +251,6 @@ def _draw_new_seeds() -> None:
     numpy_random = sys.modules.get("numpy.random")
     if numpy_random is not None:
         numpy_random.seed()
-    tempfile = sys.modules.get("tempfile")
-    if tempfile is not None:
-        tempfile.tempdir = None  # it may be remembered from before the session's TMPDIR
 
 
 def _flush() -> None:

@@ -392,6 +392,9 @@ def _enter_session(frame: Frame) -> None:
         os.chdir(folder)
         os.environ.setdefault("HOME", folder)
         os.environ.setdefault("TMPDIR", f"{folder}/tmp")
+        tempfile = sys.modules.get("tempfile")
+        if tempfile is not None:
+            tempfile.tempdir = None  # found by what was loaded before, perhaps
 
 
 def _text_field(frame: Frame, name: str) -> str:
