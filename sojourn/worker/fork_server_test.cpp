@@ -2,12 +2,17 @@
 
 #include <gmock/gmock.h>
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <csignal>
+#include <filesystem>
 #include <fstream>
 #include <string>
 
 #include "sojourn/worker/process_test_bench.hpp"
+#include "sojourn/worker/worker_users.hpp"
 
 namespace sojourn::worker {
 
@@ -67,6 +72,7 @@ TEST_F(ForkServerTest, LeavesLiveWorkersAloneWhenTheParentIsKilledAndStartsAnoth
     const auto first = co_await app.open(bench.opening(), bench.in(Seconds(20)));
     const pid_t parent = parent_of(app);
     ::kill(parent, SIGKILL);
+    co_await bench.until([&app, parent] { return app.describe().at("parent") != Json(parent); });
     const auto second = co_await app.open(bench.opening(), bench.in(Seconds(20)));
     EXPECT_NE(parent_of(app), parent);
     EXPECT_EQ(co_await bench.call(*first, "echo", 5), Json(5));
@@ -86,6 +92,34 @@ TEST_F(ForkServerTest, ReportsHowAForkEnded) {
     EXPECT_THAT(error.message(), HasSubstr("exited with status 4"));
     co_await bench.close(*worker);
     co_await app.close();
+  });
+}
+
+TEST_F(ForkServerTest, MakesAForkTheUserOfItsLease) {
+  run([](Bench& bench) -> Async<void> {
+    if (::geteuid() != 0) co_return;  // nobody else can, and WorkerUsers says so
+    const std::filesystem::path data = bench.folder / "data";
+    std::filesystem::create_directories(data);
+    std::filesystem::permissions(bench.folder, std::filesystem::perms(0711));
+    const mode_t mask = ::umask(022);
+    const uid_t user = 1'000'000 + static_cast<uid_t>(::getpid()) * 10;
+    WorkerUsers users({user, user}, data);
+    ForkServer forks(*bench.supervisor, bench.clock, bench.log,
+                     {.app = "tests/forks",
+                      .command = {this_program(), "worker", "app"},
+                      .environment = {"SOJOURN_PREFORK=1", "SOJOURN_PROTOCOL=1"},
+                      .folder = "/tmp",
+                      .limits = {}});
+    Recorder events;
+    ForkServer::Forked forked = co_await forks.fork(users.lease(), bench.in(Seconds(20)));
+    EXPECT_EQ(user_of(forked.process->pid()), 0u);  // it becomes another once it was limited and is greeted
+    ProcessWorker worker(bench.loop.executor(), bench.clock, bench.log, forked.process, std::move(forked.ends),
+                         &events);
+    co_await worker.greet(bench.in(Seconds(20)));
+    EXPECT_EQ(user_of(forked.process->pid()), user);
+    co_await worker.close(session::CloseReason::ended, bench.in(Seconds(5)));
+    co_await forks.close();
+    ::umask(mask);
   });
 }
 

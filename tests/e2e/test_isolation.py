@@ -231,6 +231,10 @@ class Isolated(Served):
         self.nothing_is_left()
         return task
 
+    def opened(self, app):
+        """A session whose worker is there, so that the time of a call is the call's alone."""
+        return self.server.run(app, "echo")["session_id"]
+
     def nothing_is_left(self):
         self.call_healthy()
         wait_for(lambda: {pid for pid, _ in self.server.family()} <= self.family, "the end of a hostile worker")
@@ -280,7 +284,7 @@ class Limits(Isolated):
 
     def test_endless_fork_bomb(self):
         if self.limits == "cgroup" or self.has_ids:
-            task = self.served_beside("endless_fork_bomb", call_timeout=1)
+            task = self.served_beside("endless_fork_bomb", session=self.opened("hostile"), call_timeout=1)
             self.assertEqual(task["status"], FAILED)
             self.assertIn(task["error_info"]["code"], ("WORKER_LOST", "call_timeout", "protocol_error"))
 
@@ -302,7 +306,7 @@ class Limits(Isolated):
         self.assertEqual(len(self.completes("large_output", app="healthy")), 1 << 20)
 
     def test_runaway_printer(self):
-        task = self.served_beside("runaway_printer", call_timeout=1)
+        task = self.served_beside("runaway_printer", session=self.opened("hostile"), call_timeout=1)
         self.assertEqual(task["error_info"]["code"], "call_timeout")
 
     def test_process_without_its_mark_ends_with_its_session(self):
@@ -349,7 +353,7 @@ class Limits(Isolated):
         self.assertLessEqual(len(view["pids"]), 3)
         self.assertEqual((view["devices"], view["connects"]), (["lo"], False))
         # Its app lies in /tmp too.
-        self.assertLessEqual(set(view["tmp"]), {self.folder.name})
+        self.assertLessEqual(set(view["tmp"]), set(self.folder.parts))
         self.assertEqual(view["folder"], ["session_metadata.json", "tmp"])
 
     def test_sandboxed_worker_has_the_network_if_it_asks_for_it(self):
@@ -401,6 +405,18 @@ class Ids(Limits):
         self.assertEqual(outcome.pop("signal"), errno.EPERM)
         self.assertEqual(outcome, dict.fromkeys(outcome, errno.EACCES))
         self.assertEqual(len(outcome), 7)
+
+    def test_what_a_worker_left_lives_until_its_own_session_ends(self):
+        task = self.server.run("hostile", "sheds_its_mark")
+        other = self.server.new_session("hostile")
+        pid = self.who(other)["pid"]
+        self.server.delete(f"/sessions/{other}")
+        wait_for(lambda: pid not in processes(), "the end of the other worker")
+        self.call_healthy()
+        self.assertEqual(self.server.output("hostile", "echo", 1, session=task["session_id"]), 1)
+        self.assertIn(task["output"], processes())
+        self.server.delete(f"/sessions/{task['session_id']}")
+        self.nothing_is_left()
 
     def test_session_keeps_its_files_under_another_id(self):
         task = self.server.run("hostile", "keeps")
