@@ -134,45 +134,94 @@ std::string format_time(Time time) {
   return text;
 }
 
-Time parse_time(std::string_view text) {
-  const auto refuse = [&]() {
-    return Error(ErrorCode::invalid_request,
-                 fmt::format("'{}' is no UTC time such as 2026-11-21T09:30:00.123456Z", to_valid_utf8(text)));
-  };
-  const auto number = [&](std::size_t at, std::size_t digits) {
-    int value = 0;
-    for (std::size_t i = at; i < at + digits; ++i) {
-      if (i >= text.size() || text[i] < '0' || text[i] > '9') throw refuse();
-      value = value * 10 + (text[i] - '0');
-    }
-    return value;
-  };
-  const auto expect = [&](std::size_t at, char c) {
-    if (at >= text.size() || text[at] != c) throw refuse();
-  };
-  for (const auto& [at, c] : {std::pair{4u, '-'}, {7u, '-'}, {10u, 'T'}, {13u, ':'}, {16u, ':'}}) expect(at, c);
+namespace {
 
-  const std::chrono::year_month_day date(std::chrono::year(number(0, 4)),
-                                         std::chrono::month(static_cast<unsigned>(number(5, 2))),
-                                         std::chrono::day(static_cast<unsigned>(number(8, 2))));
-  const int hours = number(11, 2);
-  const int minutes = number(14, 2);
-  const int seconds = number(17, 2);
-  if (!date.ok() || hours > 23 || minutes > 59 || seconds > 59) throw refuse();
+// Takes an RFC 3339 time apart, from left to right.
+class TimeReader {
+ public:
+  explicit TimeReader(std::string_view text) : text_(text), rest_(text) {}
 
-  std::size_t at = 19;
-  int micros = 0;
-  if (at < text.size() && text[at] == '.') {
-    int scale = 100'000;
-    for (++at; at < text.size() && text[at] >= '0' && text[at] <= '9'; ++at, scale /= 10) {
-      micros += (text[at] - '0') * scale;
-    }
-    if (at == 20 || at > 26) throw refuse();
+  Time read() {
+    const int year = number(4);
+    expect('-');
+    const int month = number(2);
+    expect('-');
+    const int day = number(2);
+    const std::chrono::year_month_day date(std::chrono::year(year), std::chrono::month(static_cast<unsigned>(month)),
+                                           std::chrono::day(static_cast<unsigned>(day)));
+    if (!date.ok()) throw refusal();
+    expect('T');
+    const std::chrono::hours hours(number(2, 23));
+    expect(':');
+    const std::chrono::minutes minutes(number(2, 59));
+    expect(':');
+    const Seconds seconds(number(2, 59));
+    const Microseconds fraction = rest_.starts_with('.') ? read_fraction() : Microseconds(0);
+    const std::chrono::minutes offset = read_zone();
+    if (!rest_.empty()) throw refusal();
+    return Time(std::chrono::sys_days(date).time_since_epoch() + hours + minutes + seconds + fraction - offset);
   }
-  expect(at, 'Z');
-  if (at + 1 != text.size()) throw refuse();
-  return Time(std::chrono::sys_days(date).time_since_epoch() + std::chrono::hours(hours) +
-              std::chrono::minutes(minutes) + Seconds(seconds) + Microseconds(micros));
+
+ private:
+  Error refusal() const {
+    return Error(ErrorCode::invalid_request,
+                 fmt::format("'{}' is no time such as 2026-11-21T09:30:00Z or 2026-11-21T10:30:00+01:00",
+                             to_valid_utf8(text_.substr(0, 64))));
+  }
+
+  char take() {
+    if (rest_.empty()) throw refusal();
+    const char c = rest_.front();
+    rest_.remove_prefix(1);
+    return c;
+  }
+
+  void expect(char c) {
+    if (take() != c) throw refusal();
+  }
+
+  int number(int digits, int most = 9999) {
+    int value = 0;
+    for (int i = 0; i < digits; ++i) {
+      const char c = take();
+      if (c < '0' || c > '9') throw refusal();
+      value = value * 10 + (c - '0');
+    }
+    if (value > most) throw refusal();
+    return value;
+  }
+
+  Microseconds read_fraction() {
+    expect('.');
+    Microseconds fraction(number(1) * 100'000);
+    for (int scale = 10'000; !rest_.empty() && rest_.front() >= '0' && rest_.front() <= '9'; scale /= 10) {
+      fraction += Microseconds((take() - '0') * scale);
+    }
+    return fraction;
+  }
+
+  std::chrono::minutes read_zone() {
+    if (rest_.empty()) {
+      throw Error(ErrorCode::invalid_request,
+                  fmt::format("'{}' names no time zone: end it with Z, or with an offset such as +01:00", text_));
+    }
+    const char sign = take();
+    if (sign == 'Z') return std::chrono::minutes(0);
+    if (sign != '+' && sign != '-') throw refusal();
+    const std::chrono::hours hours(number(2, 23));
+    expect(':');
+    const std::chrono::minutes offset = hours + std::chrono::minutes(number(2, 59));
+    return sign == '+' ? offset : -offset;
+  }
+
+  std::string_view text_;
+  std::string_view rest_;
+};
+
+}  // namespace
+
+Time parse_time(std::string_view text) {
+  return TimeReader(text).read();
 }
 
 }  // namespace sojourn

@@ -74,7 +74,8 @@ class ManualClock final : public Clock {
 // "2026-11-21T09:30:00.123456Z" (RFC 3339).
 std::string format_time(Time time);
 
-// Reads RFC 3339 in UTC with up to six fractional digits. Errors: invalid_request.
+// Reads RFC 3339, "2026-11-21T09:30:00Z" or "2026-11-21T10:30:00.5+01:00"; what is finer than a microsecond is left
+// out. Errors: invalid_request, also for a time without a zone.
 Time parse_time(std::string_view text);
 
 }  // namespace sojourn

@@ -27,12 +27,46 @@ TEST(Time, MayHaveFewerFractionalDigits) {
   EXPECT_EQ(parse_time("2026-11-21T09:30:00.5Z"), parse_time("2026-11-21T09:30:00.500000Z"));
 }
 
+TEST(Time, MayHaveMoreFractionalDigitsOfWhichSixCount) {
+  EXPECT_EQ(parse_time("2026-11-21T09:30:00.1234569Z"), parse_time("2026-11-21T09:30:00.123456Z"));
+  EXPECT_EQ(parse_time("2026-11-21T09:30:00.123456789012345Z"), parse_time("2026-11-21T09:30:00.123456Z"));
+}
+
+TEST(Time, MayBeGivenInAnotherZone) {
+  EXPECT_EQ(parse_time("2026-11-21T09:30:00+01:00"), parse_time("2026-11-21T08:30:00Z"));
+  EXPECT_EQ(parse_time("2026-12-31T20:30:00.5-05:45"), parse_time("2027-01-01T02:15:00.5Z"));
+}
+
+TEST(Time, SaysWhenTheZoneIsMissing) {
+  try {
+    parse_time("2026-11-21T09:30:00");
+    ADD_FAILURE() << "accepted";
+  } catch (const Error& error) {
+    EXPECT_NE(error.message().find("names no time zone"), std::string::npos) << error.message();
+  }
+}
+
 TEST(Time, IsRefusedInAnyOtherShape) {
-  for (const std::string_view text :
-       {"", "now", "2026-11-21", "2026-11-21T09:30:00", "2026-11-21 09:30:00Z", "2026-11-21T09:30Z",
-        "2026-13-01T00:00:00Z", "2026-02-29T00:00:00Z", "2026-11-21T24:00:00Z", "2026-11-21T09:60:00Z",
-        "2026-11-21T09:30:60Z", "2026-11-21T09:30:00.Z", "2026-11-21T09:30:00.1234567Z", "2026-11-21T09:30:00+01:00",
-        "2026-11-21T09:30:00Zx", "+026-11-21T09:30:00Z", "2026-11-2\xFFT09:30:00Z"}) {
+  for (const std::string_view text : {"",
+                                      "now",
+                                      "2026-11-21",
+                                      "2026-11-21T09:30:00",
+                                      "2026-11-21 09:30:00Z",
+                                      "2026-11-21T09:30Z",
+                                      "2026-13-01T00:00:00Z",
+                                      "2026-02-29T00:00:00Z",
+                                      "2026-11-21T24:00:00Z",
+                                      "2026-11-21T09:60:00Z",
+                                      "2026-11-21T09:30:60Z",
+                                      "2026-11-21T09:30:00.Z",
+                                      "2026-11-21T09:30:00+0100",
+                                      "2026-11-21T09:30:00+24:00",
+                                      "2026-11-21T09:30:00+01:60",
+                                      "2026-11-21T09:30:00 +01:00",
+                                      "2026-11-21T09:30:00Zx",
+                                      "2026-11-21T09:30:00+01:00Z",
+                                      "+026-11-21T09:30:00Z",
+                                      "2026-11-2\xFFT09:30:00Z"}) {
     try {
       parse_time(text);
       ADD_FAILURE() << "accepted " << text;

@@ -27,10 +27,16 @@ bool is_same(std::optional<Time> due, std::optional<Time> stored) {
   return std::chrono::abs(*due - *stored) < Milliseconds(1);
 }
 
+// What the calls fail with that an ending leaves without their turn.
+Error why_dropped(const std::string& session_id, const Ending& ending) {
+  if (ending.error) return *ending.error;
+  return Error(ErrorCode::cancelled, fmt::format("session {}: {}", session_id, ending.reason));
+}
+
 }  // namespace
 
 Actor::Actor(const Surroundings& surroundings, std::unique_ptr<session::KeptSession> kept,
-             std::shared_ptr<session::App> app, std::uint64_t last_seq)
+             std::shared_ptr<session::App> app, ActorCalls calls)
     : around_(surroundings),
       kept_(std::move(kept)),
       app_(std::move(app)),
@@ -41,12 +47,13 @@ Actor::Actor(const Surroundings& surroundings, std::unique_ptr<session::KeptSess
                     [this] {
                       if (!std::exchange(writing_down_, true)) around_.group.spawn(write_down(shared_from_this()));
                     }}),
-      last_seq_(last_seq),
+      last_seq_(calls.last_seq),
       last_active_(around_.serving.clock.instant()) {
   const store::SessionRecord& session = record();
   if (session.lifetime) lifetime_end_ = instant_of(around_.serving.clock, session.created_at + *session.lifetime);
+  for (store::ScheduledCall& call : calls.scheduled) scheduled_.emplace(call.run_at, std::move(call.task_id));
   // A session that comes back from the store keeps the time-out that it had there.
-  if (session.idle_timeout && session.head.expires_at) {
+  if (session.idle_timeout && session.head.expires_at && scheduled_.empty()) {
     last_active_ =
         std::min(last_active_, instant_of(around_.serving.clock, *session.head.expires_at) - *session.idle_timeout);
   }
@@ -89,6 +96,7 @@ Async<void> Actor::submit(std::shared_ptr<LiveCall> call, bool durable) {
   const std::size_t bytes = call->task.input.size();
   check_room(bytes);
   if (!call->task.idempotency_key.empty()) keyed_.emplace(call->task.idempotency_key, call);
+  const bool was_scheduled = call->task.run_at && take_scheduled(call->task.id);
   call->task.seq = ++last_seq_;
   call->queued_at = around_.serving.clock.instant();
   call->set_status(TaskStatus::queued, around_.serving.clock.now());
@@ -104,10 +112,27 @@ Async<void> Actor::submit(std::shared_ptr<LiveCall> call, bool durable) {
   } catch (...) {
     failure = std::current_exception();
   }
-  call->is_stored = !failure;
-  if (failure) forget_key(*call);  // the same key may try again
+  call->is_stored = !failure || was_scheduled;
   call->accepted.set(!failure);
-  if (failure) std::rethrow_exception(failure);
+  if (!failure) co_return;
+  forget_key(*call);  // the same key may try again
+  withdraw(*call);
+  if (was_scheduled) {
+    call->accepted = {};
+    call->task.seq = 0;
+    scheduled_.emplace(*call->task.run_at, call->task.id);
+    around_.schedule.enter(1);
+  }
+  std::rethrow_exception(failure);
+}
+
+// Takes a call that could not be accepted out of the queue again, unless its turn has come.
+void Actor::withdraw(const LiveCall& call) {
+  const auto place = std::ranges::find(queue_, &call, [](const Item& item) { return item.call.get(); });
+  if (place == queue_.end()) return;
+  waiting_bytes_ -= place->bytes;
+  around_.waiting_bytes -= place->bytes;
+  queue_.erase(place);
 }
 
 void Actor::check_room(std::size_t bytes) const {
@@ -421,11 +446,10 @@ Async<void> Actor::finish() {
   const bool pause = !ending.leaves_memory;
   if (pause) {
     ending_.reset();  // from here on it may be asked to end for good
-  } else if (ending.error) {
-    co_await empty_queue(*ending.error);
   } else {
-    co_await empty_queue(Error(ErrorCode::cancelled, fmt::format("session {}: {}", record().id, ending.reason)));
+    co_await empty_queue(why_dropped(record().id, ending));
   }
+  if (ending.status != SessionStatus::active) co_await drop_scheduled(why_dropped(record().id, ending));
   co_await serving_.close(ending.close_reason, around_.serving.clock.instant() + around_.close_grace);
   if (!pause) co_await end_durably(ending);
 }

@@ -10,6 +10,7 @@
 
 #include "sojourn/base/async_mutex.hpp"
 #include "sojourn/base/task_group.hpp"
+#include "sojourn/runtime/schedule.hpp"
 #include "sojourn/runtime/serving.hpp"
 
 // One live session: its queue of calls, served strictly in order, and its time-outs.
@@ -28,6 +29,12 @@ struct Ending {
   bool leaves_memory = true;
 };
 
+// What the store has of a session's calls.
+struct ActorCalls {
+  std::uint64_t last_seq = 0;  // of the newest
+  std::vector<store::ScheduledCall> scheduled;
+};
+
 // Threads: one executor.
 class Actor : public std::enable_shared_from_this<Actor> {
  public:
@@ -37,15 +44,18 @@ class Actor : public std::enable_shared_from_this<Actor> {
     const Log& log;
     Milliseconds close_grace;
     Milliseconds rest_after;
-    std::size_t& waiting_bytes;                     // of the queues of all actors
+    std::size_t& waiting_bytes;  // of the queues of all actors
+    Schedule& schedule;
+    // The scheduled call of that task; null where it is none any more. Errors: those of the store.
+    std::function<Async<std::shared_ptr<LiveCall>>(std::string task_id, std::string app)> scheduled_call;
     std::function<void(const LiveCall&)> on_final;  // a call is final and durable, or dropped
     // The session left memory; it is to be looked at again when it is `due`, if it ever is.
     std::function<void(const std::string& id, std::optional<Time> due)> on_leave;
   };
 
-  // `app` is null for a session without one. `last_seq` is that of its newest call in the store.
+  // `app` is null for a session without one.
   Actor(const Surroundings& surroundings, std::unique_ptr<session::KeptSession> kept,
-        std::shared_ptr<session::App> app, std::uint64_t last_seq);
+        std::shared_ptr<session::App> app, ActorCalls calls);
   ~Actor();
 
   // Starts the time-outs; once, when the actor is owned.
@@ -64,8 +74,22 @@ class Actor : public std::enable_shared_from_this<Actor> {
 
   // Queues `call` and gives it its number. If `durable`, returns once its acceptance is; its place in the queue is
   // the one it came in with. Errors: session_ended and its kin, queue_full; those of the store, and then the call is
-  // dropped. Of these `fenced` says that the session left memory, since another server owns it now.
+  // dropped. Of these `fenced` says that the session left memory, since another server owns it now. A scheduled call
+  // stays scheduled then.
   Async<void> submit(std::shared_ptr<LiveCall> call, bool durable);
+
+  // Takes in a call that is to be submitted at its run_at. Until then the session does not expire for being idle.
+  // Durable: when it returns. Errors: as submit(), with queue_full past the queue's bound; invalid_request past the
+  // session's lifetime; unavailable past limits::scheduled_calls.
+  Async<void> schedule(std::shared_ptr<LiveCall> call);
+
+  // The scheduled call that is due first, and whether that call is scheduled still.
+  std::optional<store::ScheduledCall> next_scheduled() const;
+  bool has_scheduled(const std::string& task_id) const;
+
+  // Cancels a scheduled call; false where it is none any more. Durable: when it returns, or with the next commit.
+  // Errors: unavailable where the session is just leaving memory; those of the store.
+  Async<bool> cancel_scheduled(std::string task_id, Error why);
 
   // The call that runs or waits under this key, or null.
   std::shared_ptr<LiveCall> call_with_key(const std::string& key) const;
@@ -110,6 +134,11 @@ class Actor : public std::enable_shared_from_this<Actor> {
   Async<void> finish();
   Async<void> end_durably(const Ending& ending);
   Async<void> empty_queue(Error why);
+  void withdraw(const LiveCall& call);
+  void check_schedule(const LiveCall& call) const;
+  bool take_scheduled(const std::string& task_id);
+  Async<void> drop_scheduled(Error why);
+  std::optional<Time> last_scheduled() const;
   Async<void> take_turn_to_write(std::vector<store::StateChange> changes, std::string actor,
                                  std::shared_ptr<Completion<bool>> done);
   Async<void> take_turn_to_warm_up(Milliseconds timeout, std::shared_ptr<Completion<bool>> ready);
@@ -144,7 +173,9 @@ class Actor : public std::enable_shared_from_this<Actor> {
   std::list<Item> queue_;          // takes no memory while empty, unlike a deque
   std::size_t waiting_bytes_ = 0;  // of `queue_`
   std::map<std::string, std::shared_ptr<LiveCall>, std::less<>> keyed_;
-  std::vector<store::TaskRecord> owed_;  // calls that are over, which a failed commit left open in the store
+  std::vector<store::TaskRecord> owed_;         // calls that are over, which a failed commit left open in the store
+  std::multimap<Time, std::string> scheduled_;  // calls whose time has not come
+  std::vector<std::shared_ptr<LiveCall>> scheduling_;  // that are not durable yet
   std::shared_ptr<LiveCall> current_;
   bool running_ = false;
   bool writing_down_ = false;

@@ -12,7 +12,7 @@ void Actor::touch() {
 }
 
 std::optional<Instant> Actor::idle_deadline() const {
-  if (!record().idle_timeout) return std::nullopt;
+  if (!record().idle_timeout || last_scheduled()) return std::nullopt;
   return last_active_ + *record().idle_timeout;
 }
 
@@ -39,8 +39,15 @@ std::optional<Time> Actor::expires_at() const {
   Clock& clock = around_.serving.clock;
   std::optional<Instant> end = lifetime_end_;
   if (const auto idle = idle_deadline()) end = end ? std::min(*end, *idle) : *idle;
-  if (!end) return std::nullopt;
-  return clock.now() + std::chrono::floor<Microseconds>(*end - clock.instant());
+  const Time now = clock.now();
+  std::optional<Time> time;
+  if (end) time = now + std::chrono::floor<Microseconds>(*end - clock.instant());
+  // Idle it is once the last scheduled call was there.
+  if (const auto last = last_scheduled(); last && record().idle_timeout) {
+    const Time idle = std::max(*last, now) + *record().idle_timeout;
+    time = time ? std::min(*time, idle) : idle;
+  }
+  return time;
 }
 
 // A call that moves the deadline back leaves the alarm alone: when it rings too early it is set anew.

@@ -65,6 +65,7 @@ class LiveCall {
   void set_status(store::TaskStatus status, Time now);
   void publish(Update::Kind kind, store::JsonText text);
   void finish(CallEnd end);  // after its commit
+  void wake_followers() { changed_.notify_all(); }
 
   // Asks the call to stop. Whether this was the first time.
   bool request_cancel();

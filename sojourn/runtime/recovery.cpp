@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <set>
 #include <utility>
 
@@ -32,30 +33,55 @@ session::NewEvent ended_event(const store::SessionHead& head) {
   return event(fmt::format("session.{}", store::to_string(head.status)), data);
 }
 
-void fail_open_calls(std::vector<store::TaskRecord> open, Time now, session::Step& step) {
-  for (store::TaskRecord& task : open) {
-    task.status = store::TaskStatus::failed;
+void fail_calls(std::vector<store::TaskRecord> calls, const Error& why, Time now, session::Step& step) {
+  const bool cancelled = why.code() == ErrorCode::cancelled;
+  for (store::TaskRecord& task : calls) {
+    task.status = cancelled ? store::TaskStatus::cancelled : store::TaskStatus::failed;
     task.ended_at = task.updated_at = now;
-    task.error = to_text(stopped().to_json());
-    step.events.push_back(event("call.failed", {{"task", task.id},
-                                                {"function", task.function},
-                                                {"code", info(stopped().code()).wire},
-                                                {"message", stopped().message()}}));
+    task.error = to_text(why.to_json());
+    step.events.push_back(
+        event(cancelled ? "call.cancelled" : "call.failed", {{"task", task.id},
+                                                             {"function", task.function},
+                                                             {"code", info(why.code()).wire},
+                                                             {"message", to_valid_utf8(why.message())}}));
     step.tasks.push_back(std::move(task));
   }
+}
+
+Async<std::vector<store::TaskRecord>> load(store::Store& store, std::vector<store::ScheduledCall> calls) {
+  std::vector<store::TaskRecord> tasks;
+  for (const store::ScheduledCall& call : calls) {
+    if (auto task = co_await store.task(call.task_id)) tasks.push_back(std::move(*task));
+  }
+  co_return tasks;
+}
+
+// What the scheduled calls of a session end with that is over now, or was.
+Error why_dropped(const std::string& session_id, SessionStatus status) {
+  if (status == SessionStatus::failed) return stopped();
+  return Error(ErrorCode::cancelled, fmt::format("session {} {} before the call's time", session_id,
+                                                 status == SessionStatus::expired ? "expired" : "ended"));
+}
+
+// When to look at a session again. Its scheduled calls keep it from being idle.
+std::optional<Time> looked_at(const store::SessionRecord& session, bool has_scheduled) {
+  if (!has_scheduled) return session.head.expires_at;
+  if (!session.lifetime) return std::nullopt;
+  return session.created_at + *session.lifetime;
 }
 
 }  // namespace
 
 SessionStatus status_without_worker(const RecoverySurroundings& surroundings, const store::SessionRecord& session,
-                                    bool has_open_tasks) {
+                                    OpenCalls calls) {
   // A call that was cancelled while it waited is counted, and leaves no last_call_at.
-  const bool was_served = session.head.last_call_at || has_open_tasks;
+  const bool was_served = session.head.last_call_at || calls.begun;
   if (!session.app.empty() && was_served && !surroundings.outlives_worker(session.app)) return SessionStatus::failed;
   const Time now = surroundings.clock.now();
   if (session.lifetime && session.created_at + *session.lifetime <= now) return SessionStatus::expired;
   // One that was busy to the last was not idle, however long its call had taken.
-  if (!has_open_tasks && session.head.expires_at && *session.head.expires_at <= now) return SessionStatus::expired;
+  if (!calls.begun && !calls.scheduled && session.head.expires_at && *session.head.expires_at <= now)
+    return SessionStatus::expired;
   return SessionStatus::active;
 }
 
@@ -63,14 +89,17 @@ Async<std::optional<Time>> settle_session(const RecoverySurroundings& around, st
   store::Snapshot snapshot = co_await around.store.adopt(std::move(session_id), around.owner);
   const Time now = around.clock.now();
   const bool was_active = snapshot.record.head.status == SessionStatus::active;
-  const SessionStatus status = was_active
-                                   ? status_without_worker(around, snapshot.record, !snapshot.open_tasks.empty())
-                                   : snapshot.record.head.status;
+  const OpenCalls open{.begun = !snapshot.open_tasks.empty(), .scheduled = !snapshot.scheduled.empty()};
+  const SessionStatus status =
+      was_active ? status_without_worker(around, snapshot.record, open) : snapshot.record.head.status;
   session::Step step;
-  const std::size_t calls = snapshot.open_tasks.size();
+  std::vector<store::TaskRecord> dropped;
+  if (status != SessionStatus::active) dropped = co_await load(around.store, std::move(snapshot.scheduled));
+  const std::size_t calls = snapshot.open_tasks.size() + dropped.size();
   const std::optional<Time> last_call_at =
-      calls > 0 ? std::optional(snapshot.open_tasks.back().created_at) : snapshot.record.head.last_call_at;
-  fail_open_calls(std::move(snapshot.open_tasks), now, step);
+      open.begun ? std::optional(snapshot.open_tasks.back().created_at) : snapshot.record.head.last_call_at;
+  fail_calls(std::move(snapshot.open_tasks), stopped(), now, step);
+  fail_calls(dropped, why_dropped(snapshot.record.id, status), now, step);
   const std::vector<store::ResourceRecord> resources = std::exchange(snapshot.resources, {});
   const std::string folder = resources.empty() ? "" : co_await around.make_folder(snapshot.record);
   for (auto resource = resources.rbegin(); resource != resources.rend(); ++resource) {
@@ -82,11 +111,11 @@ Async<std::optional<Time>> settle_session(const RecoverySurroundings& around, st
   }
   const bool ends = was_active && status != SessionStatus::active;
   if (step.events.empty() && !ends) {
-    co_return was_active ? snapshot.record.head.expires_at : std::nullopt;
+    co_return was_active ? looked_at(snapshot.record, open.scheduled) : std::nullopt;
   }
 
   std::optional<Time> expires_at = snapshot.record.head.expires_at;
-  if (calls > 0 && snapshot.record.idle_timeout) {
+  if (open.begun && !open.scheduled && snapshot.record.idle_timeout) {
     expires_at = now + *snapshot.record.idle_timeout;
     if (snapshot.record.lifetime)
       expires_at = std::min(*expires_at, snapshot.record.created_at + *snapshot.record.lifetime);
@@ -104,10 +133,13 @@ Async<std::optional<Time>> settle_session(const RecoverySurroundings& around, st
   };
   if (ends) step.closing = ended_event;
   session::KeptSession kept(around.store, around.clock, std::move(snapshot));
+  const std::vector<store::TaskRecord> over(step.tasks.end() - static_cast<std::ptrdiff_t>(dropped.size()),
+                                            step.tasks.end());
   co_await kept.commit(std::move(step));
   const store::SessionRecord& settled = kept.record();
   if (ends) around.is_over(settled.app, status);
-  co_return settled.head.expires_at;
+  for (const store::TaskRecord& task : over) around.is_dropped(task);
+  co_return settled.head.status == SessionStatus::active ? looked_at(settled, open.scheduled) : std::nullopt;
 }
 
 Async<std::optional<Time>> settle_or_log(RecoverySurroundings surroundings, std::string session_id) {
@@ -120,28 +152,64 @@ Async<std::optional<Time>> settle_or_log(RecoverySurroundings surroundings, std:
   co_return surroundings.clock.now() + settle_again_after;
 }
 
-Async<std::vector<std::pair<Time, std::string>>> settle_leftovers(RecoverySurroundings surroundings) {
+Async<GoingOn> settle_leftovers(RecoverySurroundings surroundings) {
   const store::Leftovers left = co_await surroundings.store.leftovers();
   std::set<std::string> unsettled;
   for (const store::TaskRecord& task : left.open_tasks) unsettled.insert(task.session_id);
   for (const store::ResourceRecord& resource : left.resources) unsettled.insert(resource.session_id);
-  std::vector<std::pair<Time, std::string>> going_on;
+  std::set<std::string> scheduled;  // sessions of which nothing active was found yet
+  for (const store::ScheduledSession& of : left.scheduled) {
+    scheduled.insert(of.session_id);
+    surroundings.scheduled(of.calls);
+  }
+  GoingOn going_on{.scheduled = left.scheduled};
   for (const store::SessionRecord& session : left.active_sessions) {
     const bool is_unsettled = unsettled.contains(session.id);
-    if (status_without_worker(surroundings, session, is_unsettled) != SessionStatus::active) {
+    const bool has_scheduled = scheduled.erase(session.id) > 0;
+    const OpenCalls open{.begun = is_unsettled, .scheduled = has_scheduled};
+    if (status_without_worker(surroundings, session, open) != SessionStatus::active) {
       unsettled.insert(session.id);
-    } else if (session.head.expires_at && !is_unsettled) {
-      going_on.emplace_back(*session.head.expires_at, session.id);
+    } else if (const auto due = looked_at(session, has_scheduled); due && !is_unsettled) {
+      going_on.sessions.emplace_back(*due, session.id);
     }
   }
+  unsettled.merge(scheduled);
   for (const std::string& id : unsettled) {
-    if (const std::optional<Time> due = co_await settle_or_log(surroundings, id)) going_on.emplace_back(*due, id);
+    if (const auto due = co_await settle_or_log(surroundings, id)) going_on.sessions.emplace_back(*due, id);
   }
   if (!unsettled.empty()) {
     surroundings.log.info("settled what the last server left open",
                           {{"sessions", unsettled.size()}, {"calls", left.open_tasks.size()}});
   }
   co_return going_on;
+}
+
+Async<Waiting> fail_due_calls(RecoverySurroundings around, std::string session_id, Error why) {
+  store::Snapshot snapshot = co_await around.store.adopt(std::move(session_id), around.owner);
+  const Time now = around.clock.now();
+  std::vector<store::ScheduledCall>& due = snapshot.scheduled;
+  const auto first_later = std::ranges::find_if(due, [now](const auto& call) { return call.run_at > now; });
+  Waiting waiting;
+  if (first_later != due.end()) waiting.next_call = first_later->run_at;
+  due.erase(first_later, due.end());
+  session::Step step;
+  fail_calls(co_await load(around.store, std::move(due)), why, now, step);
+  const std::vector<store::TaskRecord> over = step.tasks;
+  store::SessionRecord& record = snapshot.record;
+  std::optional<Time> expires_at = record.head.expires_at;
+  if (!waiting.next_call && record.idle_timeout) {
+    expires_at = now + *record.idle_timeout;
+    if (record.lifetime) expires_at = std::min(*expires_at, record.created_at + *record.lifetime);
+  }
+  step.change = [calls = over.size(), expires_at](store::SessionHead& head) {
+    head.call_count += calls;
+    head.expires_at = expires_at;
+  };
+  session::KeptSession kept(around.store, around.clock, std::move(snapshot));
+  co_await kept.commit(std::move(step));
+  for (const store::TaskRecord& task : over) around.is_dropped(task);
+  waiting.expires_at = looked_at(kept.record(), waiting.next_call.has_value());
+  co_return waiting;
 }
 
 }  // namespace sojourn::runtime

@@ -10,17 +10,12 @@
 
 #include "sojourn/base/ids.hpp"
 #include "sojourn/base/limits.hpp"
-#include "sojourn/base/loop.hpp"
-#include "sojourn/runtime/actor.hpp"
 #include "sojourn/runtime/leftover_resource.hpp"
-#include "sojourn/runtime/recovery.hpp"
-#include "sojourn/runtime/sleepers.hpp"
+#include "sojourn/runtime/runtime_parts.hpp"
 
 namespace sojourn::runtime {
 
 namespace {
-
-constexpr unsigned blocking_threads = 2;
 
 Error no_session(std::string_view id) {
   return Error(ErrorCode::session_not_found, fmt::format("session not found: {}", to_valid_utf8(id.substr(0, 64))));
@@ -94,47 +89,6 @@ Async<void> leave(std::shared_ptr<Actor> actor, Error why) {
 
 }  // namespace
 
-struct Runtime::Parts {
-  Parts(Executor the_executor, store::Store& the_store, Clock& the_clock, Random& the_random, const Log& the_log,
-        Options the_options)
-      : executor(std::move(the_executor)),
-        store(the_store),
-        clock(the_clock),
-        random(the_random),
-        log(the_log),
-        options(std::move(the_options)),
-        blocking(blocking_threads),
-        group(executor),
-        sleepers(executor, clock, [this] {
-          if (!std::exchange(waking, true)) group.spawn(end_overslept(*this));
-        }) {}
-
-  Executor executor;
-  store::Store& store;
-  Clock& clock;
-  Random& random;
-  const Log& log;
-  Options options;
-  BlockingPool blocking;
-  TaskGroup group;
-  Counts counts;
-  std::unique_ptr<Actor::Surroundings> around;
-  std::map<std::string, std::shared_ptr<session::App>, std::less<>> apps;
-  std::map<std::string, std::string, std::less<>> missing_apps;    // why
-  std::map<std::string, std::size_t> sessions_of_app;              // live ones, and those being created
-  std::unordered_map<std::string, std::shared_ptr<Actor>> actors;  // shared with what runs in them
-  std::unordered_map<std::string, std::shared_ptr<LiveCall>> calls;
-  std::size_t waiting_bytes = 0;  // of what waits in the actors' queues
-  Sleepers sleepers;              // stored sessions that expire one day
-  bool waking = false;            // the due ones of them are looked after
-  AsyncMutex adopting;
-  std::set<std::string> opening;  // keys of sessions that are just being opened
-  Event opened;                   // one of them is
-  bool draining = false;
-  bool hurried = false;
-  Event drained;  // when draining: a call is over
-};
-
 Async<std::string> Runtime::make_folder(Parts& parts, store::SessionRecord record) {
   if (!parts.options.make_folder) co_return "";
   co_return co_await parts.blocking.run([&] { return parts.options.make_folder(record); });
@@ -142,7 +96,8 @@ Async<std::string> Runtime::make_folder(Parts& parts, store::SessionRecord recor
 
 Runtime::Runtime(Executor executor, store::Store& store, Clock& clock, Random& random, const Log& log,
                  Options options)
-    : parts_(std::make_unique<Parts>(std::move(executor), store, clock, random, log, std::move(options))) {
+    : parts_(std::make_unique<Parts>(std::move(executor), store, clock, random, log, std::move(options),
+                                     [this](std::string id) { return take_up(std::move(id)); })) {
   Parts& parts = *parts_;
   parts.around.reset(new Actor::Surroundings{
       .serving = {.executor = parts.executor,
@@ -168,6 +123,9 @@ Runtime::Runtime(Executor executor, store::Store& store, Clock& clock, Random& r
       .close_grace = parts.options.close_grace,
       .rest_after = parts.options.rest_after,
       .waiting_bytes = parts.waiting_bytes,
+      .schedule = parts.schedule,
+      .scheduled_call = [this](std::string task_id,
+                               std::string app) { return scheduled_call(std::move(task_id), std::move(app)); },
       .on_final =
           [&parts](const LiveCall& call) {
             parts.calls.erase(call.task.id);
@@ -229,6 +187,7 @@ void Runtime::check_serving() const {
 
 Async<TaskView> Runtime::run(RunRequest request) {
   check_serving();
+  check_run_at(request);
   const bool opens = request.session.empty() || request.session == "new";
   const bool one_call = request.session.empty();
   const std::shared_ptr<session::App> app = request.app.empty() ? nullptr : find_app(request.app);
@@ -306,6 +265,10 @@ Async<std::shared_ptr<LiveCall>> Runtime::take_in(RunRequest& request, std::shar
     throw Error(ErrorCode::unavailable, "the first call with this key could not be accepted");
   }
   check_serving();
+  if (call->task.run_at > parts_->clock.now()) {
+    co_await actor->schedule(call);
+    co_return call;
+  }
   parts_->calls.emplace(call->task.id, call);
   try {
     co_await actor->submit(call, !request.wait || keyed);
@@ -323,6 +286,7 @@ std::shared_ptr<LiveCall> Runtime::make_call(RunRequest& request, const Actor& a
   task.session_id = actor.record().id;
   task.function = request.function;
   task.idempotency_key = request.idempotency_key;
+  task.run_at = request.run_at;
   task.input = to_text(request.input, {.bytes = limits::json_bytes, .depth = limits::json_depth});
   if (!task.idempotency_key.empty()) task.request_hash = request_hash(task.function, task.input);
   // The input of a request with a key may be asked for once more.
@@ -363,7 +327,8 @@ Async<TaskView> Runtime::task(std::string task_id) {
   if (const auto live = live_call(task_id)) co_return view(*live);
   std::optional<store::TaskRecord> stored;
   if (is_task_id(task_id)) stored = co_await parts_->store.task(task_id);
-  if (stored && !store::is_final(stored->status) && !parts_->actors.contains(stored->session_id)) {
+  if (stored && !store::is_final(stored->status) && !store::is_scheduled(*stored) &&
+      !parts_->actors.contains(stored->session_id)) {
     co_await try_to_settle(stored->session_id);
     stored = co_await parts_->store.task(task_id);
   }
@@ -380,6 +345,10 @@ std::shared_ptr<LiveCall> Runtime::live_call(const std::string& task_id) const {
 }
 
 Async<TaskView> Runtime::cancel(std::string task_id) {
+  if (!live_call(task_id)) {
+    const TaskView stored = co_await task(task_id);
+    if (store::is_scheduled(stored.task)) co_await cancel_scheduled(stored.task);
+  }
   const auto live = live_call(task_id);
   if (!live) co_return co_await task(std::move(task_id));
   const auto actor = parts_->actors.find(live->task.session_id);
@@ -459,7 +428,7 @@ Async<std::shared_ptr<Actor>> Runtime::begin_session(const RunRequest& request, 
   ++parts_->counts.of_app(app_name).sessions_created;
   parts_->counts.session_creation.add(parts_->clock.instant() - start);
   check_serving();
-  co_return keep(std::move(kept), std::move(app), 0);
+  co_return keep(std::move(kept), std::move(app), {});
 }
 
 void Runtime::check_room_for(const session::App& app) const {
@@ -472,11 +441,11 @@ void Runtime::check_room_for(const session::App& app) const {
 }
 
 std::shared_ptr<Actor> Runtime::keep(std::unique_ptr<session::KeptSession> kept, std::shared_ptr<session::App> app,
-                                     std::uint64_t last_seq) {
+                                     ActorCalls calls) {
   const store::SessionRecord& record = kept->record();
   ++parts_->sessions_of_app[record.app];
   if (record.head.expires_at) parts_->sleepers.remove(*record.head.expires_at, record.id);
-  auto actor = std::make_shared<Actor>(*parts_->around, std::move(kept), std::move(app), last_seq);
+  auto actor = std::make_shared<Actor>(*parts_->around, std::move(kept), std::move(app), std::move(calls));
   parts_->actors.emplace(actor->record().id, actor);
   actor->start();
   return actor;
@@ -490,10 +459,10 @@ Async<std::shared_ptr<Actor>> Runtime::find_session(std::string session_id, Purp
 
 // Whether something was left open that its last commit should have closed, and could not.
 bool Runtime::is_unsettled(const store::Snapshot& stored) const {
-  const bool has_open_tasks = !stored.open_tasks.empty();
-  return stored.record.head.status == store::SessionStatus::active &&
-         (has_open_tasks || !stored.resources.empty() ||
-          status_without_worker(recovery(*parts_), stored.record, has_open_tasks) != store::SessionStatus::active);
+  if (stored.record.head.status != store::SessionStatus::active) return !stored.scheduled.empty();
+  const OpenCalls open{.begun = !stored.open_tasks.empty(), .scheduled = !stored.scheduled.empty()};
+  return open.begun || !stored.resources.empty() ||
+         status_without_worker(recovery(*parts_), stored.record, open) != store::SessionStatus::active;
 }
 
 // What the store has of a session that is not in memory, once nothing of it is left open. Its turn was taken.
@@ -543,10 +512,10 @@ Async<std::shared_ptr<Actor>> Runtime::adopt_session(std::string session_id, Pur
     if (purpose == Purpose::call) check_room_for(*app);
   }
   store::Snapshot adopted = co_await parts_->store.adopt(session_id, parts_->options.owner);
-  const std::uint64_t last_seq = adopted.last_task_seq;
+  ActorCalls calls{.last_seq = adopted.last_task_seq, .scheduled = std::move(adopted.scheduled)};
   auto kept = std::make_unique<session::KeptSession>(parts_->store, parts_->clock, std::move(adopted));
   check_serving();
-  co_return keep(std::move(kept), std::move(app), last_seq);
+  co_return keep(std::move(kept), std::move(app), std::move(calls));
 }
 
 // What is in memory of a session is newer than what a reader saw in the store, and knows its worker and queue.
@@ -632,7 +601,9 @@ Async<Json> Runtime::call_app(std::string app, std::string function, Json input,
 }
 
 Async<void> Runtime::recover() {
-  for (auto& [due, id] : co_await settle_leftovers(recovery(*parts_))) parts_->sleepers.add(due, std::move(id));
+  const GoingOn going_on = co_await settle_leftovers(recovery(*parts_));
+  for (const auto& [due, id] : going_on.sessions) parts_->sleepers.add(due, id);
+  for (const store::ScheduledSession& of : going_on.scheduled) parts_->schedule.add(of.next, of.session_id);
 }
 
 RecoverySurroundings Runtime::recovery(Parts& parts) {
@@ -649,7 +620,9 @@ RecoverySurroundings Runtime::recovery(Parts& parts) {
                 return found == parts.apps.end() || found->second->info().recover;
               },
           .is_over = [&parts](const std::string& name,
-                              store::SessionStatus status) { ++parts.counts.of_app(name).sessions_over[status]; }};
+                              store::SessionStatus status) { ++parts.counts.of_app(name).sessions_over[status]; },
+          .scheduled = [&parts](std::size_t calls) { parts.schedule.enter(calls); },
+          .is_dropped = [&parts](const store::TaskRecord& task) { parts.schedule.finish(task); }};
 }
 
 // Ends the stored sessions whose time is over.
@@ -668,7 +641,7 @@ Async<void> Runtime::end_overslept(Parts& parts) {
 Statistics Runtime::statistics() const {
   const auto workers =
       std::ranges::count_if(parts_->actors, [](const auto& entry) { return entry.second->has_worker(); });
-  return {parts_->actors.size(), static_cast<std::size_t>(workers), parts_->calls.size()};
+  return {parts_->actors.size(), static_cast<std::size_t>(workers), parts_->calls.size(), parts_->schedule.calls()};
 }
 
 const Counts& Runtime::counts() const {
@@ -703,6 +676,7 @@ bool Runtime::is_draining() const {
 Async<void> Runtime::close(Instant deadline) {
   parts_->draining = true;
   parts_->sleepers.close();
+  parts_->schedule.close();
   while (!parts_->calls.empty() && !parts_->hurried) {
     if (!co_await parts_->drained.wait_until(parts_->clock, deadline)) break;
   }

@@ -23,6 +23,7 @@
 namespace sojourn::runtime {
 
 class Actor;
+struct ActorCalls;
 struct RecoverySurroundings;
 
 struct Options {
@@ -51,6 +52,7 @@ struct RunRequest {
   bool warm = false;  // of create_session(): its worker is opened before its first call; `wait` for that
   std::string actor = "local";
   std::optional<Seconds> call_timeout;
+  std::optional<Time> run_at;  // accepted now and queued then, so it is not to be waited for; past: now
 
   // For a new session only.
   std::optional<Seconds> session_timeout;
@@ -86,7 +88,8 @@ struct SessionViews {
 struct Statistics {
   std::size_t live_sessions = 0;  // in memory
   std::size_t workers = 0;
-  std::size_t calls = 0;  // that run or wait
+  std::size_t calls = 0;      // that run or wait for their turn
+  std::size_t scheduled = 0;  // that wait for their time
 };
 
 // What there is of an app now, in memory.
@@ -130,7 +133,10 @@ class Runtime {
   Async<TaskView> run(RunRequest request);
 
   Async<TaskView> task(std::string task_id);                              // Errors: task_not_found
-  std::shared_ptr<LiveCall> live_call(const std::string& task_id) const;  // null once it is final
+  std::shared_ptr<LiveCall> live_call(const std::string& task_id) const;  // null once it is final, or scheduled
+
+  // The call to follow, also one that waits for its time; null for one that is over. Errors: task_not_found.
+  Async<std::shared_ptr<LiveCall>> follow(std::string task_id);
 
   // Asks the call to stop; after the grace its worker is ended. A final one stays as it is. Errors: task_not_found.
   Async<TaskView> cancel(std::string task_id);
@@ -191,7 +197,7 @@ class Runtime {
   static RecoverySurroundings recovery(Parts& parts);
   static Async<void> end_overslept(Parts& parts);
   std::shared_ptr<Actor> keep(std::unique_ptr<session::KeptSession> kept, std::shared_ptr<session::App> app,
-                              std::uint64_t last_seq);
+                              ActorCalls calls);
   std::shared_ptr<LiveCall> make_call(RunRequest& request, const Actor& actor) const;
   static void choose_function(RunRequest& request, const session::AppInfo& info);
   Async<void> warm_up(std::string session_id, std::optional<Seconds> timeout, bool wait);
@@ -201,6 +207,12 @@ class Runtime {
   Async<TaskView> answer(std::shared_ptr<LiveCall> call, bool wait) const;
   Async<Json> call_app(std::string app, std::string function, Json input, std::string actor);
   void check_serving() const;
+  void check_run_at(const RunRequest& request) const;
+  Async<std::shared_ptr<LiveCall>> scheduled_call(std::string task_id, std::string app);
+  Async<void> cancel_scheduled(store::TaskRecord task);
+  Async<std::optional<Time>> take_up(std::string session_id);
+  Async<std::optional<Time>> queue_due(std::string session_id);
+  Async<std::optional<Time>> fail_due(std::string session_id, Error why);
 
   std::unique_ptr<Parts> parts_;
 };

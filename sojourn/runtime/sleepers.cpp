@@ -1,5 +1,7 @@
 #include "sojourn/runtime/sleepers.hpp"
 
+#include <algorithm>
+
 namespace sojourn::runtime {
 
 Sleepers::Sleepers(Executor executor, Clock& clock, std::function<void()> wake)
@@ -30,7 +32,8 @@ void Sleepers::close() {
 // One that was removed leaves the alarm alone: it rings for nothing then.
 void Sleepers::arm() {
   if (closed_ || by_time_.empty()) return;
-  const Instant next = clock_.instant() + (by_time_.begin()->first - clock_.now());
+  const Microseconds wait = by_time_.begin()->first - clock_.now();
+  const Instant next = clock_.instant() + std::min<Microseconds>(wait, longest_look_away);
   if (alarm_ && alarm_at_ <= next) return;
   alarm_at_ = next;
   alarm_ = clock_.set_alarm(next, executor_, [this] {

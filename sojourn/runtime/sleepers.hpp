@@ -10,14 +10,17 @@
 #include "sojourn/base/async.hpp"
 #include "sojourn/base/clock.hpp"
 
-// The sessions that are only in the store and must still be looked at when their time has come: about 130 bytes each.
+// Sessions that must be looked at when their time has come: about 130 bytes each.
 //
-// What is stored is wall time, so a sleeping session's time goes by the wall clock.
+// What is stored is wall time, so their time goes by the wall clock. That may be set: back, and it takes longer;
+// forward, and that is seen within `longest_look_away`.
 namespace sojourn::runtime {
 
 // Threads: one executor.
 class Sleepers {
  public:
+  static constexpr Seconds longest_look_away{10};
+
   // `wake` is called when one is due; take_due() then names it.
   Sleepers(Executor executor, Clock& clock, std::function<void()> wake);
 

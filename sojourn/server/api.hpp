@@ -40,6 +40,8 @@ class Api {
   Route& find_route(Ask& ask);
   Caller authenticate(const http::Request& request, Scope needed) const;
 
+  void check_files_last(const runtime::RunRequest& request) const;
+
   Async<void> run(Ask& ask);
   Async<void> get_task(Ask& ask);
   Async<void> get_task_status(Ask& ask);

@@ -1,5 +1,6 @@
 #include "sojourn/server/api.hpp"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include "sojourn/base/task_group.hpp"
@@ -184,6 +185,11 @@ TEST_F(ApiTest, RefusesBodiesThatAreNoRun) {
         {R"({"app":"app","session":"new","call_timeout":86401})", "invalid_request"},
         {R"({"app":"app","session":"new","context":[]})", "invalid_request"},
         {R"({"app":"app","session":"new","labels":{"a":1}})", "invalid_request"},
+        {R"({"app":"app","session":"new","run_at":1768473045})", "invalid_request"},
+        {R"({"app":"app","session":"new","run_at":"tomorrow"})", "invalid_request"},
+        {R"({"app":"app","session":"new","run_at":"2023-11-14T23:00:00"})", "invalid_request"},
+        {R"({"app":"app","session":"new","run_at":"2025-01-01T00:00:00Z"})", "invalid_request"},
+        {R"({"app":"app","session":"new","run_at":"2023-11-14T23:00:00Z","wait":true})", "invalid_request"},
     };
     for (const auto& [body, code] : bodies) {
       const http::Response response = co_await ApiTest::ask(test, Method::post, "/apps/run", body);
@@ -191,6 +197,60 @@ TEST_F(ApiTest, RefusesBodiesThatAreNoRun) {
       EXPECT_EQ(parse_json_object(response.body).at("code"), code) << body;
     }
     EXPECT_TRUE((co_await test.runtime->sessions({}, "", 10)).sessions.empty());
+  });
+}
+
+TEST_F(ApiTest, NamesRunAtWhereItIsNoTimeOrNamesNoZone) {
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    for (const auto& [time, words] :
+         {std::pair("2023-11-14T23:00:00", "names no time zone"), std::pair("soon", "is no time such as"),
+          std::pair("2025-01-01T00:00:00Z", "at most 366 days ahead")}) {
+      const http::Response response = co_await ApiTest::ask(
+          test, Method::post, "/apps/run", fmt::format(R"({{"app":"app","session":"new","run_at":"{}"}})", time));
+      EXPECT_EQ(parse_json_object(response.body).at("error").at("details").at("field"), "run_at");
+      EXPECT_THAT(response.body, AllOf(HasSubstr("'run_at'"), HasSubstr(words)));
+    }
+  });
+}
+
+TEST_F(ApiTest, FollowsACallFromBeforeItsTime) {
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const std::string run_at = format_time(test.clock.now() + 20s);
+    const JsonObject task = co_await ApiTest::data(
+        test, Method::post, "/apps/run", R"({"app":"app","session":"new","input":7,"run_at":")" + run_at + R"("})");
+    EXPECT_EQ(task.at("status_text"), "received");
+    EXPECT_EQ(task.at("run_at"), Json(run_at));
+    EXPECT_EQ(task.at("seq"), 0);
+    const std::string id(task.at("id").as_string());
+    EXPECT_EQ(co_await ApiTest::data(test, Method::get, "/tasks/" + id), task);
+
+    TaskGroup group(test.loop.executor());
+    std::string lines;
+    group.spawn(ApiTest::follow(test, "/tasks/" + id + "/stream", "application/x-ndjson", lines));
+    co_await test.settle();
+    co_await test.pass(15s);
+    co_await test.pass(5s);
+    co_await group.join();
+    EXPECT_THAT(lines, testing::StartsWith("{\"id\":\"" + id + "\""));
+    EXPECT_THAT(lines, HasSubstr("{\"type\":\"heartbeat\"}\n{\"data\":{\"id\""));
+    EXPECT_THAT(lines, HasSubstr("\"status\":10,\"status_text\":\"completed\""));
+    EXPECT_EQ((co_await ApiTest::data(test, Method::get, "/tasks/" + id)).at("output"), 7);
+  });
+}
+
+TEST_F(ApiTest, AStreamOfACallToComeBreaksOffWhenTheServerStops) {
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const JsonObject task = co_await ApiTest::data(
+        test, Method::post, "/apps/run",
+        R"({"app":"app","session":"new","run_at":")" + format_time(test.clock.now() + 20s) + R"("})");
+    TaskGroup group(test.loop.executor());
+    std::string lines;
+    const std::string path = "/tasks/" + std::string(task.at("id").as_string()) + "/stream";
+    group.spawn(ApiTest::follow(test, path, "application/x-ndjson", lines));
+    co_await test.settle();
+    co_await test.runtime->close(test.clock.instant());
+    co_await group.join();
+    EXPECT_THAT(lines, testing::Not(HasSubstr("\"status\":12")));
   });
 }
 

@@ -98,7 +98,8 @@ void add_calls(Families& families, const runtime::Counts& counts) {
 
 using Load = std::map<std::string, runtime::AppLoad>;
 
-void add_load(Families& families, const Load& load, const std::map<std::string, ProcessMemory>& memory) {
+void add_load(Families& families, const Load& load, std::uint64_t scheduled,
+              const std::map<std::string, ProcessMemory>& memory) {
   const auto gauge = [&](std::string name, std::string help, auto number) {
     families.gauge(std::move(name), std::move(help));
     for (const auto& [app, of] : load) {
@@ -111,6 +112,8 @@ void add_load(Families& families, const Load& load, const std::map<std::string, 
         [](const std::string&, const runtime::AppLoad& of) { return of.busy; });
   gauge("sojourn_calls_waiting", "Calls and state writes that wait in queues.",
         [](const std::string&, const runtime::AppLoad& of) { return of.waiting; });
+  families.gauge("sojourn_calls_scheduled", "Calls that wait for their run_at.");
+  families.value(scheduled);
   gauge("sojourn_workers", "Live workers.",
         [](const std::string&, const runtime::AppLoad& of) { return of.workers; });
   gauge("sojourn_workers_spare", "Workers that wait for a session.",
@@ -187,7 +190,7 @@ Async<std::string> metrics_text(runtime::Runtime& runtime, const MetricSources& 
   Families families;
   add_sessions(families, runtime.counts());
   add_calls(families, runtime.counts());
-  add_load(families, load, memory);
+  add_load(families, load, runtime.statistics().scheduled, memory);
   add_server(families, sources, routes);
   families.gauge("sojourn_loop_lag_seconds", "How late the loop came to this request's next turn.");
   families.value(seconds(lag));

@@ -55,6 +55,16 @@ class Fields {
     return Seconds(value->get_int64());
   }
 
+  std::optional<Time> time(std::string_view field) {
+    const std::string text = string(field);
+    if (text.empty()) return std::nullopt;
+    try {
+      return parse_time(text);
+    } catch (const Error& error) {
+      throw Error(error.code(), fmt::format("'{}': {}", field, error.message()), {{"field", field}});
+    }
+  }
+
  private:
   Json* find(std::string_view field) {
     Json* value = body_.if_contains(field);
@@ -98,6 +108,7 @@ runtime::RunRequest read_run_body(std::string_view body) {
   request.session = fields.string("session");
   request.wait = fields.boolean("wait");
   request.call_timeout = fields.seconds("call_timeout", longest_call);
+  request.run_at = fields.time("run_at");
   read_session_fields(fields, request);
   return request;
 }

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "sojourn/base/limits.hpp"
 #include "sojourn/server/api.hpp"
 #include "sojourn/server/ask.hpp"
 #include "sojourn/server/run_body.hpp"
@@ -32,6 +33,17 @@ Async<void> end_unless_over(runtime::Runtime& runtime, std::string session_id, s
 
 }  // namespace
 
+// An upload goes when it was not named for long, so a call that names one cannot be put off for long.
+void Api::check_files_last(const runtime::RunRequest& request) const {
+  constexpr Seconds most = limits::unused_upload_time / 2;
+  if (!request.names_files || !request.run_at || *request.run_at <= clock_.now() + most) return;
+  throw Error(ErrorCode::invalid_request,
+              fmt::format("'run_at' of a call whose input names files is at most {} hours ahead, since files that "
+                          "were uploaded do not stay",
+                          most / Seconds(3'600)),
+              {{"field", "run_at"}});
+}
+
 Async<void> Api::run(Ask& ask) {
   runtime::RunRequest request = read_run_body(ask.request.body);
   request.idempotency_key = read_idempotency_key(ask.request);
@@ -39,6 +51,7 @@ Async<void> Api::run(Ask& ask) {
   if (options_.files != nullptr) {
     const std::set<std::string> files = files_in(request.input);
     request.names_files = !files.empty();
+    check_files_last(request);
     for (const std::string& id : files) co_await options_.files->calls.find(id, ask.caller);
   }
   // A retry with the same key would find this call again.

@@ -84,8 +84,8 @@ PartialOutput newest_partial(const runtime::LiveCall& call) {
 
 Async<void> stream_task(runtime::Runtime& runtime, Clock& clock, std::string task_id, StreamFormat format,
                         StreamTimes times, http::Responder& responder) {
-  const std::shared_ptr<runtime::LiveCall> call = runtime.live_call(task_id);
-  runtime::TaskView view = co_await runtime.task(std::move(task_id));
+  const std::shared_ptr<runtime::LiveCall> call = co_await runtime.follow(task_id);
+  runtime::TaskView view = call ? view_of(*call) : co_await runtime.task(std::move(task_id));
   http::Response head;
   head.content_type = format == StreamFormat::sse ? "text/event-stream" : "application/x-ndjson";
   head.headers.add("Cache-Control", "no-store");
@@ -102,6 +102,10 @@ Async<void> stream_task(runtime::Runtime& runtime, Clock& clock, std::string tas
       const std::uint64_t before = seen;
       co_await runtime::LiveCall::wait_update(call, seen, clock, clock.instant() + times.heartbeat);
       if (call->is_final()) break;
+      // A call whose time comes under the next server ends with no line of this one.
+      if (runtime.is_draining() && store::is_scheduled(call->task)) {
+        throw Error(ErrorCode::unavailable, "the server is stopping");
+      }
       lines = lines_after(*call, seen, begun, format);
       if (seen == before) append_line(lines, format, R"({"type":"heartbeat"})");
       if (!lines.empty()) co_await responder.write(std::exchange(lines, {}));

@@ -71,6 +71,7 @@ std::string task_json(const runtime::TaskView& view, std::optional<std::string_v
       .json("output", output_of(task, partial));
   write_error(object, task);
   if (view.queue_position) object.number("queue_position", *view.queue_position);
+  if (task.run_at) object.time("run_at", task.run_at);
   return object.time("created_at", task.created_at)
       .time("updated_at", task.updated_at)
       .time("started_at", task.started_at)

@@ -55,7 +55,7 @@ Async<std::unique_ptr<KeptSession>> KeptSession::create(store::Store& store, Clo
     Journal::Sealed sealed = Journal::of_new_session(record.id).seal(beginning.events, now);
     session.events = std::move(sealed.events);
     record.head.chain = sealed.head;
-    store::Snapshot snapshot{record, as_map(session.state), {}, {}, 0};
+    store::Snapshot snapshot{.record = record, .state = as_map(session.state)};
     if (co_await try_create(store, std::move(session))) {
       co_return std::make_unique<KeptSession>(store, clock, std::move(snapshot));
     }

@@ -251,6 +251,42 @@ TEST_P(EveryStore, InsertsAndReplacesTasks) {
   EXPECT_EQ(run(store().task_by_key("sess_1", "key")), std::nullopt);
 }
 
+TaskRecord scheduled_task(const std::string& id, Seconds after) {
+  TaskRecord task = new_task(id, "sess_1", 0, "");
+  task.status = TaskStatus::received;
+  task.run_at = start_time + after;
+  task.plan = R"({"actor":"me"})";
+  return task;
+}
+
+TEST_P(EveryStore, KeepsScheduledCallsApartUntilTheyGetTheirNumber) {
+  Writing session = write_new(store(), "sess_1");
+  Commit accepted = session.next({});
+  accepted.tasks = {new_task("task_open", "sess_1", 1, ""), scheduled_task("task_z", Seconds(60)),
+                    scheduled_task("task_a", Seconds(60)), scheduled_task("task_first", Seconds(30))};
+  accepted.tasks[2].created_at += Microseconds(1);
+  session.write(store(), accepted);
+  EXPECT_EQ(run(store().task("task_z")), accepted.tasks[1]);
+
+  const Snapshot snapshot = run(store().load("sess_1")).value();
+  EXPECT_THAT(snapshot.open_tasks, ElementsAre(accepted.tasks[0]));
+  EXPECT_THAT(snapshot.scheduled, ElementsAre(ScheduledCall{"task_first", start_time + Seconds(30)},
+                                              ScheduledCall{"task_z", start_time + Seconds(60)},
+                                              ScheduledCall{"task_a", start_time + Seconds(60)}));
+  const Leftovers leftovers = run(store().leftovers());
+  EXPECT_THAT(leftovers.open_tasks, ElementsAre(accepted.tasks[0]));
+  EXPECT_THAT(leftovers.scheduled, ElementsAre(ScheduledSession{"sess_1", start_time + Seconds(30), 3}));
+
+  Commit taken_up = session.next({});
+  taken_up.tasks = {accepted.tasks[3], accepted.tasks[2]};
+  taken_up.tasks[0].seq = 2;
+  taken_up.tasks[1].status = TaskStatus::cancelled;  // before its time
+  session.write(store(), taken_up);
+  EXPECT_THAT(run(store().load("sess_1"))->open_tasks, ElementsAre(accepted.tasks[0], taken_up.tasks[0]));
+  EXPECT_THAT(run(store().leftovers()).scheduled,
+              ElementsAre(ScheduledSession{"sess_1", start_time + Seconds(60), 1}));
+}
+
 TEST_P(EveryStore, CreatesASessionWithItsFirstTasks) {
   NewSession session = new_session("sess_1");
   session.tasks = {new_task("task_1", "sess_1", 1, "key")};

@@ -107,7 +107,7 @@ void Ledger::check(Store& store, const Entry& entry, bool exactly) {
   EXPECT_LE(version, exactly ? writing.version : entry.commits.size() + 1) << writing.id;
 
   NewSession expected = new_session(writing.id);
-  Snapshot held{expected.record, {}, {}, {}};
+  Snapshot held{.record = expected.record};
   std::vector<TaskRecord> tasks;
   for (std::size_t i = 0; i + 1 < version && i < entry.commits.size(); ++i) {
     const Commit& commit = entry.commits[i];

@@ -182,6 +182,8 @@ Async<Leftovers> MemoryStore::leftovers() {
     Snapshot snapshot = snapshot_of(stored);
     std::ranges::move(snapshot.open_tasks, std::back_inserter(leftovers.open_tasks));
     std::ranges::move(snapshot.resources, std::back_inserter(leftovers.resources));
+    if (snapshot.scheduled.empty()) continue;
+    leftovers.scheduled.push_back({stored.record.id, snapshot.scheduled.front().run_at, snapshot.scheduled.size()});
   }
   co_return leftovers;
 }
@@ -224,12 +226,19 @@ MemoryStore::Stored& MemoryStore::find(const std::string& session_id) {
 }
 
 Snapshot MemoryStore::snapshot_of(const Stored& stored) const {
-  Snapshot snapshot{stored.record, stored.state, stored.resources, {}, 0};
+  Snapshot snapshot{.record = stored.record, .state = stored.state, .resources = stored.resources};
   if (!stored.tasks.empty()) snapshot.last_task_seq = stored.tasks.rbegin()->first;
+  std::vector<const TaskRecord*> scheduled;
   for (const auto& [seq, id] : stored.tasks) {
     const TaskRecord& task = tasks_.at(id);
-    if (!is_final(task.status)) snapshot.open_tasks.push_back(task);
+    if (is_scheduled(task)) {
+      scheduled.push_back(&task);
+    } else if (!is_final(task.status)) {
+      snapshot.open_tasks.push_back(task);
+    }
   }
+  std::ranges::sort(scheduled, {}, [](const TaskRecord* task) { return std::pair(*task->run_at, task->created_at); });
+  for (const TaskRecord* task : scheduled) snapshot.scheduled.push_back({task->id, *task->run_at});
   return snapshot;
 }
 

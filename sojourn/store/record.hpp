@@ -130,7 +130,7 @@ struct StateChange {
 struct TaskRecord {
   std::string id;
   std::string session_id;
-  std::uint64_t seq = 0;  // of the call within its session, from 1
+  std::uint64_t seq = 0;  // of the call within its session, from 1; 0 while it is scheduled
   std::string function;
   std::string idempotency_key;  // "" for none
   Hash request_hash{};          // of function and input
@@ -142,9 +142,16 @@ struct TaskRecord {
   Time updated_at{};
   std::optional<Time> started_at;
   std::optional<Time> ended_at;
+  std::optional<Time> run_at;  // not before that, as the caller asked
+  JsonText plan;               // of a call with `run_at`: how it is to be run; "" for any other
 
   bool operator==(const TaskRecord&) const = default;
 };
+
+// Whether the call still waits for its time: it gets its number when that has come.
+inline bool is_scheduled(const TaskRecord& task) {
+  return task.seq == 0 && task.run_at && !is_final(task.status);
+}
 
 // A resource that is open, and how to clean it up after a crash.
 struct ResourceRecord {

@@ -20,7 +20,11 @@ constexpr std::string_view session_columns =
 
 constexpr std::string_view task_columns =
     "SELECT t.id, s.id, t.seq, t.function, t.idempotency_key, t.request_hash, t.status, t.input, t.output, t.error, "
-    "t.created_at, t.updated_at, t.started_at, t.ended_at ";
+    "t.created_at, t.updated_at, t.started_at, t.ended_at, t.run_at, t.plan ";
+
+// What store::is_scheduled() says, in the words of the index.
+constexpr std::string_view scheduled = "t.run_at IS NOT NULL AND t.seq = 0 AND t.status < 10 ";
+constexpr std::string_view open = "t.status < 10 AND NOT (t.run_at IS NOT NULL AND t.seq = 0) ";
 
 constexpr std::string_view resource_columns = "SELECT s.id, r.id, r.kind, r.cost, r.created_at, r.cleanup ";
 
@@ -44,7 +48,8 @@ StoredSession take_session(Statement& row) {
 TaskRecord take_task(Statement& row) {
   TaskRecord task;
   row.read(task.id, task.session_id, task.seq, task.function, task.idempotency_key, task.request_hash, task.status,
-           task.input, task.output, task.error, task.created_at, task.updated_at, task.started_at, task.ended_at);
+           task.input, task.output, task.error, task.created_at, task.updated_at, task.started_at, task.ended_at,
+           task.run_at, task.plan);
   return task;
 }
 
@@ -141,10 +146,11 @@ std::optional<StoredSession> read_session(Connection& connection, std::string_vi
 }
 
 Snapshot read_snapshot(Connection& connection, StoredSession session) {
-  static const std::string open_tasks =
-      task_columns +
-      "FROM tasks t JOIN sessions s ON s.row = t.session WHERE t.session = ? AND t.status < 10 "
-      "ORDER BY t.seq";
+  static const std::string open_tasks = task_columns +
+                                        "FROM tasks t JOIN sessions s ON s.row = t.session WHERE t.session = ? AND " +
+                                        std::string(open) + "ORDER BY t.seq";
+  static const std::string scheduled_tasks = "SELECT t.id, t.run_at FROM tasks t WHERE t.session = ? AND " +
+                                             std::string(scheduled) + "ORDER BY t.run_at, t.row";
   static const std::string open_resources =
       resource_columns + "FROM resources r JOIN sessions s ON s.row = r.session WHERE r.session = ? ORDER BY r.row";
 
@@ -158,6 +164,11 @@ Snapshot read_snapshot(Connection& connection, StoredSession session) {
   snapshot.open_tasks = take_tasks(connection.query(open_tasks, session.row));
   Statement last = connection.query("SELECT COALESCE(MAX(seq), 0) FROM tasks WHERE session = ?", session.row);
   if (last.next()) snapshot.last_task_seq = last.value<std::uint64_t>();
+  Statement later = connection.query(scheduled_tasks, session.row);
+  while (later.next()) {
+    ScheduledCall& call = snapshot.scheduled.emplace_back();
+    later.read(call.task_id, call.run_at);
+  }
   snapshot.record = std::move(session.record);
   return snapshot;
 }
@@ -233,7 +244,12 @@ Leftovers read_leftovers(Connection& connection) {
   static const std::string open_tasks =
       task_columns +
       "FROM tasks t INDEXED BY tasks_open CROSS JOIN sessions s ON s.row = t.session "
-      "WHERE t.status < 10 ORDER BY t.session, t.seq";
+      "WHERE " +
+      std::string(open) + "ORDER BY t.session, t.seq";
+  static const std::string scheduled_sessions =
+      "SELECT s.id, MIN(t.run_at), COUNT(*) FROM tasks t INDEXED BY tasks_scheduled "
+      "CROSS JOIN sessions s ON s.row = t.session WHERE " +
+      std::string(scheduled) + "GROUP BY t.session";
   static const std::string resources =
       resource_columns + "FROM resources r CROSS JOIN sessions s ON s.row = r.session ORDER BY r.row";
 
@@ -242,6 +258,11 @@ Leftovers read_leftovers(Connection& connection) {
   while (sessions.next()) leftovers.active_sessions.push_back(take_session(sessions).record);
   leftovers.open_tasks = take_tasks(connection.query(open_tasks));
   leftovers.resources = take_resources(connection.query(resources));
+  Statement later = connection.query(scheduled_sessions);
+  while (later.next()) {
+    ScheduledSession& of = leftovers.scheduled.emplace_back();
+    later.read(of.session_id, of.next, of.calls);
+  }
   return leftovers;
 }
 

@@ -122,6 +122,9 @@ ALTER TABLE sessions ADD COLUMN cpu_time INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE sessions ADD COLUMN peak_memory INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE sessions ADD COLUMN bytes_in INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE sessions ADD COLUMN bytes_out INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tasks ADD COLUMN run_at INTEGER;
+ALTER TABLE tasks ADD COLUMN plan TEXT NOT NULL DEFAULT '';
+CREATE INDEX tasks_scheduled ON tasks (session, run_at) WHERE run_at IS NOT NULL AND seq = 0 AND status < 10;
 )sql";
 
 constexpr Migration all[] = {{1, version_1}, {2, version_2}, {3, version_3}};

@@ -197,14 +197,16 @@ void SqliteWrites::write_tasks(std::int64_t session, const std::vector<TaskRecor
       connection_.execute(
           "INSERT INTO tasks (id, session, seq, function, idempotency_key, request_hash, status, input, output, "
           "error, "
-          "created_at, updated_at, started_at, ended_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?) "
+          "created_at, updated_at, started_at, ended_at, run_at, plan) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) "
           "ON CONFLICT (id) DO UPDATE SET seq = excluded.seq, function = excluded.function, "
           "idempotency_key = excluded.idempotency_key, request_hash = excluded.request_hash, "
           "status = excluded.status, input = excluded.input, output = excluded.output, error = excluded.error, "
           "created_at = excluded.created_at, updated_at = excluded.updated_at, started_at = excluded.started_at, "
-          "ended_at = excluded.ended_at WHERE session = excluded.session",
+          "ended_at = excluded.ended_at, run_at = excluded.run_at, plan = excluded.plan "
+          "WHERE session = excluded.session",
           task.id, session, task.seq, task.function, task.idempotency_key, task.request_hash, task.status, task.input,
-          task.output, task.error, task.created_at, task.updated_at, task.started_at, task.ended_at);
+          task.output, task.error, task.created_at, task.updated_at, task.started_at, task.ended_at, task.run_at,
+          task.plan);
     } catch (const Error& error) {
       if (error.code() != ErrorCode::already_exists) throw;
       throw key_taken(task);

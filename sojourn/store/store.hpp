@@ -37,19 +37,38 @@ struct Commit {
   std::vector<std::string> resources_released;  // ids
 };
 
+// A call that waits for its time. Its input stays in the store until then.
+struct ScheduledCall {
+  std::string task_id;
+  Time run_at{};
+
+  bool operator==(const ScheduledCall&) const = default;
+};
+
 // All that is needed to go on with a session. Its events and finished tasks are read apart.
 struct Snapshot {
   SessionRecord record;
   std::map<std::string, JsonText> state;
   std::vector<ResourceRecord> resources;  // oldest first
-  std::vector<TaskRecord> open_tasks;     // not final, by seq
+  std::vector<TaskRecord> open_tasks;     // neither final nor scheduled, by seq
   std::uint64_t last_task_seq = 0;        // the highest of any task, 0 without one
+  std::vector<ScheduledCall> scheduled;   // by time, and those of one time as they came
+};
+
+// A session with scheduled calls.
+struct ScheduledSession {
+  std::string session_id;
+  Time next{};  // the earliest of them
+  std::size_t calls = 0;
+
+  bool operator==(const ScheduledSession&) const = default;
 };
 
 // What the last owner left open when it went without closing.
 struct Leftovers {
   std::vector<SessionRecord> active_sessions;
-  std::vector<TaskRecord> open_tasks;
+  std::vector<TaskRecord> open_tasks;  // as in Snapshot
+  std::vector<ScheduledSession> scheduled;
   std::vector<ResourceRecord> resources;
 };
 

@@ -74,6 +74,7 @@ inline void expect_same(const Snapshot& left, const Snapshot& right) {
   EXPECT_EQ(left.state, right.state);
   EXPECT_EQ(left.resources, right.resources);
   EXPECT_EQ(left.open_tasks, right.open_tasks);
+  EXPECT_EQ(left.scheduled, right.scheduled);
 }
 
 // The event that follows `head`, which moves on to it.

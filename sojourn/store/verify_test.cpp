@@ -282,7 +282,7 @@ TEST_F(VerifyAltered, NamesATaskThatWasRemoved) {
 TEST_F(VerifyAltered, NamesACompletedTaskThatNoEventKnows) {
   const Finding finding = finding_after(
       "INSERT INTO tasks SELECT 9, 'task_9', session, 9, function, '', request_hash, status, input, output, error, "
-      "created_at, updated_at, started_at, ended_at FROM tasks");
+      "created_at, updated_at, started_at, ended_at, run_at, plan FROM tasks");
   EXPECT_EQ(finding.kind, Kind::output);
   EXPECT_EQ(finding.task, "task_9");
 }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, AsyncIterator, Dict, List, Mapping, Optional, Type
+from typing import TYPE_CHECKING, Any, AsyncIterator, Dict, List, Mapping, Optional, Type, Union
 
 from . import errors
 from .calls import Calls, TaskOrId, events_path, read_options, sessions_path
@@ -146,11 +147,14 @@ class AsyncSession:
         *,
         wait: bool = True,
         call_timeout: Optional[int] = None,
+        run_at: Union[datetime, str, None] = None,
         timeout: Optional[float] = None,
         idempotency_key: Optional[str] = None,
     ) -> Task:
         """Calls the session's app."""
         body = {"session": self.id, "function": function, "input": input, "call_timeout": call_timeout}
+        if run_at is not None:
+            body["run_at"] = run_at
         return await self.client.run(body, wait=wait, timeout=timeout, idempotency_key=idempotency_key)
 
     async def stream(

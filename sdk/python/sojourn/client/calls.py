@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import datetime
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple, Union
 from urllib.parse import quote, urlencode
 
@@ -76,6 +77,9 @@ class Calls:
         fields = dict(body)
         said = fields.pop("wait", True)
         wait = bool(said) if wait is None else wait
+        later = fields.get("run_at") is not None  # what such a call answers at once is its task
+        if later:
+            fields["run_at"] = _time_text(fields["run_at"])
         patience = self.transport.patience(timeout)
         if key is None and self.transport.options.retries:
             key = os.urandom(16).hex()
@@ -85,7 +89,7 @@ class Calls:
             Request(
                 "POST",
                 "/apps/run",
-                body=encode_json({**fields, "wait": wait and is_safe}),
+                body=encode_json({**fields, "wait": wait and is_safe and not later}),
                 headers={} if key is None else {"Idempotency-Key": _field_text(key)},
                 is_safe=is_safe,
                 next_body=encode_json({**fields, "wait": False}) if is_safe else None,
@@ -207,6 +211,14 @@ def _next_path(link: str) -> str:
             # Only the query: the server does not know under which prefix a proxy shows it.
             return "/sessions?" + target.strip().lstrip("<").rstrip(">").partition("?")[2]
     return ""
+
+
+def _time_text(time: Any) -> Any:
+    if not isinstance(time, datetime):
+        return time
+    if time.utcoffset() is None:
+        raise ValueError(f"bad run_at {time}: it names no time zone")
+    return time.isoformat()
 
 
 def _field_text(key: str) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional, Type
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional, Type, Union
 
 from . import errors
 from .blocking import BlockingNetwork, finish
@@ -60,6 +61,7 @@ class Client:
 
         `request` has the fields of POST /apps/run: "app", "function", "input", "session" ("new", an id, or none for
         a session that ends with the call), "session_timeout" and so on. Its "wait" counts where `wait` is not given.
+        "run_at" may be a datetime with a time zone.
         Errors: CallFailed for a call that failed; with TimedOut and ConnectionFailed it may still go on, and the
         error's `task` is the call if it is known.
         """
@@ -168,14 +170,18 @@ class Session:
         *,
         wait: bool = True,
         call_timeout: Optional[int] = None,
+        run_at: Union[datetime, str, None] = None,
         timeout: Optional[float] = None,
         idempotency_key: Optional[str] = None,
     ) -> Task:
-        """Calls the session's app; as Client.run. `call_timeout` is how long the call itself may take.
+        """Calls the session's app; as Client.run. `call_timeout` is how long the call itself may take, `run_at` when
+        it is to run.
 
         Errors: also SessionGone where the session is over.
         """
         body = {"session": self.id, "function": function, "input": input, "call_timeout": call_timeout}
+        if run_at is not None:
+            body["run_at"] = run_at
         return self.client.run(body, wait=wait, timeout=timeout, idempotency_key=idempotency_key)
 
     def stream(
