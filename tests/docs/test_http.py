@@ -3,6 +3,7 @@
 import json
 import re
 import unittest
+from datetime import datetime, timedelta, timezone
 
 import pages
 
@@ -79,7 +80,8 @@ class Shapes(unittest.TestCase):
         task = self.run_counter()
         self.check("task", task)
         self.check("task", server.json("GET", f"/tasks/{task['id']}"))
-        self.check("scheduled_task", self.run_counter(wait=False, run_at="2999-01-01T00:00:00Z"))
+        tomorrow = (datetime.now(timezone.utc) + timedelta(days=1)).isoformat()
+        self.check("scheduled_task", self.run_counter(wait=False, run_at=tomorrow))
         self.check("task_status", server.json("GET", f"/tasks/{task['id']}/status"))
         self.check("failed_task", self.run_counter(input=7))
         self.check("app", server.json("GET", "/apps/counter"))
