@@ -12,7 +12,7 @@ namespace {
 
 using http::Method;
 
-constexpr std::size_t events_of_page = 1'000;
+constexpr std::size_t largest_page = 1'000;
 
 Error odd_answer(const Transport& transport, std::string_view what) {
   return Error(ErrorCode::connection_failed,
@@ -100,6 +100,12 @@ Async<Task> AsyncClient::wait(std::string task_id, std::optional<Milliseconds> t
 Async<Task> AsyncClient::cancel(std::string task_id) {
   Reply reply = co_await ask({.method = Method::post, .target = task_path(task_id) + "/cancel", .is_safe = true});
   co_return task_of(transport_, std::move(reply.value));
+}
+
+Async<JsonArray> AsyncClient::logs(std::string task_id, std::uint64_t from) {
+  Reply reply = co_await ask(
+      {.target = fmt::format("{}/logs?from={}&limit={}", task_path(task_id), from, largest_page), .is_safe = true});
+  co_return array_of(transport_, std::move(reply.value));
 }
 
 AsyncTaskStream AsyncClient::stream(std::string task_id, std::optional<Milliseconds> timeout) {
@@ -264,7 +270,7 @@ Async<void> AsyncSession::delete_state(std::string key) {
 
 Async<JsonArray> AsyncSession::events(std::uint64_t from) {
   const Transport& transport = client_->transport_;
-  Reply reply = co_await ask(Method::get, fmt::format("{}/events?from={}&limit={}", path(), from, events_of_page));
+  Reply reply = co_await ask(Method::get, fmt::format("{}/events?from={}&limit={}", path(), from, largest_page));
   co_return array_of(transport, std::move(reply.value));
 }
 

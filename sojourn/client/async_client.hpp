@@ -45,6 +45,10 @@ class AsyncClient {
   // Asks a call to stop, and does not wait for that; of one that is over nothing changes.
   Async<Task> cancel(std::string task_id);
 
+  // What a call said, from the line with this `seq` on: at most 1,000 lines, as docs/formats/http.md#log-line has
+  // them.
+  Async<JsonArray> logs(std::string task_id, std::uint64_t from = 1);
+
   // Follows a call, from now or from its beginning; without `timeout` as long as it takes.
   AsyncTaskStream stream(std::string task_id, std::optional<Milliseconds> timeout = std::nullopt);
 

@@ -61,6 +61,10 @@ Task Client::cancel(const std::string& task_id) {
   return loop_->run(async_->cancel(task_id));
 }
 
+JsonArray Client::logs(const std::string& task_id, std::uint64_t from) {
+  return loop_->run(async_->logs(task_id, from));
+}
+
 TaskStream Client::stream(const std::string& task_id, std::optional<Milliseconds> timeout) {
   return TaskStream(*this, async_->stream(task_id, timeout));
 }

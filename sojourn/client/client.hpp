@@ -42,6 +42,9 @@ class Client {
   // Asks a call to stop, and does not wait for that.
   Task cancel(const std::string& task_id);
 
+  // What a call said, at most 1,000 lines at once.
+  JsonArray logs(const std::string& task_id, std::uint64_t from = 1);
+
   // Follows a call, from now or from its beginning; without `timeout` as long as it takes.
   TaskStream stream(const std::string& task_id, std::optional<Milliseconds> timeout = std::nullopt);
 

@@ -122,6 +122,7 @@ Api::Api(runtime::Runtime& runtime, store::Store& store, Clock& clock, ApiOption
   add(Method::get, "/tasks/{id}", Scope::apps_read, &Api::get_task);
   add(Method::get, "/tasks/{id}/status", Scope::apps_read, &Api::get_task_status);
   add(Method::get, "/tasks/{id}/stream", Scope::apps_read, &Api::stream);
+  add(Method::get, "/tasks/{id}/logs", Scope::apps_read, &Api::get_task_logs);
   add(Method::post, "/tasks/{id}/cancel", Scope::apps_execute, &Api::cancel_task);
   add(Method::post, "/sessions", Scope::apps_execute, &Api::create_session);
   add(Method::get, "/sessions", Scope::apps_read, &Api::list_sessions);

@@ -46,6 +46,7 @@ class Api {
   Async<void> get_task(Ask& ask);
   Async<void> get_task_status(Ask& ask);
   Async<void> stream(Ask& ask);
+  Async<void> get_task_logs(Ask& ask);
   Async<void> cancel_task(Ask& ask);
   Async<void> create_session(Ask& ask);
   Async<void> list_sessions(Ask& ask);

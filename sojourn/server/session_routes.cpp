@@ -1,33 +1,16 @@
 #include <fmt/format.h>
 
-#include <charconv>
-
 #include "sojourn/base/ids.hpp"
 #include "sojourn/base/limits.hpp"
 #include "sojourn/server/api.hpp"
 #include "sojourn/server/ask.hpp"
+#include "sojourn/server/query.hpp"
 #include "sojourn/server/run_body.hpp"
 
 // What is asked of sessions: /sessions and their state and events.
 namespace sojourn::server {
 
 namespace {
-
-constexpr std::size_t default_page = 100;
-constexpr std::size_t largest_page = 1'000;
-
-std::uint64_t whole_number(const http::Target& target, std::string_view field, std::uint64_t fallback,
-                           std::uint64_t most) {
-  const auto text = target.find(field);
-  if (!text) return fallback;
-  std::uint64_t number = 0;
-  const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), number);
-  if (error != std::errc() || end != text->data() + text->size() || number < 1 || number > most) {
-    throw Error(ErrorCode::invalid_request, fmt::format("'{}' must be a whole number from 1 to {}", field, most),
-                {{"field", field}});
-  }
-  return number;
-}
 
 store::SessionQuery session_query(const http::Target& target) {
   store::SessionQuery query;

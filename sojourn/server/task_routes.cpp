@@ -3,7 +3,9 @@
 #include "sojourn/base/limits.hpp"
 #include "sojourn/server/api.hpp"
 #include "sojourn/server/ask.hpp"
+#include "sojourn/server/query.hpp"
 #include "sojourn/server/run_body.hpp"
+#include "sojourn/server/task_logs.hpp"
 
 // What is asked of calls: /apps/run and /tasks.
 namespace sojourn::server {
@@ -82,6 +84,13 @@ Async<void> Api::stream(Ask& ask) {
   const bool sse = accept.find("text/event-stream") != std::string_view::npos;
   co_await stream_task(runtime_, clock_, ask.captures.at(0), sse ? StreamFormat::sse : StreamFormat::ndjson,
                        options_.stream, ask.responder);
+}
+
+Async<void> Api::get_task_logs(Ask& ask) {
+  const std::uint64_t limit = whole_number(ask.target, "limit", default_page, largest_page);
+  const std::uint64_t from = whole_number(ask.target, "from", 1, INT64_MAX);
+  const runtime::TaskView view = co_await runtime_.task(ask.captures.at(0));
+  co_await ask.answer(200, co_await task_logs(store_, view.task.session_id, view.task.id, from, limit));
 }
 
 Async<void> Api::cancel_task(Ask& ask) {

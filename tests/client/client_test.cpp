@@ -94,6 +94,15 @@ TEST_F(RealClient, FollowsACallAndCancelsIt) {
   EXPECT_EQ(client_.cancel(stream.task().id()).status(), "cancelled");
 }
 
+TEST_F(RealClient, ReadsWhatACallSaid) {
+  const Task task = client_.run({.app = probe, .function = "say", .session = "new"});
+  const JsonArray lines = client_.logs(task.id());
+  const auto own = std::ranges::find(lines, Json("to the log"), [](const Json& line) { return line.at("content"); });
+  ASSERT_NE(own, lines.end());
+  EXPECT_EQ(own->at("fields"), (Json(JsonObject{{"number", 7}})));
+  EXPECT_EQ(client_.logs(task.id(), 1'000).size(), 0U);
+}
+
 TEST_F(RealClient, GetsTheSameTaskForTheSameKey) {
   Session session = client_.session({.app = probe});
   const CallOptions key{.idempotency_key = "once"};

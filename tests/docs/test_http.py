@@ -96,6 +96,11 @@ class Shapes(unittest.TestCase):
         self.check("session", server.json("GET", f"/sessions/{session['id']}"))
         self.check("session", server.json("POST", f"/sessions/{session['id']}/keepalive"))
 
+        said = server.json("POST", "/apps/run", {"app": "markdown-notes:load", "wait": True,
+                                                 "input": {"notes": [{"title": "a", "text": "b"}]}})
+        self.check("log_line", next(line for line in server.json("GET", f"/tasks/{said['id']}/logs")
+                                    if line["stream"] == "app"))
+
         server.ask("DELETE", f"/sessions/{task['session_id']}")
         self.check("ended_session", server.json("GET", f"/sessions/{task['session_id']}"))
         self.check("error", self.run_counter(session=task["session_id"]))

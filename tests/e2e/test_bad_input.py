@@ -48,7 +48,8 @@ class BadInput(Served):
 
     def test_unknown_task(self):
         for id in ("task_0123456789abcdef0123456789", "nonsense", "sess_20200101_000000_abcdef"):
-            for method, path in (("GET", ""), ("GET", "/status"), ("GET", "/stream"), ("POST", "/cancel")):
+            for method, path in (("GET", ""), ("GET", "/status"), ("GET", "/stream"), ("GET", "/logs"),
+                                 ("POST", "/cancel")):
                 with self.subTest(id=id, method=method, path=path):
                     answer = self.server.ask(method, f"/tasks/{id}{path}")
                     self.refused(answer, 404, "task_not_found", f"task not found: {id}")

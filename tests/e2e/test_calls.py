@@ -348,6 +348,21 @@ class Failing(Served):
         self.assertEqual((said["app"]["level"], said["app"]["fields"]), ("warning", {"number": 7}))
         self.assertEqual(said["app"]["task"], task["id"])
 
+    def test_logs_of_a_call_are_its_own_lines_in_order(self):
+        session = self.server.new_session("tests/probe")
+        self.server.run("tests/probe", "say", session=session)
+        task = self.server.run("tests/probe", "say", session=session)
+        self.server.run("tests/probe", "say", session=session)
+        lines = self.server.get(f"/tasks/{task['id']}/logs").data
+        self.assertEqual([line["content"] for line in lines if line["stream"] == "app"], ["to the log"])
+        own = next(line for line in lines if line["stream"] == "app")
+        self.assertEqual((own["task_id"], own["level"], own["fields"], own["log_type"]),
+                         (task["id"], "warning", {"number": 7}, 4))
+        self.assertEqual(self.server.get(f"/tasks/{task['id']}/logs?from={own['seq'] + 1}&limit=1").data,
+                         [line for line in lines if line["seq"] > own["seq"]][:1])
+        self.assertEqual(self.server.get(f"/tasks/{self.server.run('counter', input={'key': 'a'})['id']}/logs").data, [])
+        self.refused(self.server.get(f"/tasks/{task['id']}/logs?limit=0"), 400, "invalid_request", "'limit'")
+
 
 if __name__ == "__main__":
     unittest.main()

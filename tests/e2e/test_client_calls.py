@@ -61,6 +61,11 @@ class Calls(WithClient):
         with self.client.session("tests/probe") as session:
             self.assertNotIn("worker_id", session.info())
 
+    def test_tells_what_a_call_said(self):
+        task = self.client.run({"app": "tests/probe", "function": "say"})
+        self.assertIn("to the log", [line["content"] for line in self.client.logs(task)])
+        self.assertEqual(self.client.logs(task.id, 1_000), [])
+
     def test_cancelled_while_it_runs_and_when_it_is_over(self):
         with self.client.session("tests/probe") as session:
             task = session.run(None, "wait_for_cancel", wait=False)

@@ -61,6 +61,10 @@ class AsyncClient:
         """Asks a call to stop, and does not wait for that."""
         return await self._calls.cancel(task)
 
+    async def logs(self, task: TaskOrId, start: int = 1) -> List[Dict[str, Any]]:
+        """What a call said, from the line with this `seq` on, at most 1,000 lines."""
+        return await self._calls.logs(task, start)
+
     def stream(self, task: TaskOrId, *, timeout: Optional[float] = None, sse: bool = False) -> AsyncTaskStream:
         """Follows a call, from now or from its beginning."""
         return AsyncTaskStream(self._calls.follow(task, timeout, sse))

@@ -113,6 +113,9 @@ class Calls:
     async def cancel(self, task: TaskOrId) -> Task:
         return Task(await self.do("POST", task_path(task) + "/cancel", answers=TASK))
 
+    async def logs(self, task: TaskOrId, start: int) -> List[Dict[str, Any]]:
+        return list(await self.do("GET", f"{task_path(task)}/logs?from={start}&limit={PAGE}", answers=ARRAY))
+
     def follow(self, task: TaskOrId, timeout: Optional[float], sse: bool) -> Follower:
         patience = Patience(timeout, self.transport.options.read_timeout)
         return Follower(self.transport, task_id_of(task), task_path(task) + "/stream", sse, patience)

@@ -79,6 +79,10 @@ class Client:
         """Asks a call to stop, and does not wait for that; of one that is over nothing changes."""
         return finish(self._calls.cancel(task))
 
+    def logs(self, task: TaskOrId, start: int = 1) -> List[Dict[str, Any]]:
+        """What a call said, from the line with this `seq` on, at most 1,000 lines. Errors: TaskNotFound."""
+        return finish(self._calls.logs(task, start))
+
     def stream(self, task: TaskOrId, *, timeout: Optional[float] = None, sse: bool = False) -> TaskStream:
         """Follows a call, from now or from its beginning; without `timeout` as long as it takes.
 

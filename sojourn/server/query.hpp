@@ -1,0 +1,18 @@
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "sojourn/http/message.hpp"
+
+// What the query of a target says.
+namespace sojourn::server {
+
+constexpr std::size_t default_page = 100;
+constexpr std::size_t largest_page = 1'000;
+
+// The whole number of a field. Errors: invalid_request for what is none of 1 to `most`.
+std::uint64_t whole_number(const http::Target& target, std::string_view field, std::uint64_t fallback,
+                           std::uint64_t most);
+
+}  // namespace sojourn::server
