@@ -61,7 +61,8 @@ class Shapes(unittest.TestCase):
         (apps / "slow").mkdir(parents=True)
         (apps / "slow" / "main.py").write_text(SLOW_APP, encoding="utf-8")
         (apps / "slow" / "app.toml").write_text(SLOW_MANIFEST, encoding="utf-8")
-        (apps / "counter").symlink_to(pages.ROOT / "apps" / "counter")
+        for app in ("counter", "markdown-notes"):
+            (apps / app).symlink_to(pages.ROOT / "apps" / app)
         cls.server = cls.enterClassContext(pages.Server(folder, apps=apps))
         cls.shown = {mark.removeprefix("shape="): json.loads(text) for _, marks, text, _ in pages.blocks(PAGE)
                      for mark in marks if mark.startswith("shape=")}
