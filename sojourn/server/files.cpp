@@ -44,7 +44,7 @@ std::optional<Part> read_range(std::string_view range, std::uint64_t size) {
   if (before.empty() && last) return Part{size - std::min(size, *last), size};
   if (!first || (!after.empty() && (!last || *last < *first))) return std::nullopt;
   if (*first >= size) return Part{};
-  return Part{*first, last ? std::min(size, *last + 1) : size};
+  return Part{*first, last && *last < size ? *last + 1 : size};
 }
 
 std::optional<Part> asked_part(const http::Request& request, const FileInfo& file, std::string_view etag) {
