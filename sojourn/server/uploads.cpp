@@ -14,7 +14,9 @@ namespace sojourn::server {
 namespace {
 
 constexpr std::size_t most_waiting = 10'000;
+constexpr std::size_t most_waiting_of_one = 1'000;
 constexpr std::size_t most_running = 64;
+constexpr std::size_t most_running_of_one = 16;
 constexpr std::size_t write_bytes = 512 * limits::kibibyte;
 constexpr std::size_t path_bytes = 1'024;
 
@@ -85,25 +87,6 @@ std::optional<std::uint64_t> claimed_length(const http::Request& request) {
   return length;
 }
 
-// Counts an upload while it runs, however it ends.
-class Running {
- public:
-  Running(std::size_t& count, bool& runs) : count_(count), runs_(runs) {
-    ++count_;
-    runs_ = true;
-  }
-  ~Running() {
-    --count_;
-    runs_ = false;
-  }
-  Running(const Running&) = delete;
-  Running& operator=(const Running&) = delete;
-
- private:
-  std::size_t& count_;
-  bool& runs_;
-};
-
 }  // namespace
 
 std::vector<Announcement> read_announcements(std::string_view body) {
@@ -119,8 +102,36 @@ std::vector<Announcement> read_announcements(std::string_view body) {
   return announcements;
 }
 
+// Counts an upload while it runs, however it ends.
+class Uploads::Running {
+ public:
+  Running(Uploads& uploads, std::shared_ptr<Upload> upload) : uploads_(uploads), upload_(std::move(upload)) {
+    ++uploads_.running_;
+    ++uploads_.shares_.at(upload_->owner).running;
+    upload_->runs = true;
+  }
+  ~Running() {
+    --uploads_.running_;
+    --uploads_.shares_.at(upload_->owner).running;
+    upload_->runs = false;
+  }
+  Running(const Running&) = delete;
+  Running& operator=(const Running&) = delete;
+
+ private:
+  Uploads& uploads_;
+  const std::shared_ptr<Upload> upload_;
+};
+
 Uploads::Ticket Uploads::announce(Announcement announcement, std::string owner) {
   forget_late();
+  Share& share = shares_[owner];
+  if (share.waiting >= most_waiting_of_one) {
+    throw Error(ErrorCode::queue_full,
+                fmt::format("{} uploads that this key announced wait already, the most allowed: send them, or wait "
+                            "until their time is over",
+                            most_waiting_of_one));
+  }
   if (uploads_.size() >= most_waiting) {
     throw Error(ErrorCode::unavailable, fmt::format("{} uploads wait already, the most allowed", most_waiting));
   }
@@ -131,14 +142,20 @@ Uploads::Ticket Uploads::announce(Announcement announcement, std::string owner) 
                                                               .token = sha256(ticket.token),
                                                               .deadline = clock_.instant() + limits::upload_time}));
   by_age_.push_back(ticket.id);
+  ++share.waiting;
   return ticket;
+}
+
+void Uploads::forget(Waiting::iterator upload) {
+  --shares_.at(upload->second->owner).waiting;
+  uploads_.erase(upload);
 }
 
 void Uploads::forget_late() {
   while (!by_age_.empty()) {
     const auto oldest = uploads_.find(by_age_.front());
     if (oldest != uploads_.end() && oldest->second->deadline > clock_.instant()) return;
-    if (oldest != uploads_.end()) uploads_.erase(oldest);
+    if (oldest != uploads_.end()) forget(oldest);
     by_age_.pop_front();
   }
 }
@@ -161,15 +178,20 @@ Async<FileInfo> Uploads::receive(std::string id, std::string token, const http::
   if (length && *length > limits::file_bytes) throw over_limit();
   if (length && announced && *length != *announced) throw size_mismatch(*announced, *length);
   if (upload->runs) throw Error(ErrorCode::conflict, fmt::format("file {} is just being uploaded", id));
+  if (shares_.at(upload->owner).running >= most_running_of_one) {
+    throw Error(ErrorCode::queue_full,
+                fmt::format("{} uploads that this key announced run already, the most allowed: wait for one to end",
+                            most_running_of_one));
+  }
   if (running_ >= most_running) {
     throw Error(ErrorCode::unavailable, fmt::format("{} uploads run already, the most allowed", most_running));
   }
-  const Running running(running_, upload->runs);
+  const Running running(*this, upload);
   std::string type = upload->announced.content_type;
   if (type.empty()) type = request.headers.find("Content-Type").value_or("application/octet-stream");
   check_content_type(type);
   FileInfo made = co_await store_body(id, upload, std::move(type), responder);
-  uploads_.erase(id);
+  if (const auto done = uploads_.find(id); done != uploads_.end()) forget(done);
   co_return made;
 }
 

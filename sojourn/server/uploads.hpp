@@ -38,13 +38,14 @@ class Uploads {
   Uploads(const FileStore& store, Clock& clock, Random& random, BlockingPool& blocking)
       : store_(store), clock_(clock), random_(random), blocking_(blocking) {}
 
-  // Errors: unavailable when as many uploads as are allowed wait already.
+  // Errors: queue_full when as many uploads of `owner` wait already as one may have, unavailable when as many of all.
   Ticket announce(Announcement announcement, std::string owner);
 
   // Takes the body of `request`, piece by piece, and keeps it.
   // Errors: not_found for an unknown or late upload or a wrong token, already_exists for one that is over, conflict
-  //         for one that runs, unavailable, invalid_request for another size, too_large, store_full, io_error, and
-  //         those of Responder::read(). Nothing is left of the file then; it may be tried again in its time.
+  //         for one that runs, queue_full, unavailable, invalid_request for another size, too_large, store_full,
+  //         io_error, and those of Responder::read(). Nothing is left of the file then; it may be tried again in its
+  //         time.
   // Durable: when it returns.
   Async<FileInfo> receive(std::string id, std::string token, const http::Request& request,
                           http::Responder& responder);
@@ -58,6 +59,16 @@ class Uploads {
     bool runs = false;
   };
 
+  // What one owner has of the places for all.
+  struct Share {
+    std::size_t waiting = 0;  // those that run among them
+    std::size_t running = 0;
+  };
+
+  class Running;
+  using Waiting = std::map<std::string, std::shared_ptr<Upload>, std::less<>>;
+
+  void forget(Waiting::iterator upload);
   void forget_late();
   Async<std::shared_ptr<Upload>> find(std::string id, std::string token);
   Async<FileInfo> store_body(std::string id, std::shared_ptr<Upload> upload, std::string content_type,
@@ -68,7 +79,8 @@ class Uploads {
   Clock& clock_;
   Random& random_;
   BlockingPool& blocking_;
-  std::map<std::string, std::shared_ptr<Upload>, std::less<>> uploads_;  // shared with receive()
+  Waiting uploads_;                      // shared with receive()
+  std::map<std::string, Share> shares_;  // of each owner that ever announced one: there are no more than keys
   std::deque<std::string> by_age_;
   std::size_t running_ = 0;
 };

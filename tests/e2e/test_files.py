@@ -402,6 +402,18 @@ class OfOthers(FilesTest):
         self.assertEqual(self.fetch(ticket["uri"], **self.keys["ann"])[0], 200)
         self.stop()
 
+    def test_one_key_leaves_places_for_the_uploads_of_others(self):
+        def announce(key, count):
+            return self.server.ask("POST", "/files", {"files": [{}] * count}, self.keys[key])
+
+        for count in [50] * 20:
+            self.assertEqual(announce("ann", count).status, 200)
+        refused = announce("ann", 1)
+        self.refused(refused, 429, "queue_full", "1000 uploads")
+        self.assertEqual(refused.headers["Retry-After"], "1")
+        self.assertEqual(announce("bob", 1).status, 200)
+        self.stop()
+
 
 if __name__ == "__main__":
     unittest.main()
