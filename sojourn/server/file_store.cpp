@@ -146,7 +146,9 @@ std::optional<FileInfo> FileStore::find(std::string_view id) const {
 }
 
 OpenFile FileStore::content(std::string_view id) const {
-  return OpenFile::at(folder_ / id / "content", O_RDONLY);
+  return OpenFile::at(folder_, O_RDONLY | O_DIRECTORY)
+      .open(std::string(id), O_RDONLY | O_DIRECTORY)
+      .open("content", O_RDONLY);
 }
 
 void FileStore::note_use(std::string_view id, Time now) const {
@@ -160,8 +162,11 @@ void FileStore::remove(std::string_view id) const {
   // Renamed first, so that it is gone at once and whole.
   const OpenFile files = OpenFile::at(folder_, O_RDONLY | O_DIRECTORY);
   const std::string gone = fmt::format("{}.gone{}", id, unfinished);
-  files.rename(std::string(id), gone);
-  fs::remove_all(folder_ / gone);
+  if (!files.rename(std::string(id), gone)) {  // a removal broke off
+    files.remove_all(gone);
+    files.rename(std::string(id), gone);
+  }
+  files.remove_all(gone);
 }
 
 void FileStore::sweep(Time before, const std::function<bool(const std::string& session)>& is_there) const {

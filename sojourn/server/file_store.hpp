@@ -81,11 +81,11 @@ class FileStore {
 
   // Nothing for an id that no file has. Errors: io_error; store_corrupt for a file whose about.json cannot be read.
   std::optional<FileInfo> find(std::string_view id) const;
-  OpenFile content(std::string_view id) const;
+  OpenFile content(std::string_view id) const;  // Errors: not_found, io_error
 
   // Puts off the removal of an upload.
   void note_use(std::string_view id, Time now) const;
-  void remove(std::string_view id) const;
+  void remove(std::string_view id) const;  // Errors: not_found, io_error
 
   // Removes uploads that were not used since `before`, and what sessions handed out that are no more.
   void sweep(Time before, const std::function<bool(const std::string& session)>& is_there) const;

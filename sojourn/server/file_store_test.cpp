@@ -108,6 +108,21 @@ TEST_F(FileStoreTest, ClearsAwayWhatNobodyNeeds) {
   EXPECT_EQ(left(), 2u);
 }
 
+TEST_F(FileStoreTest, AFileThatIsGoneIsNotFound) {
+  const std::string id = keep("x");
+  store_->remove(id);
+  EXPECT_EQ(code_of([&] { store_->content(id); }), ErrorCode::not_found);
+  EXPECT_EQ(code_of([&] { store_->remove(id); }), ErrorCode::not_found);
+}
+
+TEST_F(FileStoreTest, WhatARemovalThatBrokeOffLeftDoesNotHinderAnother) {
+  const std::string id = keep("x");
+  fs::create_directory(data_ / "files" / (id + ".gone.new"));
+  store_->remove(id);
+  EXPECT_FALSE(store_->find(id));
+  EXPECT_EQ(left(), 0u);
+}
+
 TEST(FileIds, AreNoPaths) {
   SeededRandom random(1);
   EXPECT_TRUE(is_file_id(new_file_id(random)));

@@ -13,6 +13,14 @@
 
 namespace sojourn::server {
 
+namespace {
+
+Error missing(std::string_view name) {
+  return Error(ErrorCode::not_found, fmt::format("there is no file or folder {}", to_valid_utf8(name)));
+}
+
+}  // namespace
+
 OpenFile OpenFile::at(const std::filesystem::path& path, int flags) {
   const int number = ::open(path.c_str(), flags | O_CLOEXEC | O_NOFOLLOW, 0644);
   if (number < 0) throw store::file_refused("open", path, errno);
@@ -31,7 +39,7 @@ OpenFile OpenFile::open(const std::string& name, int flags) const {
     case ENOTDIR:
       throw Error(ErrorCode::invalid_request, fmt::format("{} is no folder", to_valid_utf8(name)));
     case ENOENT:
-      throw Error(ErrorCode::not_found, fmt::format("there is no file or folder {}", to_valid_utf8(name)));
+      throw missing(name);
     case ELOOP:
     case ENXIO:  // a socket or a pipe
       throw Error(ErrorCode::invalid_request,
@@ -80,6 +88,7 @@ bool OpenFile::rename(const std::string& from, const std::string& to) const {
     return true;
   }
   if (errno == EEXIST) return false;
+  if (errno == ENOENT) throw missing(from);
   throw store::file_refused("replace", path_ / to, errno);
 }
 

@@ -31,10 +31,11 @@ class OpenFile {
   // What is within this folder. Errors: not_found; invalid_request for a link. What is made belongs to whom the
   // folder belongs to, for a session's is its worker's.
   OpenFile open(const std::string& name, int flags) const;
-  OpenFile folder(const std::string& name) const;                     // makes it where it is missing
-  OpenFile new_file(const std::string& name) const;                   // Errors: already_exists
-  void remove_all(const std::string& name) const;                     // a file, or a folder with what is in it
-  bool rename(const std::string& from, const std::string& to) const;  // whether `to` was not there yet
+  OpenFile folder(const std::string& name) const;    // makes it where it is missing
+  OpenFile new_file(const std::string& name) const;  // Errors: already_exists
+  void remove_all(const std::string& name) const;    // a file, or a folder with what is in it
+  // Whether `to` was not there yet; if it was, nothing is done. Errors: not_found for `from`.
+  bool rename(const std::string& from, const std::string& to) const;
 
   // Of a file.
   std::uint64_t size() const;
