@@ -170,15 +170,23 @@ void FileStore::remove(std::string_view id) const {
 }
 
 void FileStore::sweep(Time before, const std::function<bool(const std::string& session)>& is_there) const {
+  std::exception_ptr failure;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder_)) {
     const std::string id = entry.path().filename();
     struct stat found{};
     if (!is_file_id(id) || ::stat(entry.path().c_str(), &found) != 0) continue;
     const Time used{Seconds(found.st_mtim.tv_sec)};
     if (used > before) continue;
-    const std::optional<FileInfo> about = find(id);
-    if (about && (about->session.empty() || !is_there(about->session))) remove(id);
+    try {
+      const std::optional<FileInfo> about = find(id);
+      if (about && (about->session.empty() || !is_there(about->session))) remove(id);
+    } catch (...) {
+      // Who removes it meanwhile does what is wanted here.
+      const bool is_gone = to_error(std::current_exception()).code() == ErrorCode::not_found;
+      if (!is_gone && !failure) failure = std::current_exception();
+    }
   }
+  if (failure) std::rethrow_exception(failure);
 }
 
 }  // namespace sojourn::server

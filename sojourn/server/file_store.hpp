@@ -88,6 +88,7 @@ class FileStore {
   void remove(std::string_view id) const;  // Errors: not_found, io_error
 
   // Removes uploads that were not used since `before`, and what sessions handed out that are no more.
+  // Errors: the first of any file, once all the others are looked at; that file stays.
   void sweep(Time before, const std::function<bool(const std::string& session)>& is_there) const;
 
  private:

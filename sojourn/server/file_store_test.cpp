@@ -4,6 +4,9 @@
 #include <sys/stat.h>
 
 #include <fstream>
+#include <map>
+#include <utility>
+#include <vector>
 
 #include "sojourn/base/error.hpp"
 #include "sojourn/server/call_files.hpp"
@@ -106,6 +109,34 @@ TEST_F(FileStoreTest, ClearsAwayWhatNobodyNeeds) {
   EXPECT_TRUE(store_->find(of_live));
   EXPECT_FALSE(store_->find(of_gone));
   EXPECT_EQ(left(), 2u);
+}
+
+TEST_F(FileStoreTest, ABrokenDescriptionLeavesTheOtherFilesToTheSweep) {
+  std::vector<std::string> ids;
+  for (int i = 0; i < 8; ++i) ids.push_back(keep("x"));
+  const fs::path broken = fs::directory_iterator(data_ / "files")->path();  // so that others come after it
+  std::ofstream(broken / "about.json") << "{";
+  for (const std::string& id : ids) set_age(id, 25h);
+  EXPECT_EQ(code_of([&] { store_->sweep(now_ - 24h, [](const std::string&) { return false; }); }),
+            ErrorCode::store_corrupt);
+  EXPECT_TRUE(fs::exists(broken));
+  EXPECT_EQ(left(), 1u);
+}
+
+TEST_F(FileStoreTest, AFileThatIsDeletedDuringASweepLeavesTheOthersToIt) {
+  std::map<std::string, std::string> of_session;
+  for (int i = 0; i < 8; ++i) {
+    const std::string session = std::to_string(i);
+    of_session[session] = keep("x", session);
+    set_age(of_session[session], 25h);
+  }
+  bool deleted = false;
+  store_->sweep(now_ - 24h, [&](const std::string& session) {
+    if (!std::exchange(deleted, true)) store_->remove(of_session.at(session));
+    return false;
+  });
+  EXPECT_TRUE(deleted);
+  EXPECT_EQ(left(), 0u);
 }
 
 TEST_F(FileStoreTest, AFileThatIsGoneIsNotFound) {
