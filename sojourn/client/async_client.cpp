@@ -99,7 +99,7 @@ Async<Task> AsyncClient::wait(std::string task_id, std::optional<Milliseconds> t
 
 Async<Task> AsyncClient::cancel(std::string task_id) {
   Reply reply = co_await ask({.method = Method::post, .target = task_path(task_id) + "/cancel", .is_safe = true});
-  co_return task_of(transport_, std::move(reply.value));
+  co_return Task(object_of(transport_, std::move(reply.value), "task", {"id", "status"}));
 }
 
 Async<JsonArray> AsyncClient::logs(std::string task_id, std::uint64_t from) {

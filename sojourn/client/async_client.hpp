@@ -42,7 +42,8 @@ class AsyncClient {
   // A call once it is over. Errors: CallFailed, task_not_found.
   Async<Task> wait(std::string task_id, std::optional<Milliseconds> timeout = std::nullopt);
 
-  // Asks a call to stop, and does not wait for that; of one that is over nothing changes.
+  // Asks a call to stop, and does not wait for that; of one that is over nothing changes. Who may not read, by the
+  // key's scopes, gets only where the call stands: its id, status and time.
   Async<Task> cancel(std::string task_id);
 
   // What a call said, from the line with this `seq` on: at most 1,000 lines, as docs/formats/http.md#log-line has

@@ -125,6 +125,11 @@ TEST(Client, SaysThatWhatAnswersIsNoSojournServer) {
   EXPECT_EQ(server.requests().size(), 4U);  // and it was not asked again
 }
 
+TEST(Client, TakesWhereACallStandsAsTheAnswerToACancel) {
+  FakeServer server({{.body = R"({"id":"t","status":8,"status_text":"cancelling"})"}});
+  EXPECT_EQ(Client(server.url()).cancel("t").status(), "cancelling");
+}
+
 TEST(Client, AsksForACallAgainByItsKeyWhenTheAnswerIsLostAndThenFollowsIt) {
   FakeServer server({lost, task(7), lines({line(7), line(10, R"(,"output":1)")})});
   EXPECT_EQ(Client(server.url()).run({.app = "a"}).output(), Json(1));

@@ -73,6 +73,17 @@ class ApiTest : public RuntimeTest {
     body = (co_await ask(base, Method::get, std::move(target), "", headers)).body;
   }
 
+  // Of what is answered to who has `key`.
+  static Async<std::vector<std::string>> posted_fields(RuntimeTest& test, std::string target, std::string key) {
+    http::Headers headers;
+    headers.add("Authorization", "Bearer " + key);
+    const http::Response response = co_await ask(test, Method::post, std::move(target), "", headers);
+    const JsonObject answer = parse_json_object(response.body);
+    std::vector<std::string> fields;
+    for (const auto& field : answer.at("data").as_object()) fields.emplace_back(field.key());
+    co_return fields;
+  }
+
   std::optional<ApiKeys> keys;
 };
 
@@ -655,6 +666,38 @@ TEST_F(ApiTest, AsksForAKeyWithTheScopeThatTheRouteNeeds) {
     EXPECT_EQ((co_await ask_with(Method::get, "/healthz", "")).status, 200);
     const std::string id(parse_json_object(done.body).at("data").at("session_id").as_string());
     EXPECT_THAT((co_await test.store.events(id, 1, 1)).at(0).body, HasSubstr(R"("actor":"runner")"));
+  });
+}
+
+TEST_F(ApiTest, WithoutTheScopeToReadCancelAndKeepaliveShowNothingOfOthers) {
+  const std::filesystem::path file =
+      std::filesystem::temp_directory_path() / ("sojourn-keys-" + SystemRandom().hex(8) + ".toml");
+  add_key(file, "runner", {Scope::apps_execute}, "sjn_run");
+  add_key(file, "both", {Scope::apps_execute, Scope::apps_read}, "sjn_both");
+  keys = ApiKeys::read(file);
+  std::filesystem::remove(file);
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const auto of_status = testing::ElementsAre("id", "status", "status_text", "updated_at");
+    const runtime::TaskView over = co_await test.call("new", "run", "secret");
+    const std::string session = over.task.session_id;
+    EXPECT_THAT(co_await posted_fields(test, "/tasks/" + over.task.id + "/cancel", "sjn_run"), of_status);
+    EXPECT_THAT(co_await posted_fields(test, "/tasks/" + over.task.id + "/cancel", "sjn_both"),
+                testing::Contains("input"));
+    EXPECT_THAT(co_await posted_fields(test, "/sessions/" + session + "/keepalive", "sjn_run"),
+                testing::ElementsAre("id", "status", "expires_at"));
+    EXPECT_THAT(co_await posted_fields(test, "/sessions/" + session + "/keepalive", "sjn_both"),
+                testing::Contains("context"));
+
+    const auto of_another = co_await test.start(session, "wait_for_cancel", "secret");
+    EXPECT_THAT(co_await posted_fields(test, "/tasks/" + of_another->task.id + "/cancel", "sjn_run"), of_status);
+    co_await test.settle();
+    EXPECT_EQ(of_another->task.status, store::TaskStatus::cancelled);
+
+    const runtime::TaskView own = co_await test.runtime->run(
+        {.app = "app", .function = "wait_for_cancel", .session = session, .wait = false, .actor = "runner"});
+    EXPECT_THAT(co_await posted_fields(test, "/tasks/" + own.task.id + "/cancel", "sjn_run"),
+                testing::Contains("input"));
+    co_await test.settle();
   });
 }
 

@@ -82,7 +82,9 @@ Async<void> Api::get_session(Ask& ask) {
 }
 
 Async<void> Api::keepalive(Ask& ask) {
-  co_await ask.answer(200, session_json(co_await runtime_.keepalive(ask.captures.at(0), ask.caller.name)));
+  const runtime::SessionView view = co_await runtime_.keepalive(ask.captures.at(0), ask.caller.name);
+  const bool may_see = ask.caller.scopes.allow(Scope::apps_read);
+  co_await ask.answer(200, may_see ? session_json(view) : session_expiry_json(view));
 }
 
 Async<void> Api::end_session(Ask& ask) {

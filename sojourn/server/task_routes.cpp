@@ -73,10 +73,7 @@ Async<void> Api::get_task(Ask& ask) {
 }
 
 Async<void> Api::get_task_status(Ask& ask) {
-  const runtime::TaskView view = co_await runtime_.task(ask.captures.at(0));
-  co_await ask.answer(200, fmt::format(R"({{"id":"{}","status":{},"status_text":"{}","updated_at":"{}"}})",
-                                       view.task.id, static_cast<int>(view.task.status),
-                                       store::to_string(view.task.status), format_time(view.task.updated_at)));
+  co_await ask.answer(200, task_status_json(co_await runtime_.task(ask.captures.at(0))));
 }
 
 Async<void> Api::stream(Ask& ask) {
@@ -94,7 +91,12 @@ Async<void> Api::get_task_logs(Ask& ask) {
 }
 
 Async<void> Api::cancel_task(Ask& ask) {
-  co_await ask.answer(200, task_json(co_await runtime_.cancel(ask.captures.at(0))));
+  const std::string& id = ask.captures.at(0);
+  const auto live = runtime_.live_call(id);
+  // Who called is known while the call is not over.
+  const bool may_see = ask.caller.scopes.allow(Scope::apps_read) || (live && live->actor == ask.caller.name);
+  const runtime::TaskView view = co_await runtime_.cancel(id);
+  co_await ask.answer(200, may_see ? task_json(view) : task_status_json(view));
 }
 
 }  // namespace sojourn::server

@@ -44,6 +44,11 @@ std::string_view output_of(const store::TaskRecord& task, std::optional<std::str
   return store::is_final(task.status) || !partial ? std::string_view(task.output) : *partial;
 }
 
+// Seed 004's wire has no "failed": it is shown as ended, with the error beside it.
+std::string_view status_of(store::SessionStatus status) {
+  return store::to_string(status == store::SessionStatus::failed ? store::SessionStatus::ended : status);
+}
+
 // The error's message as text, since callers of seed 004 print the field as it is; the rest stands in error_info.
 void write_error(ObjectWriter& object, const store::TaskRecord& task) {
   if (task.error == "null") {
@@ -91,6 +96,23 @@ std::string task_change_json(const runtime::TaskView& view, std::optional<std::s
       .end();
 }
 
+std::string task_status_json(const runtime::TaskView& view) {
+  return ObjectWriter()
+      .string("id", view.task.id)
+      .number("status", static_cast<std::uint64_t>(view.task.status))
+      .string("status_text", store::to_string(view.task.status))
+      .time("updated_at", view.task.updated_at)
+      .end();
+}
+
+std::string session_expiry_json(const runtime::SessionView& view) {
+  return ObjectWriter()
+      .string("id", view.record.id)
+      .string("status", status_of(view.record.head.status))
+      .time("expires_at", view.record.head.expires_at)
+      .end();
+}
+
 std::string session_json(const runtime::SessionView& view) {
   const store::SessionRecord& session = view.record;
   const store::SessionHead& head = session.head;
@@ -99,9 +121,8 @@ std::string session_json(const runtime::SessionView& view) {
       .string("short_id", short_id(session.id))
       .string("app_id", session.app)
       .string("app_version_id", session.app_version);
-  // Seed 004's wire has no "failed": it is shown as ended, with the error beside it.
   const bool failed = head.status == store::SessionStatus::failed;
-  object.string("status", failed ? "ended" : store::to_string(head.status))
+  object.string("status", status_of(head.status))
       .string("stage", head.stage)
       .string("user_id", session.user)
       .time("created_at", session.created_at)

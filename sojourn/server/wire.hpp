@@ -19,7 +19,14 @@ std::string task_json(const runtime::TaskView& view, std::optional<std::string_v
 // What of a task changed: its identity, status and output. Followers merge it into what they have.
 std::string task_change_json(const runtime::TaskView& view, std::optional<std::string_view> partial);
 
+// Only where a task stands.
+std::string task_status_json(const runtime::TaskView& view);
+
 std::string session_json(const runtime::SessionView& view);
+
+// Only until when a session stays.
+std::string session_expiry_json(const runtime::SessionView& view);
+
 std::string app_json(const session::AppInfo& app, const JsonObject& workers);
 
 // `json` as an answer: bare for callers that say "X-API-Version: 2", else as

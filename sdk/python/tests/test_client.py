@@ -50,6 +50,10 @@ class Behaviour:
         self.assertEqual(asked.headers["Content-Type"], "application/json")
         self.assertEqual(asked.headers["Idempotency-Key"].encode("latin-1").decode(), "schlüssel")
 
+    def test_a_cancel_may_be_answered_by_where_the_call_stands_alone(self: Any) -> None:
+        status = {"id": "task_1", "status": 8, "status_text": "cancelling", "updated_at": "2026-11-21T11:00:21Z"}
+        self.assertEqual(self.client(self.server(reply(status)).url).cancel("task_1"), status)
+
     def test_each_call_has_a_key_of_its_own(self: Any) -> None:
         server = self.server(reply(task()))
         client = self.client(server.url)

@@ -12,7 +12,7 @@ from .address import parse_address
 from .follow import Follower
 from .task import Task
 from .transport import ANYTHING, ARRAY, OBJECT, SESSION, TASK, Network, Options, Request, Shape, Transport
-from .transport import encode_json
+from .transport import TASK_STATUS, encode_json
 from .wire import Patience
 
 TaskOrId = Union[str, Mapping[str, Any]]
@@ -111,7 +111,7 @@ class Calls:
         return Task(await self.do("GET", task_path(task), answers=TASK))
 
     async def cancel(self, task: TaskOrId) -> Task:
-        return Task(await self.do("POST", task_path(task) + "/cancel", answers=TASK))
+        return Task(await self.do("POST", task_path(task) + "/cancel", answers=TASK_STATUS))
 
     async def logs(self, task: TaskOrId, start: int) -> List[Dict[str, Any]]:
         return list(await self.do("GET", f"{task_path(task)}/logs?from={start}&limit={PAGE}", answers=ARRAY))

@@ -76,7 +76,10 @@ class Client:
         return finish(self._calls.wait(task, timeout))
 
     def cancel(self, task: TaskOrId) -> Task:
-        """Asks a call to stop, and does not wait for that; of one that is over nothing changes."""
+        """Asks a call to stop, and does not wait for that; of one that is over nothing changes.
+
+        Who may not read, by the key's scopes, gets only where the call stands: id, status, status_text, updated_at.
+        """
         return finish(self._calls.cancel(task))
 
     def logs(self, task: TaskOrId, start: int = 1) -> List[Dict[str, Any]]:

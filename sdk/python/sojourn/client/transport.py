@@ -44,6 +44,7 @@ ARRAY = Shape(list)
 OBJECT = Shape(dict)
 SESSION = Shape(dict, ("id", "status"))
 TASK = Shape(dict, ("id", "session_id", "status"))
+TASK_STATUS = Shape(dict, ("id", "status"))
 
 
 class Network(Protocol):
