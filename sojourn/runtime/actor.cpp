@@ -450,8 +450,37 @@ Async<void> Actor::finish() {
     co_await empty_queue(why_dropped(record().id, ending));
   }
   if (ending.status != SessionStatus::active) co_await drop_scheduled(why_dropped(record().id, ending));
+  if (is_to_wake_for(ending)) co_await wake_to_end(ending);
   co_await serving_.close(ending.close_reason, around_.serving.clock.instant() + around_.close_grace);
   if (!pause) co_await end_durably(ending);
+}
+
+// Whether it sleeps and its app would be told of this end were it awake.
+bool Actor::is_to_wake_for(const Ending& ending) const {
+  return ending.status == SessionStatus::ended && app_ && app_->info().recover && !serving_.has_worker() &&
+         serving_.was_called() && app_->acts_on_end();
+}
+
+// It takes no place among the sessions of its app for that, so one does at a time.
+Async<void> Actor::wake_to_end(const Ending& ending) {
+  Clock& clock = around_.serving.clock;
+  const AsyncMutex::Turn turn = co_await around_.waking_to_end.take();
+  std::optional<Error> failure;
+  try {
+    co_await serving_.warm_up(around_.close_grace);
+  } catch (const Error& error) {
+    failure = error;
+  }
+  if (failure) note_failed_start(*failure);
+  co_await serving_.close(ending.close_reason, clock.instant() + around_.close_grace);
+}
+
+void Actor::note_failed_start(const Error& error) {
+  kept_->journal().append(
+      {.type = "worker.start_failed",
+       .actor = "server",
+       .data = to_text(JsonObject{{"code", info(error.code()).wire}, {"message", to_valid_utf8(error.message())}}),
+       .time = around_.serving.clock.now()});
 }
 
 Async<void> Actor::end_durably(const Ending& ending) {
@@ -525,12 +554,7 @@ Async<void> Actor::take_turn_to_warm_up(Milliseconds timeout, std::shared_ptr<Co
   } catch (const Error& error) {
     failure = error;
   }
-  if (failure && opens) {
-    step.events.push_back({.type = "worker.start_failed",
-                           .actor = "server",
-                           .data = to_text(JsonObject{{"code", info(failure->code()).wire},
-                                                      {"message", to_valid_utf8(failure->message())}})});
-  }
+  if (failure && opens) note_failed_start(*failure);
   if (!has_nothing_to_commit(step)) {
     co_await commit_or_log(std::move(step), "how a worker was opened could not be written down");
   }

@@ -45,6 +45,7 @@ class Actor : public std::enable_shared_from_this<Actor> {
     Milliseconds close_grace;
     Milliseconds rest_after;
     std::size_t& waiting_bytes;  // of the queues of all actors
+    AsyncMutex& waking_to_end;   // sessions that sleep, one at a time
     Schedule& schedule;
     // The scheduled call of that task; null where it is none any more. Errors: those of the store.
     std::function<Async<std::shared_ptr<LiveCall>>(std::string task_id, std::string app)> scheduled_call;
@@ -132,6 +133,9 @@ class Actor : public std::enable_shared_from_this<Actor> {
   Async<void> conclude(std::shared_ptr<LiveCall> call, Outcome outcome);
   Async<void> drop(std::shared_ptr<LiveCall> call, Error why);
   Async<void> finish();
+  bool is_to_wake_for(const Ending& ending) const;
+  Async<void> wake_to_end(const Ending& ending);
+  void note_failed_start(const Error& error);
   Async<void> end_durably(const Ending& ending);
   Async<void> empty_queue(Error why);
   void withdraw(const LiveCall& call);

@@ -123,6 +123,7 @@ Runtime::Runtime(Executor executor, store::Store& store, Clock& clock, Random& r
       .close_grace = parts.options.close_grace,
       .rest_after = parts.options.rest_after,
       .waiting_bytes = parts.waiting_bytes,
+      .waking_to_end = parts.waking_to_end,
       .schedule = parts.schedule,
       .scheduled_call = [this](std::string task_id,
                                std::string app) { return scheduled_call(std::move(task_id), std::move(app)); },

@@ -22,6 +22,7 @@ struct Script {
   bool hold_close = false;           // closing too
   Event release;                     // lets a `wait` call go on
   session::WorkerUsage usage;        // what a worker tells when it was closed
+  bool acts_on_end = false;
   int misses = 0;
   std::function<Json(session::CallScope&)> act;  // what an `act` call does
   int running = 0;                               // calls that run now
@@ -134,6 +135,7 @@ class TestApp final : public session::App {
 
   const session::AppInfo& info() const override { return info_; }
   session::AppInfo& change_info() { return info_; }
+  bool acts_on_end() const override { return script_.acts_on_end; }
 
   Async<std::unique_ptr<session::Worker>> open(session::Opening opening, Instant) override {
     script_.log.push_back("open");

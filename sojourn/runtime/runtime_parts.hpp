@@ -55,6 +55,7 @@ struct Runtime::Parts {
   bool waking = false;            // the due ones of them are looked after
   Schedule schedule;
   AsyncMutex adopting;
+  AsyncMutex waking_to_end;
   std::set<std::string> opening;  // keys of sessions that are just being opened
   Event opened;                   // one of them is
   bool draining = false;

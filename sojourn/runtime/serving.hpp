@@ -68,6 +68,7 @@ class Serving final : private session::WorkerEvents {
   // Why the worker went or did not start, if so and close() has not yet been called since.
   const std::optional<Error>& lost_cause() const { return lost_cause_; }
   bool has_worker() const { return worker_ != nullptr; }
+  bool was_called() const { return restored_; }
   JsonObject describe() const { return worker_ ? worker_->describe() : JsonObject(); }
 
   // The worker knows more than could be made durable, so it serves no more.

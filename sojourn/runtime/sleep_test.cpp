@@ -237,8 +237,60 @@ TEST_F(SleepTest, ItEndsInItsSleepByRequest) {
     co_await test.pass(ten);
     co_await test.runtime->end_session(id, "someone");
     EXPECT_EQ(co_await test.stored_status(id), SessionStatus::ended);
+    EXPECT_EQ(test.opened(), 1U);
     co_await test.pass(Seconds(100));
     EXPECT_EQ(co_await test.stored_status(id), SessionStatus::ended);
+  });
+}
+
+TEST_F(SleepTest, ItIsWokenToBeEndedWhereItsAppActsOnThat) {
+  script.acts_on_end = true;
+  with_runtime([](RuntimeTest& base) -> Async<void> {
+    auto& test = static_cast<SleepTest&>(base);
+    const std::string id = co_await test.counted();
+    co_await test.pass(ten);
+    co_await test.runtime->end_session(id, "someone");
+    EXPECT_EQ(test.opened(), 2U);
+    EXPECT_TRUE(test.script.restored);
+    EXPECT_EQ(test.script.log.back(), "close ended");
+    EXPECT_EQ(co_await test.stored_status(id), SessionStatus::ended);
+    EXPECT_EQ(test.in_memory(), 0U);
+
+    const SessionView created = co_await test.runtime->create_session({.app = "app"});
+    co_await test.runtime->end_session(created.record.id, "someone");
+    EXPECT_EQ(test.opened(), 2U) << "nothing of it had gone to sleep";
+  });
+}
+
+TEST_F(SleepTest, ItEndsAllTheSameWhenItCannotBeWokenForIt) {
+  script.acts_on_end = true;
+  with_runtime([](RuntimeTest& base) -> Async<void> {
+    auto& test = static_cast<SleepTest&>(base);
+    const std::string id = co_await test.counted();
+    co_await test.pass(ten);
+    test.script.open_error = Error(ErrorCode::worker_start_failed, "there is no such model");
+    co_await test.runtime->end_session(id, "someone");
+    EXPECT_EQ(co_await test.stored_status(id), SessionStatus::ended);
+    EXPECT_THAT(co_await test.event_types(id), Contains("worker.start_failed"));
+  });
+}
+
+TEST_F(SleepTest, ThoseThatAreWokenToBeEndedComeOneAtATime) {
+  script.acts_on_end = true;
+  with_runtime([](RuntimeTest& base) -> Async<void> {
+    auto& test = static_cast<SleepTest&>(base);
+    const std::vector<std::string> ids{co_await test.counted(), co_await test.counted()};
+    co_await test.pass(ten);
+    test.script.hold_open = true;
+    TaskGroup group(test.loop.executor());
+    for (const std::string& id : ids) group.spawn(test.runtime->end_session(id, "someone"));
+    co_await test.settle();
+    EXPECT_EQ(test.opened(), 3U);
+    test.script.hold_open = false;
+    test.script.release.notify_all();
+    co_await group.join();
+    EXPECT_EQ(test.opened(), 4U);
+    for (const std::string& id : ids) EXPECT_EQ(co_await test.stored_status(id), SessionStatus::ended);
   });
 }
 

@@ -174,6 +174,9 @@ class App {
   // What people may want to know of what serves it now: {"spares": 2} of an app that is kept warm.
   virtual JsonObject describe() const { return {}; }
 
+  // Whether its workers may act on the end of their session: one that sleeps is woken to be ended then.
+  virtual bool acts_on_end() const { return false; }
+
   // Opens a worker for one session, until `deadline`.
   // Errors: worker_start_failed, protocol_error, call_timeout, unavailable; whatever an app's setup throws.
   virtual Async<std::unique_ptr<Worker>> open(Opening opening, Instant deadline) = 0;

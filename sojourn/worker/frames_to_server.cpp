@@ -32,8 +32,9 @@ void append_changes(FrameBuilder& frame, const CallChanges& changes) {
 
 }  // namespace
 
-std::string worker_hello_frame(const session::AppInfo& app) {
-  const JsonArray capabilities{"progress", "checkpoint", "cancel", "resources", "app_call", "spare"};
+std::string worker_hello_frame(const session::AppInfo& app, bool acts_on_end) {
+  JsonArray capabilities{"progress", "checkpoint", "cancel", "resources", "app_call", "spare"};
+  if (acts_on_end) capabilities.emplace_back("on_end");
   return FrameBuilder("hello")
       .integer("protocol", protocol_version)
       .text("sdk", "sojourn-cpp/0.1.0")

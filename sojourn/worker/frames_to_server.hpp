@@ -27,7 +27,7 @@ struct ReadChanges {
   AppEvents events;
 };
 
-std::string worker_hello_frame(const session::AppInfo& app);
+std::string worker_hello_frame(const session::AppInfo& app, bool acts_on_end);
 std::string ready_frame();
 // For the opening with an empty `request_id`.
 std::string error_frame(std::string_view request_id, const Error& error);

@@ -193,7 +193,10 @@ Async<std::unique_ptr<session::Worker>> ProcessApp::open(session::Opening openin
     } catch (...) {
       failed = std::current_exception();
     }
-    if (!failed) co_return worker;
+    if (!failed) {
+      acts_on_end_ = worker->acts_on_end();
+      co_return worker;
+    }
     // A spare may die in the moment it is taken.
     const bool again = was_spare && !worker->reached() && to_error(failed).code() != ErrorCode::cancelled;
     // Nothing may be left of it, also where this coroutine was asked to stop.

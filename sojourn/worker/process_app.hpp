@@ -33,6 +33,8 @@ class ProcessApp final : public session::App {
   //         Nothing is left of it then.
   Async<std::unique_ptr<session::Worker>> open(session::Opening opening, Instant deadline) override;
 
+  bool acts_on_end() const override { return acts_on_end_; }
+
   // {"spares": how many wait, "parent": the id of the process that sessions are forked from}
   JsonObject describe() const override;
 
@@ -58,7 +60,8 @@ class ProcessApp final : public session::App {
   const Log& log_;
   std::optional<ForkServer> parent_;  // of an app with prefork
   WarmPool spares_;
-  std::size_t leased_ = 0;  // workers that serve a session
+  bool acts_on_end_ = true;  // as the worker that was opened last said, and while none was
+  std::size_t leased_ = 0;   // workers that serve a session
 };
 
 }  // namespace sojourn::worker

@@ -300,6 +300,7 @@ Async<void> ProcessWorker::greet(Instant deadline) {
     if (process_->lease() != nullptr && user_of(process_->pid()) != process_->lease()->user()) {
       throw Error(ErrorCode::worker_start_failed, "the worker did not become the user that it was told to be");
     }
+    acts_on_end_ = can("on_end");
     phase_ = Phase::waiting;
     tell_lost();
   } catch (...) {

@@ -44,6 +44,9 @@ class ProcessWorker final : public session::Worker {
   // Whether it may be greeted before its session is known, and enters the session's folder when it opens it.
   bool can_wait() const { return can_wait_; }
 
+  // Whether its app does something of its own at the end of its session; once it was greeted.
+  bool acts_on_end() const { return acts_on_end_; }
+
   // Whom it tells from now on.
   void tell(session::WorkerEvents& events) { events_ = &events; }
 
@@ -143,6 +146,7 @@ class ProcessWorker final : public session::Worker {
   bool answered_ = false;   // what was asked last: hello, open, or the call
   bool can_cancel_ = false;
   bool can_wait_ = false;
+  bool acts_on_end_ = false;
   bool reached_ = false;
   std::string sdk_;
   std::deque<std::string> last_errors_;

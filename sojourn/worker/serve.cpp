@@ -89,7 +89,7 @@ class Service final : public session::WorkerEvents {
           ErrorCode::protocol_error,
           fmt::format("the server speaks version {} of the protocol, this worker {}", version, protocol_version));
     }
-    stream_.send(worker_hello_frame(app_.info()));
+    stream_.send(worker_hello_frame(app_.info(), app_.acts_on_end()));
     co_return true;
   }
 

@@ -126,6 +126,10 @@ class BadInput(Served):
     def test_label_that_is_no_text(self):
         self.refused(self.server.post("/sessions", {"labels": {"a": 1}}), 400, "invalid_request", "label 'a'")
 
+    def test_warm_session_without_an_app(self):
+        self.refused(self.server.post("/sessions", {"app": "counter", "warm": 1}), 400, "invalid_request", "'warm'")
+        self.refused(self.server.post("/sessions", {"warm": True}), 400, "invalid_request", "'warm' needs an 'app'")
+
     def test_bad_list_parameters(self):
         for query, word in (("limit=0", "'limit'"), ("limit=x", "'limit'"), ("limit=1001", "'limit'"),
                             ("status=asleep", "'status'"), ("cursor=nonsense", "cursor")):

@@ -139,6 +139,17 @@ class OnEnd(Served):
         self.server.delete(f"/sessions/{session}")
         self.assertEqual(self.told(session), "ended")
 
+    def test_runs_for_a_session_that_is_ended_in_its_sleep(self):
+        for restarts in (False, True):
+            session = self.server.run(APP, "add", 1)["session_id"]
+            wait_for(lambda: self.server.session(session)["asleep"], "a session that sleeps")
+            if restarts:  # a server that has seen no worker of the app yet
+                self.server.stop()
+                self.server.start()
+            self.server.delete(f"/sessions/{session}")
+            self.assertEqual(self.told(session), "ended")
+            self.assertEqual(self.server.event_types(session)[-3:], ["worker.started", "worker.closed", "session.ended"])
+
     def test_does_not_run_when_the_server_stops(self):
         session = self.server.run(APP, "add", 1)["session_id"]
         self.server.stop()

@@ -50,6 +50,11 @@ test("the greeting says what the app offers", async (t) => {
   });
 });
 
+test("the greeting says whether the app acts on the end of its session", async (t) => {
+  const worker = started(t, "run() {} onEnd() {}");
+  assert.equal((await worker.hello()).capabilities.at(-1), "on_end");
+});
+
 test("inherited functions are functions too, and come first", () => {
   class Base extends App {
     b() {}

@@ -184,7 +184,7 @@ class Worker {
       sdk: `sojourn-node/${version}`,
       app,
       functions: this.#names,
-      capabilities,
+      capabilities: typeof this.#type.prototype.onEnd === "function" ? [...capabilities, "on_end"] : capabilities,
     };
     this.send(textOf(hello));
     this.#step = "open";

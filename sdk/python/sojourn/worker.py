@@ -60,7 +60,7 @@ def _serve(app: type[App], functions: list[str], stream: socket.socket) -> None:
     connection = Connection(stream)
     signal.signal(signal.SIGTERM, _exit_on_term)
     try:
-        _greet(connection, app.__name__, functions)
+        _greet(connection, app.__name__, functions, hasattr(app, "on_end"))
         worker = _Worker(app, functions, connection)
         try:
             worker.run()
@@ -110,7 +110,7 @@ def _exit_on_term(*_: Any) -> None:
     sys.exit(128 + signal.SIGTERM)
 
 
-def _greet(connection: Connection, name: str, functions: list[str]) -> None:
+def _greet(connection: Connection, name: str, functions: list[str], acts_on_end: bool) -> None:
     hello = connection.receive()
     if hello is None:
         sys.exit("sojourn: the server closed the connection before it said hello")
@@ -119,6 +119,8 @@ def _greet(connection: Connection, name: str, functions: list[str]) -> None:
     if hello.get("protocol") != PROTOCOL:
         raise Violation(f"protocol {hello.get('protocol')!r}; this SDK {__version__} speaks protocol {PROTOCOL}")
     capabilities = ["progress", "checkpoint", "cancel", "resources", "app_call", "spare"]
+    if acts_on_end:
+        capabilities.append("on_end")
     answer = {"type": "hello", "protocol": PROTOCOL, "sdk": f"sojourn-python/{__version__}"}
     answer.update(app=os.environ.get("SOJOURN_APP", name), functions=functions, capabilities=capabilities)
     connection.send(dumps(answer))

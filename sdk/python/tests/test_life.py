@@ -256,6 +256,9 @@ class OnEnd(WorkerTest):
         worker.process.wait(10)
         return [line for line in worker.output().splitlines() if line != "served"]
 
+    def test_greeting_says_that_there_is_one(self):
+        self.assertIn("on_end", self.started(self.APP).hello()["capabilities"])
+
     def test_runs_before_unload_where_the_session_is_over(self):
         for reason in ("ended", "expired"):
             said = self.said(reason)
