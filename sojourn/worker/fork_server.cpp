@@ -214,7 +214,7 @@ void ForkServer::lose(const std::shared_ptr<Parent>& parent, const Error& cause)
   if (parent_ == parent) parent_.reset();
   JsonObject details = cause.details();
   if (!parent->last_errors.empty()) details["stderr"] = fmt::format("{}", fmt::join(parent->last_errors, "\n"));
-  last_failure_ = Error(cause.code(), cause.message(), std::move(details));
+  last_failure_ = Error(ErrorCode::worker_start_failed, cause.message(), std::move(details));
   const auto pause = pause_after(++failures_);
   next_try_ = clock_.instant() + pause;
   log_.error("an app's parent process is lost; its sessions go on",
