@@ -95,9 +95,10 @@ Async<void> Isolation::give(std::shared_ptr<WorkerUsers::Lease> lease, std::stri
 }
 
 Async<Isolation::FolderLook> Isolation::look_at(std::string folder, std::uint64_t most) {
+  // With its wait for the thread, so that many folders are looked at less often, not later and later.
+  const auto began = std::chrono::steady_clock::now();
   co_return co_await looking_.run([&] {
     FolderLook look;
-    const auto began = std::chrono::steady_clock::now();
     try {
       look.bytes = size_of_folder(folder, most);
     } catch (const Error&) {
