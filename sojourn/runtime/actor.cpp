@@ -314,9 +314,9 @@ Async<void> Actor::conclude(std::shared_ptr<LiveCall> call, Outcome outcome) {
   }
   step.tasks.push_back(final_record(*call, end));
   step.usage = {.call_time = outcome.took, .bytes_in = call->task.input.size(), .bytes_out = end.output.size()};
-  step.change = [this, now](store::SessionHead& head) {
+  step.change = [this, now, had_worker = outcome.had_worker](store::SessionHead& head) {
     ++head.call_count;
-    head.last_call_at = now;
+    if (had_worker) head.last_call_at = now;
     touch();
     head.expires_at = expires_at();
   };

@@ -58,8 +58,9 @@ struct Session {
   Instant surely_active;   // after a crash: as the store knew then
   Instant durably_active;  // something of it was answered
   bool busy = false;
-  bool is_murky = false;  // the store refused something of it: what it is now, the store says
-  bool may_fail = false;  // it lost a worker
+  bool is_murky = false;   // the store refused something of it: what it is now, the store says
+  bool may_fail = false;   // it lost a worker
+  bool was_short = false;  // a worker could not be opened for it when it was to be
   bool was_ended = false;
   bool is_ended = false;  // durably, as its end was answered
   store::SessionStatus status = store::SessionStatus::active;
@@ -93,6 +94,7 @@ inline bool may_end_with(const std::string& function, const std::string& code, c
   if (code == "app_error") return function == "fail" || function == "checkpoint" || function == "polite";
   if (code == "call_timeout") return function == "hold" || function == "polite";
   if (code == "worker_start_failed") return session.may_fail;
+  if (code == "unavailable") return session.was_short;
   if (code == "cancelled") return call.cancel_asked || session.was_ended || session.lifetime_end || session.one_call;
   return false;
 }

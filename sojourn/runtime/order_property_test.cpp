@@ -110,7 +110,7 @@ class Round {
         server_->passage.release.notify_all();
         co_return;
       case Kind::misopen:
-        server_->floor.next_open_fails = true;
+        (operation.a % 2 == 0 ? server_->floor.next_open_fails : server_->floor.next_open_is_short) = true;
         co_return;
     }
   }
@@ -358,6 +358,7 @@ class Round {
     for (Session& session : model_.sessions) {
       session.is_murky = session.is_murky || server_->passage.refused.contains(session.id);
       session.may_fail = session.may_fail || server_->floor.lost.contains(session.id);
+      session.was_short = session.was_short || server_->floor.was_short.contains(session.id);
     }
   }
 

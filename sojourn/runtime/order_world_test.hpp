@@ -100,7 +100,9 @@ struct Floor {
   store::Store* store = nullptr;
   std::map<std::string, OrderWorker*> workers;  // by session
   std::set<std::string> lost;                   // sessions that lost a worker
+  std::set<std::string> was_short;              // sessions for which the machine had no worker then
   bool next_open_fails = false;
+  bool next_open_is_short = false;
   bool is_cut = false;      // the server crashed: its workers do nothing more
   std::size_t waiting = 0;  // calls that go on when they are told to
 };
@@ -247,6 +249,10 @@ class OrderApp final : public session::App {
     if (std::exchange(floor_.next_open_fails, false)) {
       floor_.lost.insert(opening.session_id);
       throw Error(ErrorCode::worker_start_failed, "the program exited with status 1");
+    }
+    if (std::exchange(floor_.next_open_is_short, false)) {
+      floor_.was_short.insert(opening.session_id);
+      throw Error(ErrorCode::unavailable, "no process is left");
     }
     co_return std::make_unique<OrderWorker>(floor_, std::move(opening));
   }

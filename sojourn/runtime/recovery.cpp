@@ -74,7 +74,7 @@ std::optional<Time> looked_at(const store::SessionRecord& session, bool has_sche
 
 SessionStatus status_without_worker(const RecoverySurroundings& surroundings, const store::SessionRecord& session,
                                     OpenCalls calls) {
-  // A call that was cancelled while it waited is counted, and leaves no last_call_at.
+  // A call that was cancelled while it waited, or found no worker, is counted, and leaves no last_call_at.
   const bool was_served = session.head.last_call_at || calls.begun;
   if (!session.app.empty() && was_served && !surroundings.outlives_worker(session.app)) return SessionStatus::failed;
   const Time now = surroundings.clock.now();

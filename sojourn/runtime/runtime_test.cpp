@@ -446,18 +446,6 @@ TEST_F(RuntimeTest, AnAppThatRecoversGoesOnWithANewWorkerAndItsState) {
   });
 }
 
-TEST_F(RuntimeTest, ASessionWhoseFirstWorkerDoesNotStartHasFailed) {
-  script.open_error = Error(ErrorCode::worker_start_failed, "the program exited with status 1");
-  with_runtime([](RuntimeTest& test) -> Async<void> {
-    const TaskView view = co_await test.call("new", "run");
-    EXPECT_EQ(view.task.status, TaskStatus::failed);
-    EXPECT_THAT(view.task.error, HasSubstr("exited with status 1"));
-    co_await test.settle();
-    EXPECT_EQ((co_await test.runtime->session(view.task.session_id)).record.head.status,
-              store::SessionStatus::failed);
-  });
-}
-
 TEST_F(RuntimeTest, StateWrittenFromOutsideTakesItsTurn) {
   with_runtime([](RuntimeTest& test) -> Async<void> {
     const std::string id = (co_await test.call("new", "increment")).task.session_id;

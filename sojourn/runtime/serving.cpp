@@ -68,6 +68,7 @@ Async<Outcome> Serving::call(std::shared_ptr<LiveCall> call) {
   try {
     if (!worker_) co_await open_worker(call.get(), deadline);
     restored_ = true;  // so that another worker would be told
+    outcome.had_worker = true;
     if (stop_reason_) throw Error(*stop_reason_);
     call->set_status(store::TaskStatus::running, surroundings_.clock.now());
     deadline_alarm_ =
@@ -95,10 +96,15 @@ Async<Outcome> Serving::call(std::shared_ptr<LiveCall> call) {
   grace_alarm_.reset();
   running_.reset();
 
-  if (outcome.error && !lost_cause_ && (!worker_ || is_gone(*outcome.error))) lost_cause_ = outcome.error;
+  const bool is_open = worker_ && !(outcome.error && is_gone(*outcome.error));
+  if (outcome.error && !lost_cause_ && !is_open && !may_open_later(*outcome.error, deadline)) {
+    lost_cause_ = outcome.error;
+  }
   if (stop_reason_ && (outcome.error || stop_reason_->code() != ErrorCode::cancelled)) {
-    outcome = Outcome{
-        .output = std::nullopt, .error = stop_reason_, .cancelled = stop_reason_->code() == ErrorCode::cancelled};
+    outcome = Outcome{.output = std::nullopt,
+                      .error = stop_reason_,
+                      .cancelled = stop_reason_->code() == ErrorCode::cancelled,
+                      .had_worker = outcome.had_worker};
   }
   outcome.took = std::chrono::duration_cast<Microseconds>(surroundings_.clock.instant() - start);
   co_return outcome;
@@ -108,16 +114,17 @@ Async<void> Serving::warm_up(Milliseconds timeout) {
   if (worker_) co_return;
   stop_reason_.reset();
   warming_up_ = true;
+  const Instant deadline = surroundings_.clock.instant() + timeout;
   std::optional<Error> failure;
   try {
-    co_await open_worker(nullptr, surroundings_.clock.instant() + timeout);
+    co_await open_worker(nullptr, deadline);
   } catch (...) {
     failure = stop_reason_ ? *stop_reason_ : writable(to_error(std::current_exception()));
   }
   warming_up_ = false;
   grace_alarm_.reset();
   if (!failure) co_return;
-  if (!lost_cause_) lost_cause_ = failure;
+  if (!lost_cause_ && !may_open_later(*failure, deadline)) lost_cause_ = failure;
   throw Error(*failure);
 }
 
@@ -351,6 +358,12 @@ void Serving::append(std::string type, const JsonObject& data) {
 
 bool Serving::is_gone(const Error& error) const {
   return error.code() == ErrorCode::worker_lost || error.code() == ErrorCode::protocol_error;
+}
+
+// Whether what no worker could be opened with says nothing of the next try: a retry can help, or who had asked for it
+// waited no longer.
+bool Serving::may_open_later(const Error& error, Instant deadline) const {
+  return !worker_ && (stop_reason_ || error.retryable() || surroundings_.clock.instant() >= deadline);
 }
 
 }  // namespace sojourn::runtime

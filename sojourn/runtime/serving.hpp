@@ -38,6 +38,7 @@ struct Outcome {
   std::optional<Error> error;
   bool cancelled = false;
   bool ends_session = false;
+  bool had_worker = false;                // else it was over before one was open
   std::vector<session::NewEvent> events;  // that the app recorded since its last checkpoint
   std::chrono::microseconds took{0};
 };
@@ -65,7 +66,7 @@ class Serving final : private session::WorkerEvents {
   // fails with `why`, unless it still succeeds and `why` is cancelled. So does warm_up(). Without either, nothing.
   void stop_call(Error why);
 
-  // Why the worker went or did not start, if so and close() has not yet been called since.
+  // Why the worker went, or can no more be opened, if so and close() has not yet been called since.
   const std::optional<Error>& lost_cause() const { return lost_cause_; }
   bool has_worker() const { return worker_ != nullptr; }
   bool was_called() const { return restored_; }
@@ -110,6 +111,7 @@ class Serving final : private session::WorkerEvents {
                   const std::string* task_id);
   void append(std::string type, const JsonObject& data);
   bool is_gone(const Error& error) const;
+  bool may_open_later(const Error& error, Instant deadline) const;
 
   const Surroundings& surroundings_;
   session::KeptSession& kept_;

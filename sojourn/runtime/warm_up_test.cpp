@@ -80,6 +80,20 @@ TEST_F(WarmUpTest, AWorkerThatDoesNotStartIsToldAndIsTheSessionsEnd) {
   });
 }
 
+TEST_F(WarmUpTest, AWorkerThatOnlyCouldNotStartNowIsToldAndTheNextCallTriesAgain) {
+  script.open_error = Error(ErrorCode::unavailable, "no process is left");
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const Error error = co_await own(test).refusal();
+    EXPECT_EQ(error.code(), ErrorCode::unavailable);
+    const std::string id(error.details().at("session_id").as_string());
+    co_await test.settle();
+    EXPECT_EQ(co_await own(test).stored_status(id), SessionStatus::active);
+    EXPECT_THAT(co_await test.event_types(id), ElementsAre("session.created", "worker.start_failed"));
+    test.script.open_error.reset();
+    EXPECT_EQ((co_await test.call(id, "increment")).task.output, "1");
+  });
+}
+
 TEST_F(WarmUpTest, WhereTheAppRecoversTheNextCallTriesAgain) {
   info.recover = true;
   script.open_error = no_model;
