@@ -168,6 +168,19 @@ TEST_F(RuntimeFaultsTest, ACallThatNeverReachedItsDeadWorkerGoesToAnotherOnce) {
   });
 }
 
+TEST_F(RuntimeFaultsTest, ACallThatGoesToAnotherWorkerRunsAgainOnceThatIsThere) {
+  info.recover = true;
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const std::string id = co_await test.new_session();
+    test.script.misses = 1;
+    const auto call = co_await test.start(id, "wait");
+    EXPECT_EQ(call->task.status, TaskStatus::running);
+    test.script.release.notify_all();
+    co_await LiveCall::wait_final(call);
+    EXPECT_EQ(call->task.status, TaskStatus::completed);
+  });
+}
+
 TEST_F(RuntimeFaultsTest, ACallThatNeverReachedItsDeadWorkerFailsWhereTheMemoryIsGone) {
   with_runtime([](RuntimeTest& test) -> Async<void> {
     const std::string id = co_await test.new_session();

@@ -23,7 +23,7 @@ struct Script {
   Event release;                     // lets a `wait` call go on
   session::WorkerUsage usage;        // what a worker tells when it was closed
   bool acts_on_end = false;
-  int misses = 0;
+  int misses = 0;                    // so many calls find their worker gone
   std::function<Json(session::CallScope&)> act;  // what an `act` call does
   int running = 0;                               // calls that run now
   int most_running = 0;
@@ -74,6 +74,10 @@ class TestWorker final : public session::Worker {
   Async<Json> answer(session::CallScope& scope) {
     session::State& state = scope.session().state();
     const std::string& function = scope.request().function;
+    if (script_.misses > 0) {
+      --script_.misses;
+      throw session::unreached(Error(ErrorCode::worker_lost, "the worker was gone"));
+    }
     if (function == "increment") {
       const std::int64_t next = state.get("count", 0).to_number<std::int64_t>() + 1;
       state.set("count", next);
@@ -106,10 +110,7 @@ class TestWorker final : public session::Worker {
       co_await script_.release.wait();
       co_return JsonObject{{"progress", 2}};
     }
-    if (function == "miss") {  // `script.misses` times the worker was gone before
-      if (script_.misses-- > 0) throw session::unreached(Error(ErrorCode::worker_lost, "the worker was gone"));
-      co_return "reached";
-    }
+    if (function == "miss") co_return "reached";
     if (function == "act") co_return script_.act(scope);
     if (function == "die") throw Error(ErrorCode::worker_lost, "the worker was killed by SIGKILL");
     if (function == "throw_bytes") throw std::runtime_error("no UTF-8: \xff");

@@ -147,6 +147,7 @@ Async<Json> Serving::call_worker(LiveCall& call, Scope& scope) {
   co_await close(session::CloseReason::lost, surroundings_.clock.instant() + surroundings_.cancel_grace);
   co_await open_worker(&call, scope.request().deadline);
   if (stop_reason_) throw Error(*stop_reason_);
+  call.set_status(store::TaskStatus::running, surroundings_.clock.now());
   co_return co_await worker_->call(scope);
 }
 
