@@ -176,6 +176,26 @@ TEST_F(ProcessAppTest, AsksTheWorkerToCancel) {
   });
 }
 
+Async<void> cancel_and_continue(session::Worker& worker, pid_t process) {
+  worker.cancel();
+  ::kill(process, SIGCONT);
+  co_return;
+}
+
+TEST_F(ProcessAppTest, ACallHearsACancelThatComesRightBehindIt) {
+  run([](Bench& bench) -> Async<void> {
+    auto worker = co_await bench.open("app");
+    const auto process = static_cast<pid_t>(worker->describe().at("pid").as_int64());
+    ::kill(process, SIGSTOP);
+    TestScope scope(bench.session, bench.request("until_cancelled"));
+    TaskGroup group(bench.loop.executor());
+    group.spawn(cancel_and_continue(*worker, process));
+    EXPECT_EQ((co_await error_of(worker->call(scope))).code(), ErrorCode::cancelled);
+    co_await group.join();
+    co_await bench.close(*worker);
+  });
+}
+
 TEST_F(ProcessAppTest, CallsAnotherAppForACall) {
   run([](Bench& bench) -> Async<void> {
     auto worker = co_await bench.open("app");

@@ -119,7 +119,9 @@ class Service final : public session::WorkerEvents {
       const std::string& type = frame->type();
       if (type == "call") {
         if (scope_) throw Error(ErrorCode::protocol_error, "a \"call\" while another runs");
-        group_.spawn(serve_call(read_call(*frame, clock_.instant())));
+        // There at once, for what comes right behind it.
+        scope_.emplace(read_call(*frame, clock_.instant()), *session_, stream_);
+        group_.spawn(serve_call());
       } else if (type == "cancel") {
         // The call may have ended while this was under way.
         if (scope_ && scope_->request().task_id == frame->text("request_id")) scope_->cancel();
@@ -152,8 +154,7 @@ class Service final : public session::WorkerEvents {
     }
   }
 
-  Async<void> serve_call(session::CallRequest request) {
-    scope_.emplace(std::move(request), *session_, stream_);
+  Async<void> serve_call() {
     const session::CallRequest& call = scope_->request();
     std::optional<Error> failed;
     try {
