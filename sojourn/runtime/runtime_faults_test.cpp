@@ -1,4 +1,8 @@
 #include <gmock/gmock.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
 
 #include "sojourn/base/task_group.hpp"
 #include "sojourn/runtime/runtime_fixture_test.hpp"
@@ -304,6 +308,21 @@ TEST_F(RuntimeFaultsTest, AWorkerWhoseCleanUpFailsWithAHugeErrorIsClosedAllTheSa
                                     {{"why", std::string(limits::event_bytes, '\xFF')}});
     co_await test.runtime->end_session(id, "me");
     EXPECT_EQ((co_await test.store.load(id))->record.head.status, SessionStatus::ended);
+  });
+}
+
+TEST_F(RuntimeFaultsTest, WhatAWorkerLeftThatWasGoneBeforeItHadCleanedUpIsCleanedUp) {
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const std::string id = co_await test.new_session();
+    const std::string path = testing::TempDir() + "left-" + std::to_string(::getpid());
+    test.script.events->resource_added({.id = "r", .kind = "file", .cleanup = JsonObject{{"path", path}}});
+    std::ofstream(path) << "left";
+    test.script.close_error = Error(ErrorCode::worker_lost, "the worker ended before it had cleaned up");
+    co_await test.runtime->end_session(id, "me");
+    EXPECT_FALSE(std::filesystem::exists(path));
+    EXPECT_THAT(co_await test.event_types(id),
+                testing::IsSupersetOf({"worker.lost", "resource.released", "session.ended"}));
+    EXPECT_THAT((co_await test.store.load(id))->resources, IsEmpty());
   });
 }
 

@@ -186,7 +186,7 @@ void Serving::abandon(const Error& why) {
 
 Async<void> Serving::close(session::CloseReason reason, Instant deadline) {
   const std::unique_ptr<session::Worker> worker = std::move(worker_);
-  const std::optional<Error> lost = std::exchange(lost_cause_, std::nullopt);
+  std::optional<Error> lost = std::exchange(lost_cause_, std::nullopt);
   if (!worker) co_return;
   std::optional<Error> failure;
   try {
@@ -194,6 +194,7 @@ Async<void> Serving::close(session::CloseReason reason, Instant deadline) {
   } catch (...) {
     failure = writable(to_error(std::current_exception()));
   }
+  if (!lost && failure && is_gone(*failure)) lost = std::exchange(failure, std::nullopt);
   const session::WorkerUsage used = worker->usage();
   usage_.add({.worker_time = std::chrono::duration_cast<Microseconds>(surroundings_.clock.instant() - started_at_),
               .cpu_time = used.cpu_time,

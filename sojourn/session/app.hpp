@@ -152,6 +152,8 @@ class Worker {
 
   // Lets the worker clean up, until `deadline`, and releases all it holds. No call runs. Called once unless kill()
   // was.
+  // Errors: worker_lost when it was gone before it had cleaned up; what it had acquired may be left. Any other says
+  //         what it could not clean up. It is closed all the same.
   virtual Async<void> close(CloseReason reason, Instant deadline) = 0;
 
   // Ends the worker at once: a running call() fails with `cause`. Close it afterwards all the same.

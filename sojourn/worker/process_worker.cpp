@@ -511,7 +511,9 @@ Async<void> ProcessWorker::close(session::CloseReason reason, Instant deadline) 
   if (phase_ == Phase::closed) co_return;
   assert(phase_ != Phase::calling && phase_ != Phase::closing);
   co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
-  const bool failed = std::exchange(phase_, Phase::closing) == Phase::failed;
+  const Phase before = std::exchange(phase_, Phase::closing);
+  const bool failed = before == Phase::failed;
+  const bool cleans_up = before == Phase::idle && !lost_;
   told_ = true;
   if (!lost_ && !failed) stream_.send(close_frame(reason));
   if (!lost_) co_await end_politely(deadline);
@@ -533,6 +535,7 @@ Async<void> ProcessWorker::close(session::CloseReason reason, Instant deadline) 
   co_await asio::this_coro::reset_cancellation_state(asio::enable_terminal_cancellation());
   report_failures();
   phase_ = Phase::closed;
+  if (cleans_up && !closed_) throw worker_lost("ended before it had cleaned up", {});
 }
 
 // Waits for the worker to clean up and exit by itself, and asks it once more with TERM when a little time is left.

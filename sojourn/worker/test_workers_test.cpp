@@ -216,6 +216,13 @@ class RawWorker {
     write(FrameBuilder("result").text("request_id", id).value("output", Json(1)));
   }
 
+  // Waits to be closed, and goes in order. The status to exit with.
+  int close() {
+    read();
+    write(FrameBuilder("closed").raw("failures", "[]"));
+    return 0;
+  }
+
  private:
   FrameDecoder decoder_{frame_bytes_to_worker};
 };
@@ -310,8 +317,7 @@ int run_test_worker(std::string_view mode) {
   if (mode == "late_log") {
     raw.result(raw.reach_call());
     raw.write(FrameBuilder("log").text("request_id", "task_1").text("level", "warning").text("message", "late"));
-    raw.read();
-    return 0;
+    return raw.close();
   }
   if (mode == "calls_many") {
     const std::string id = raw.reach_call();
@@ -330,8 +336,7 @@ int run_test_worker(std::string_view mode) {
     const std::string id = raw.reach_call();
     for (int i = 0; i < 2'000; ++i) raw.write(FrameBuilder("resource").text("op", "add").text("id", "r"));
     raw.result(id);
-    raw.read();
-    return 0;
+    return raw.close();
   }
   if (mode == "flood") {
     const std::string id = raw.reach_call();
@@ -339,8 +344,7 @@ int run_test_worker(std::string_view mode) {
       raw.write(FrameBuilder("progress").text("request_id", id).value("delta", Json(i)));
     }
     raw.result(id);
-    raw.read();
-    return 0;
+    return raw.close();
   }
   if (mode == "ignores_term") ::signal(SIGTERM, SIG_IGN);
   if (mode == "fails_preload") {
