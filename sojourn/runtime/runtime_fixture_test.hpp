@@ -23,7 +23,7 @@ struct Script {
   Event release;                     // lets a `wait` call go on
   session::WorkerUsage usage;        // what a worker tells when it was closed
   bool acts_on_end = false;
-  int misses = 0;                    // so many calls find their worker gone
+  int misses = 0;                                // so many calls find their worker gone
   std::function<Json(session::CallScope&)> act;  // what an `act` call does
   int running = 0;                               // calls that run now
   int most_running = 0;
