@@ -59,6 +59,7 @@ struct ForkServer::Parent {
   Completion<bool> ready;
   std::optional<Completion<pid_t>> forking;  // what the fork that runs is answered with
   std::uint64_t forks = 0;
+  std::optional<Instant> owes_since;  // an answer, or another one since it gave its last; nothing: none
   bool lost = false;
   std::size_t readers = 0;  // of its lines, that have not reached their end
   std::deque<std::string> last_errors;
@@ -189,7 +190,11 @@ void ForkServer::take(Parent& parent, const JsonObject& message) {
     parent.ready.set(true);
   } else if (!parent.ready.is_set()) {
     throw said.error.value_or(Error(ErrorCode::protocol_error, "its parent process forks before it has loaded"));
-  } else if (parent.forking && (!said.n || said.n == parent.forks)) {
+  } else if (said.n && said.n != parent.forks) {
+    parent.owes_since = clock_.instant();  // nobody waits for this one any more
+  } else {
+    parent.owes_since.reset();
+    if (!parent.forking) return;
     if (said.type == "forked") {
       parent.forking->set(said.pid);
     } else {
@@ -226,6 +231,12 @@ void ForkServer::lose(const std::shared_ptr<Parent>& parent, const Error& cause)
   end(*parent);
 }
 
+// However long each who asked it has waited.
+void ForkServer::lose_if_hung(const std::shared_ptr<Parent>& parent) {
+  if (!parent->owes_since || clock_.instant() < *parent->owes_since + fork_time) return;
+  lose(parent, Error(ErrorCode::worker_start_failed, "its parent process hangs"));
+}
+
 void ForkServer::end(Parent& parent) {
   parent.lost = true;
   if (parent.process != nullptr) parent.process->signal(SIGKILL);
@@ -235,6 +246,7 @@ void ForkServer::end(Parent& parent) {
 
 Async<ForkServer::Forked> ForkServer::fork_from(std::shared_ptr<Parent> parent,
                                                 std::shared_ptr<WorkerUsers::Lease> lease, Instant deadline) {
+  lose_if_hung(parent);
   if (parent->lost) throw lost_meanwhile("ended");
   Channels channels = make_channels();
   Completion<pid_t> answer;
@@ -246,12 +258,14 @@ Async<ForkServer::Forked> ForkServer::fork_from(std::shared_ptr<Parent> parent,
     throw lost_meanwhile("cannot be asked", {{"errno", errno}});
   }
   channels.theirs = {};  // the fork alone has them, so that its end shows
-  const Instant too_long = clock_.instant() + fork_time;
-  const std::optional<pid_t> pid = co_await answer.wait_until(clock_, std::min(deadline, too_long));
-  if (!pid) {
-    if (clock_.instant() >= too_long) lose(parent, Error(ErrorCode::worker_start_failed, "its parent process hangs"));
-    throw Error(ErrorCode::worker_start_failed, "it was not forked in time");
+  if (!parent->owes_since) parent->owes_since = clock_.instant();
+  std::optional<pid_t> pid;
+  while (!pid && clock_.instant() < deadline) {
+    const Instant hung = parent->owes_since.value_or(clock_.instant()) + fork_time;
+    pid = co_await answer.wait_until(clock_, std::min(deadline, hung));
+    if (!pid) lose_if_hung(parent);
   }
+  if (!pid) throw Error(ErrorCode::worker_start_failed, "it was not forked in time");
   std::optional<Error> refused;
   try {
     auto process = co_await supervisor_.adopt(parent->process, *pid, options_.limits, lease, deadline);

@@ -66,6 +66,7 @@ class ForkServer {
                           Instant deadline);
   void take(Parent& parent, const JsonObject& message);
   void lose(const std::shared_ptr<Parent>& parent, const Error& cause);
+  void lose_if_hung(const std::shared_ptr<Parent>& parent);
   static void end(Parent& parent);
 
   Supervisor& supervisor_;

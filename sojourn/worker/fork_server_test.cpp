@@ -11,6 +11,7 @@
 #include <fstream>
 #include <string>
 
+#include "sojourn/base/task_group.hpp"
 #include "sojourn/worker/process_test_bench.hpp"
 #include "sojourn/worker/worker_users.hpp"
 
@@ -30,6 +31,14 @@ Manifest manifest(const std::string& mode) {
   manifest.command = {this_program(), "worker", mode};
   manifest.prefork = true;
   return manifest;
+}
+
+ForkServer::Options options(const std::string& mode) {
+  return {.app = "tests/forks",
+          .command = {this_program(), "worker", mode},
+          .environment = {"SOJOURN_PREFORK=1", "SOJOURN_PROTOCOL=1"},
+          .folder = "/tmp",
+          .limits = {}};
 }
 
 pid_t pid_of(const session::Worker& worker) {
@@ -104,12 +113,7 @@ TEST_F(ForkServerTest, MakesAForkTheUserOfItsLease) {
     const mode_t mask = ::umask(022);
     const uid_t user = 1'000'000 + static_cast<uid_t>(::getpid()) * 10;
     WorkerUsers users({user, user}, data);
-    ForkServer forks(*bench.supervisor, bench.clock, bench.log,
-                     {.app = "tests/forks",
-                      .command = {this_program(), "worker", "app"},
-                      .environment = {"SOJOURN_PREFORK=1", "SOJOURN_PROTOCOL=1"},
-                      .folder = "/tmp",
-                      .limits = {}});
+    ForkServer forks(*bench.supervisor, bench.clock, bench.log, options("app"));
     Recorder events;
     ForkServer::Forked forked = co_await forks.fork(users.lease(), bench.in(Seconds(20)));
     EXPECT_EQ(user_of(forked.process->pid()), 0u);  // it becomes another once it was limited and is greeted
@@ -144,6 +148,65 @@ TEST_F(ForkServerTest, TellsWhyAPreloadFailedAndWaitsBeforeItTriesAgain) {
       EXPECT_THAT(error.message(), HasSubstr("no model here"));
     }
     co_await app.close();
+  });
+}
+
+Async<std::optional<Error>> failure_of(ForkServer& forks, Instant deadline) {
+  std::optional<Error> failed;
+  try {
+    co_await forks.fork(nullptr, deadline);
+  } catch (const Error& error) {
+    failed = error;
+  }
+  co_return failed;
+}
+
+TEST_F(ForkServerTest, SaysThatAWorkerDidNotStartWhileALostParentIsNotTriedAgain) {
+  run([](Bench& bench) -> Async<void> {
+    ManualClock clock;  // ahead of what the supervisor waits by
+    clock.advance(std::chrono::ceil<Microseconds>(bench.clock.instant() - clock.instant()) + Seconds(600));
+    ForkServer forks(*bench.supervisor, clock, bench.log, options("refuses_forks"));
+    for (int i = 0; i < 2; ++i) {
+      const auto failed = co_await failure_of(forks, clock.instant() + Seconds(600));
+      EXPECT_TRUE(failed);
+      if (!failed) continue;
+      EXPECT_EQ(failed->code(), ErrorCode::worker_start_failed);
+      EXPECT_THAT(failed->message(), HasSubstr("did not fork it"));
+    }
+    co_await forks.close();
+  });
+}
+
+// What a fork fails with for one who waits for it until `time` has passed, which it does at once.
+Async<std::optional<Error>> failure_within(ForkServer& forks, ManualClock& clock, Seconds time) {
+  std::optional<Error> failed;
+  TaskGroup group(co_await boost::asio::this_coro::executor);
+  group.spawn([](ForkServer& in, Instant deadline, std::optional<Error>& why) -> Async<void> {
+    why = co_await failure_of(in, deadline);
+  }(forks, clock.instant() + time, failed));
+  group.spawn([](ManualClock& turned, Seconds by) -> Async<void> {
+    turned.advance(by);
+    co_return;
+  }(clock, time));
+  co_await group.join();
+  co_return failed;
+}
+
+TEST_F(ForkServerTest, ReplacesAParentThatHangsHoweverShortEachOneWaits) {
+  run([](Bench& bench) -> Async<void> {
+    ManualClock clock;  // ahead of what the supervisor waits by
+    clock.advance(std::chrono::ceil<Microseconds>(bench.clock.instant() - clock.instant()) + Seconds(600));
+    ForkServer forks(*bench.supervisor, clock, bench.log, options("app"));
+    EXPECT_FALSE(co_await failure_of(forks, clock.instant() + Seconds(600)));
+    const pid_t hung = forks.parent();
+    ::kill(hung, SIGSTOP);
+    // What it had begun before it hung may still answer once, at any time.
+    for (int i = 0; i < 30 && forks.parent() == hung; ++i) {
+      co_await failure_within(forks, clock, Seconds(3));
+    }
+    EXPECT_NE(forks.parent(), hung);
+    if (forks.parent() != hung) EXPECT_FALSE(co_await failure_of(forks, clock.instant() + Seconds(600)));
+    co_await forks.close();
   });
 }
 

@@ -10,8 +10,11 @@
 #include <cstdlib>
 #include <thread>
 
+#include "sojourn/worker/fork_messages.hpp"
 #include "sojourn/worker/frame.hpp"
+#include "sojourn/worker/packet.hpp"
 #include "sojourn/worker/serve.hpp"
+#include "sojourn/worker/supervisor_messages.hpp"
 #include "sojourn/worker/supervisor_process.hpp"
 
 // The program of this room's tests: the tests themselves, the supervisor, and the workers that it starts.
@@ -349,6 +352,14 @@ int run_test_worker(std::string_view mode) {
   if (mode == "ignores_term") ::signal(SIGTERM, SIG_IGN);
   if (mode == "fails_preload") {
     return serve(std::make_unique<TestApp>(false), [] { throw Error(ErrorCode::app_error, "no model here"); });
+  }
+  if (mode == "refuses_forks") {
+    send_packet(passed_descriptor, preloaded_message());
+    std::vector<char> room(fork_message_bytes);
+    for (PassedDescriptors unwanted; receive_packet(passed_descriptor, room, unwanted, 0) > 0; unwanted = {}) {
+      send_packet(passed_descriptor, failed_message());
+    }
+    return 0;
   }
   if (mode == "leaves_thread") {
     return serve(std::make_unique<TestApp>(false), [] { std::thread(hang).detach(); });
