@@ -57,7 +57,8 @@ Async<void> Api::run(Ask& ask) {
     for (const std::string& id : files) co_await options_.files->calls.find(id, ask.caller);
   }
   // A retry with the same key would find this call again.
-  const bool may_be_retried = request.session == "new" && request.wait && request.idempotency_key.empty();
+  const bool opens = request.session.empty() || request.session == "new";
+  const bool may_be_retried = opens && request.wait && request.idempotency_key.empty();
   const runtime::TaskView view = co_await runtime_.run(std::move(request));
   if (may_be_retried) {
     if (const auto shortage = shortage_of(view)) {

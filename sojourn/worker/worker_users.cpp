@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <grp.h>
+#include <pwd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -29,6 +30,18 @@ constexpr mode_t not_for_others = 066;  // folders can be passed through, not re
 
 Error refuse(const std::string& what) {
   return Error(ErrorCode::config_invalid, "worker_uids: " + what);
+}
+
+// Whoever has one of the ids would be ended as a worker that was left.
+void check_unused(const UserRange& range) {
+  std::string taken;
+  ::setpwent();
+  while (const passwd* user = ::getpwent()) {
+    if (taken.empty() && range.holds(user->pw_uid))
+      taken = fmt::format("{} is the user {}", user->pw_uid, user->pw_name);
+  }
+  ::endpwent();
+  if (!taken.empty()) throw refuse(taken + "; no id may be anybody's");
 }
 
 // Every folder on the way must let others through.
@@ -103,6 +116,7 @@ void give_content(const fs::path& folder, uid_t user) {
 WorkerUsers::WorkerUsers(UserRange range, const fs::path& data)
     : range_(range), links_(fs::absolute(data) / "worker-ids"), next_(range.first) {
   if (::geteuid() != 0) throw refuse("only a server that runs as root can start workers as other users");
+  check_unused(range);
   check_way_to(data);
   if (::mkdir(links_.c_str(), 0700) != 0 && errno != EEXIST) throw io_error(links_.string(), errno);
   // In a container not every id may exist.

@@ -28,7 +28,8 @@ class WorkerUsers {
  public:
   // Closes what is in `data` to other users, takes back folders that a dead server left leased, and has this process
   // make files and folders from now on that others cannot read. The ids are used by nobody else on this machine.
-  // Errors: config_invalid without the rights for it, or where the ids cannot reach `data`. Blocks.
+  // Errors: config_invalid without the rights for it, where an id is a known user's, or the ids cannot reach `data`.
+  // Blocks.
   WorkerUsers(UserRange range, const std::filesystem::path& data);
   ~WorkerUsers();  // takes the folders back. All leases are over
   WorkerUsers(const WorkerUsers&) = delete;

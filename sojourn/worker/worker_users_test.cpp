@@ -169,6 +169,17 @@ TEST_F(WorkerUsersTest, NamesTheFolderThatKeepsIdsFromTheData) {
   }
 }
 
+TEST_F(WorkerUsersTest, RefusesIdsOfKnownUsers) {
+  if (!is_root()) return;
+  try {
+    const WorkerUsers users({1, 1}, data);  // Debian's daemon
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::config_invalid);
+    EXPECT_THAT(error.message(), HasSubstr("1 is the user "));
+  }
+}
+
 TEST_F(WorkerUsersTest, KillsEveryProcessOfAUser) {
   if (!is_root()) return;
   const uid_t user = range_of(1).first;

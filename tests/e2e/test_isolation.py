@@ -575,9 +575,14 @@ class IdsOfOneServer(OwnServer):
         self.assertIn("all 2 user ids for workers are in use", refused.body["detail"])
         # Nothing is left of what was refused; who asked for a session has it, and may call again.
         self.assertEqual(server.over(refused.error["details"]["session_id"])["status"], "ended")
-        refused = server.ask_run("forgetful", "echo", 1)
-        self.assertEqual(refused.status, 503, refused.text)
-        self.assertEqual(server.over(refused.error["details"]["session_id"])["status"], "ended")
+        for session in "new", None:
+            refused = server.ask_run("forgetful", "echo", 1, session=session)
+            self.assertEqual(refused.status, 503, refused.text)
+            self.assertEqual(server.over(refused.error["details"]["session_id"])["status"], "ended")
+        # With a key the call is kept, and a retry finds it.
+        for _ in range(2):
+            task = server.run("forgetful", "echo", 1, headers={"Idempotency-Key": "k"})
+            self.assertEqual((task["status"], task["error_info"]["code"]), (FAILED, "unavailable"))
         third = server.new_session("hostile")
         task = server.run("hostile", "echo", 1, session=third)
         self.assertEqual((task["status"], task["error_info"]["code"], task["error_info"]["retryable"]),
