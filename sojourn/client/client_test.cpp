@@ -234,7 +234,7 @@ TEST_F(PauseTest, IsNotMadeWhereItWouldBeTooLongOrTooOften) {
 }
 
 TEST(Session, EndsWithItsScopeUnlessItIsReleasedOrAttached) {
-  FakeServer server({session, {.status = 204}, session, session});
+  FakeServer server({session, {.status = 204}, session, session, {.status = 204}});
   Client client(server.url());
   {
     const Session one = client.session({.app = "a"});
@@ -249,7 +249,7 @@ TEST(Session, EndsWithItsScopeUnlessItIsReleasedOrAttached) {
 }
 
 TEST(Session, EndsOnceWhenItIsMoved) {
-  FakeServer server({session, {.status = 204}});
+  FakeServer server({session, {.status = 204}, {.status = 204}});
   Client client(server.url());
   {
     Session one = client.session({.app = "a"});
