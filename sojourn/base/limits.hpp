@@ -35,6 +35,7 @@ inline constexpr std::size_t queue_bytes = 32 * mebibyte;        // of what wait
 inline constexpr std::size_t all_queues_bytes = 256 * mebibyte;  // of what waits for any
 inline constexpr auto default_call_timeout = 600s;
 inline constexpr std::size_t scheduled_calls = 100'000;  // that wait for their run_at, of all sessions
+inline constexpr std::size_t open_webhooks = 10'000;     // of calls that are not over, or not yet told
 inline constexpr auto longest_schedule = 31'622'400s;    // from now to a run_at: 366 days
 
 // Sessions.

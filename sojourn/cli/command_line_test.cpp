@@ -122,9 +122,9 @@ TEST_F(CommandLineTest, ConfigShowsEachValueAndItsSource) {
   std::ofstream(file("sojourn.toml")) << "log_level = \"debug\"\n";
   surroundings_.environment["SOJOURN_API_KEY"] = "sjn_secret";
   EXPECT_EQ(sojourn({"config", "--listen", "127.0.0.1:0"}), 0);
-  EXPECT_THAT(out(),
-              AllOf(StartsWith("SETTING      VALUE"), HasSubstr("listen       127.0.0.1:0"), HasSubstr("--listen\n"),
-                    HasSubstr("sojourn.toml:1\n"), HasSubstr("********"), Not(HasSubstr("sjn_secret"))));
+  EXPECT_THAT(out(), AllOf(StartsWith("SETTING                VALUE"),
+                           HasSubstr("listen                 127.0.0.1:0"), HasSubstr("--listen\n"),
+                           HasSubstr("sojourn.toml:1\n"), HasSubstr("********"), Not(HasSubstr("sjn_secret"))));
 
   EXPECT_EQ(sojourn({"config", "--json"}), 0);
   const JsonObject json = parse_json_object(out());

@@ -14,6 +14,7 @@ ExitCode serve(const Settings& settings, Console& console) {
                  .keys = settings.keys,
                  .worker_users = settings.worker_uids,
                  .drain_grace = settings.drain_grace,
+                 .webhooks = {.key = settings.webhook_key, .allow_private = settings.webhook_allow_private},
                  .on_ready =
                      [&](const std::string& address) {
                        console.out << fmt::format("listening on {}\n", address) << std::flush;

@@ -11,6 +11,7 @@
 
 #include "sojourn/base/error.hpp"
 #include "sojourn/http/client.hpp"
+#include "sojourn/server/webhooks.hpp"
 
 namespace sojourn::cli {
 
@@ -86,6 +87,15 @@ void apply_drain_grace(Settings& settings, const std::string& text) {
   settings.drain_grace = Seconds(parse_number(text, 0, 3600));
 }
 
+void apply_webhook_secret(Settings& settings, const std::string& text) {
+  settings.webhook_key = text.empty() ? "" : server::parse_webhook_secret(text);
+}
+
+void apply_webhook_allow_private(Settings& settings, const std::string& text) {
+  if (text != "true" && text != "false") throw bad("it must be true or false");
+  settings.webhook_allow_private = text == "true";
+}
+
 void apply_url(Settings& settings, const std::string& text) {
   http::parse_address(text);
   settings.url = text;
@@ -125,6 +135,12 @@ constexpr std::array settings_table{
                 "Form of the log on standard error: text, json", server, false, false, apply_log_format},
     SettingInfo{"drain_grace", "--drain-grace", "SOJOURN_DRAIN_GRACE", "SECONDS", "10",
                 "How long running calls may go on after SIGTERM", server, false, false, apply_drain_grace},
+    SettingInfo{"webhook_secret", "", "SOJOURN_WEBHOOK_SECRET", "SECRET", "",
+                "What webhooks are signed with; without one, none are sent", server, false, true,
+                apply_webhook_secret},
+    SettingInfo{"webhook_allow_private", "--webhook-allow-private", "SOJOURN_WEBHOOK_ALLOW_PRIVATE", "BOOL", "false",
+                "Send webhooks to this machine and private networks too", server, false, false,
+                apply_webhook_allow_private},
     SettingInfo{"url", "--url", "SOJOURN_URL", "URL", "http://127.0.0.1:8080",
                 "Server that the commands talk to", client, false, false, apply_url},
     SettingInfo{"api_key", "", "SOJOURN_API_KEY", "KEY", "",
@@ -170,9 +186,11 @@ FileValues read_file(const std::filesystem::path& file) {
       text = string->get();
     } else if (const auto* number = node.as_integer()) {
       text = std::to_string(number->get());
+    } else if (const auto* boolean = node.as_boolean()) {
+      text = boolean->get() ? "true" : "false";
     } else {
       throw Error(ErrorCode::config_invalid,
-                  fmt::format("{}: {} must be a text or a whole number", source, key.str()));
+                  fmt::format("{}: {} must be a text, a whole number, true or false", source, key.str()));
     }
     const bool is_relative = setting->is_path && !text.empty() && std::filesystem::path(text).is_relative();
     if (is_relative) text = (file.parent_path() / text).lexically_normal().string();

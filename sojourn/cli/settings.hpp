@@ -37,6 +37,8 @@ struct Settings {
   LogLevel log_level = LogLevel::info;
   LogFormat log_format = LogFormat::text;
   Seconds drain_grace{};
+  std::string webhook_key;  // "" for none
+  bool webhook_allow_private = false;
   std::string url;
   std::string api_key;  // "" for none
   Seconds timeout{};

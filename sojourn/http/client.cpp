@@ -16,7 +16,9 @@
 #include <vector>
 
 #include "sojourn/http/message_parser.hpp"
+#include "sojourn/http/public_address.hpp"
 #include "sojourn/http/serialize.hpp"
+#include "sojourn/http/tls_stream.hpp"
 
 namespace sojourn::http {
 
@@ -65,15 +67,23 @@ Address parse_address(std::string_view text) {
 }
 
 struct Client::State {
-  State(Executor executor_, Clock& clock_, Address address_)
-      : executor(executor_), clock(clock_), address(std::move(address_)), resolver(executor_), socket(executor_) {
+  State(Executor executor_, Clock& clock_, Address address_, ClientRules rules_)
+      : executor(executor_),
+        clock(clock_),
+        address(std::move(address_)),
+        rules(rules_),
+        resolver(executor_),
+        socket(executor_) {
     const bool is_ipv6 = address.host.find(':') != std::string::npos;
-    host_field = (is_ipv6 ? "[" + address.host + "]" : address.host) + ":" + std::to_string(address.port);
+    const bool is_usual = rules.trust != nullptr && address.port == 443;
+    host_field = (is_ipv6 ? "[" + address.host + "]" : address.host);
+    if (!is_usual) host_field += ":" + std::to_string(address.port);
   }
 
   Async<Response> open(Request request);
   Async<std::string> read();
   Async<void> connect();
+  Async<void> shake_hands();
   Async<bool> begin(const Request& request);
   Async<void> write(const Request& request);
   Async<std::size_t> receive(error_code& error);
@@ -86,9 +96,11 @@ struct Client::State {
   Executor executor;
   Clock& clock;
   Address address;
+  ClientRules rules;
   std::string host_field;
   tcp::resolver resolver;
   tcp::socket socket;
+  std::unique_ptr<TlsStream> tls;        // on `socket`, where it is spoken
   std::string input;                     // what came and is not used yet
   std::optional<ResponseParser> answer;  // while it is being read
   std::string body;                      // of the answer, what came and was not handed over
@@ -146,13 +158,16 @@ void Client::State::give_up() {
 }
 
 void Client::State::fail(const std::string& what) {
-  if (late) throw Error(ErrorCode::call_timeout, "http://" + host_field + " did not answer in time");
-  throw Error(ErrorCode::connection_failed, "http://" + host_field + ": " + what);
+  const std::string where = (rules.trust != nullptr ? "https://" : "http://") + host_field;
+  if (late) throw Error(ErrorCode::call_timeout, where + " did not answer in time");
+  throw Error(ErrorCode::connection_failed, where + ": " + what);
 }
 
 Async<void> Client::State::connect() {
   error_code error;
   const auto literal = asio::ip::make_address(address.host, error);
+  std::string not_public;
+  tls.reset();
   std::vector<tcp::endpoint> endpoints;
   if (!error) {
     endpoints.emplace_back(literal, address.port);
@@ -166,16 +181,29 @@ Async<void> Client::State::connect() {
     error_code ignored;
     socket.close(ignored);
     if (late || closed) break;
+    if (rules.only_public && !is_public(endpoint.address())) {
+      not_public = endpoint.address().to_string();
+      continue;
+    }
     socket.open(endpoint.protocol(), error);
     if (error) continue;
     ::fcntl(socket.native_handle(), F_SETFD, FD_CLOEXEC);
     co_await socket.async_connect(endpoint, asio::redirect_error(asio::use_awaitable, error));
     if (!error) {
       socket.set_option(tcp::no_delay(true), ignored);
+      if (rules.trust != nullptr) co_await shake_hands();
       co_return;
     }
   }
+  if (!not_public.empty() && !late) fail("its address " + not_public + " is not one of the public Internet");
   fail("no connection: " + error.message());
+}
+
+Async<void> Client::State::shake_hands() {
+  tls = make_tls_stream(socket, *rules.trust, address.host);
+  error_code error;
+  co_await tls->async_handshake(TlsStream::client, asio::redirect_error(asio::use_awaitable, error));
+  if (error) fail("no TLS: " + error.message());
 }
 
 Async<void> Client::State::write(const Request& request) {
@@ -183,15 +211,24 @@ Async<void> Client::State::write(const Request& request) {
   append_request_head(head, request, host_field);
   const std::array buffers{asio::buffer(std::as_const(head)), asio::buffer(request.body)};
   error_code ignored;
-  co_await asio::async_write(socket, buffers, asio::redirect_error(asio::use_awaitable, ignored));
+  if (tls) {
+    co_await asio::async_write(*tls, buffers, asio::redirect_error(asio::use_awaitable, ignored));
+  } else {
+    co_await asio::async_write(socket, buffers, asio::redirect_error(asio::use_awaitable, ignored));
+  }
 }
 
 // Reads more into `input` and returns how much came.
 Async<std::size_t> Client::State::receive(error_code& error) {
   const std::size_t before = input.size();
   input.resize(before + read_bytes);
-  const std::size_t count = co_await socket.async_read_some(asio::buffer(input.data() + before, read_bytes),
-                                                            asio::redirect_error(asio::use_awaitable, error));
+  const auto free = asio::buffer(input.data() + before, read_bytes);
+  std::size_t count = 0;
+  if (tls) {
+    count = co_await tls->async_read_some(free, asio::redirect_error(asio::use_awaitable, error));
+  } else {
+    count = co_await socket.async_read_some(free, asio::redirect_error(asio::use_awaitable, error));
+  }
   input.resize(before + count);
   co_return count;
 }
@@ -273,8 +310,8 @@ Async<std::string> Client::State::read() {
   co_return std::exchange(body, {});
 }
 
-Client::Client(Executor executor, Clock& clock, Address address)
-    : state_(std::make_shared<State>(std::move(executor), clock, std::move(address))) {}
+Client::Client(Executor executor, Clock& clock, Address address, ClientRules rules)
+    : state_(std::make_shared<State>(std::move(executor), clock, std::move(address), rules)) {}
 
 Client::~Client() {
   close();

@@ -6,6 +6,7 @@
 #include "sojourn/base/async.hpp"
 #include "sojourn/base/clock.hpp"
 #include "sojourn/http/message.hpp"
+#include "sojourn/http/tls.hpp"
 
 // A client of one server: one connection, kept alive, one request at a time.
 namespace sojourn::http {
@@ -18,9 +19,15 @@ struct Address {
 // Reads "http://HOST:PORT" or "HOST:PORT". Errors: invalid_request.
 Address parse_address(std::string_view text);
 
+struct ClientRules {
+  const TlsTrust* trust = nullptr;  // speaks TLS, and verifies the server's certificate by this
+  bool only_public = false;         // connects to addresses of the public Internet only, whatever a name leads to
+};
+
 class Client {
  public:
-  Client(Executor executor, Clock& clock, Address address);
+  // Lifetime: rules.trust outlives it.
+  Client(Executor executor, Clock& clock, Address address, ClientRules rules = {});
   ~Client();
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;

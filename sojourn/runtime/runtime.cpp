@@ -130,6 +130,7 @@ Runtime::Runtime(Executor executor, store::Store& store, Clock& clock, Random& r
       .on_final =
           [&parts](const LiveCall& call) {
             parts.calls.erase(call.task.id);
+            if (call.task.webhook) parts.options.webhook_owed();
             if (parts.draining && parts.calls.empty()) parts.drained.notify_all();
           },
       .on_leave =
@@ -288,6 +289,7 @@ std::shared_ptr<LiveCall> Runtime::make_call(RunRequest& request, const Actor& a
   task.function = request.function;
   task.idempotency_key = request.idempotency_key;
   task.run_at = request.run_at;
+  task.webhook = request.webhook;
   task.input = to_text(request.input, {.bytes = limits::json_bytes, .depth = limits::json_depth});
   if (!task.idempotency_key.empty()) task.request_hash = request_hash(task.function, task.input);
   // The input of a request with a key may be asked for once more.

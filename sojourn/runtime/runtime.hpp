@@ -35,9 +35,10 @@ struct Options {
   std::function<Async<Json>(Json input, std::string folder)> bring_files;
   // Takes the files that an output names, by {"file": {"path": ...}}, into keeping, and says there where they are.
   std::function<Async<Json>(Json output, OutputPlace place)> keep_files;
-  Milliseconds cancel_grace{2'000};  // between asking a call to stop and ending its worker
-  Milliseconds close_grace{5'000};   // for a worker's clean-up at the end of a session
-  Milliseconds rest_after{30'000};   // when a session without a worker leaves memory
+  std::function<void()> webhook_owed = [] {};  // some call with a webhook is over, durably
+  Milliseconds cancel_grace{2'000};            // between asking a call to stop and ending its worker
+  Milliseconds close_grace{5'000};             // for a worker's clean-up at the end of a session
+  Milliseconds rest_after{30'000};             // when a session without a worker leaves memory
 };
 
 // A call as it comes in.
@@ -52,6 +53,7 @@ struct RunRequest {
   bool warm = false;  // of create_session(): its worker is opened before its first call; `wait` for that
   std::string actor = "local";
   std::optional<Seconds> call_timeout;
+  std::optional<store::Webhook> webhook;
   std::optional<Time> run_at;  // accepted now and queued then, so it is not to be waited for; past: now
 
   // For a new session only.

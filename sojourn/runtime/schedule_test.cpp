@@ -395,6 +395,17 @@ TEST_F(ScheduleTest, ASessionTakesAsManyAsItsQueue) {
   });
 }
 
+TEST_F(ScheduleTest, ScheduledCallsBoundsThoseOfAllSessions) {
+  TaskGroup group(loop.executor());
+  Schedule full(group, clock, nullptr);
+  full.enter(limits::scheduled_calls - 1);
+  full.check_room();
+  full.enter(1);
+  EXPECT_THROW(full.check_room(), Error);
+  full.leave("task");
+  full.check_room();
+}
+
 TEST_F(ScheduleTest, AQueueThatIsFullMakesThemWaitInTheirOrder) {
   with_runtime([](RuntimeTest& base) -> Async<void> {
     ScheduleTest& test = of(base);

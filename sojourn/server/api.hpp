@@ -11,6 +11,7 @@
 #include "sojourn/server/files.hpp"
 #include "sojourn/server/metrics.hpp"
 #include "sojourn/server/task_stream.hpp"
+#include "sojourn/server/webhooks.hpp"
 
 // The HTTP interface: finds the route of a request, checks who asks, and answers in the shapes of wire.hpp.
 namespace sojourn::server {
@@ -20,7 +21,8 @@ struct ApiOptions {
   StreamTimes stream;
   std::function<JsonObject()> isolation = [] { return JsonObject(); };  // of workers: /readyz tells it
   MetricSources metrics;
-  Files* files = nullptr;  // none: no routes for files
+  Files* files = nullptr;        // none: no routes for files
+  Webhooks* webhooks = nullptr;  // none: refused
 };
 
 // Threads: the runtime's executor.

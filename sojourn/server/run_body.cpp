@@ -109,6 +109,8 @@ runtime::RunRequest read_run_body(std::string_view body) {
   request.wait = fields.boolean("wait");
   request.call_timeout = fields.seconds("call_timeout", longest_call);
   request.run_at = fields.time("run_at");
+  if (std::string url = fields.string("webhook"); !url.empty())
+    request.webhook = store::Webhook{.url = std::move(url)};
   read_session_fields(fields, request);
   return request;
 }

@@ -93,13 +93,15 @@ class Service {
             executor_, options.data, clock_, random_, log_,
             [this](const std::string& session) { return std::filesystem::is_directory(folders_.path_of(session)); }),
         runtime_(executor_, *store_, clock_, random_, log_, runtime_options()),
+        webhooks_(executor_, runtime_, *store_, clock_, random_, log_, options.webhooks),
         api_(runtime_, *store_, clock_,
              {.keys = std::move(keys_),
               .stream = {},
               .isolation = [this] { return isolation_.describe(); },
               .metrics = {.store = [this] { return store_->statistics(); },
                           .http = [this] { return http_.statistics(); }},
-              .files = &files_}),
+              .files = &files_,
+              .webhooks = options.webhooks.key.empty() ? nullptr : &webhooks_}),
         http_(
             executor_, clock_, log_, {.streams = Files::body_stream, .connections = most_connections()},
             [this](http::Request request, http::Responder& responder) {
@@ -139,7 +141,8 @@ class Service {
         .keep_files =
             [this](Json output, runtime::OutputPlace place) {
               return files_.calls.keep(std::move(output), std::move(place));
-            }};
+            },
+        .webhook_owed = [this] { webhooks_.look(); }};
   }
 
   Async<void> start() {
@@ -151,6 +154,7 @@ class Service {
     add_apps();
     files_.start();
     co_await runtime_.recover();
+    if (!options_.webhooks.key.empty()) webhooks_.look();
     for (const auto& program : programs_) program->keep_warm();
     const std::uint16_t port = http_.listen(options_.host, options_.port);
     const bool v6 = options_.host.find(':') != std::string::npos;
@@ -218,6 +222,7 @@ class Service {
     http_.stop_accepting();
     co_await http_.close(clock_.instant() + Seconds(2));
     for (const auto& program : programs_) co_await program->close();
+    co_await webhooks_.close();
     co_await files_.close();
     co_await supervisor_.close();
     co_await store_->close();
@@ -240,6 +245,7 @@ class Service {
   std::vector<std::shared_ptr<worker::ProcessApp>> programs_;  // shared with the runtime
   Files files_;
   runtime::Runtime runtime_;
+  Webhooks webhooks_;
   Api api_;
   http::Server http_;
   asio::signal_set signals_;  // from start to end, since a signal that nobody waits for then would kill the server

@@ -56,6 +56,10 @@ Async<void> Api::run(Ask& ask) {
     check_files_last(request);
     for (const std::string& id : files) co_await options_.files->calls.find(id, ask.caller);
   }
+  if (request.webhook) {
+    if (options_.webhooks == nullptr) throw Webhooks::not_set_up();
+    request.webhook = co_await options_.webhooks->accept(std::move(request.webhook->url), ask.bare);
+  }
   // A retry with the same key would find this call again.
   const bool opens = request.session.empty() || request.session == "new";
   const bool may_be_retried = opens && request.wait && request.idempotency_key.empty();

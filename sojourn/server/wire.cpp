@@ -49,6 +49,16 @@ std::string_view status_of(store::SessionStatus status) {
   return store::to_string(status == store::SessionStatus::failed ? store::SessionStatus::ended : status);
 }
 
+void write_webhook(ObjectWriter& object, const store::Webhook& webhook) {
+  using Status = store::Webhook::Status;
+  const std::string_view status = webhook.status == Status::delivered  ? "delivered"
+                                  : webhook.status == Status::given_up ? "failed"
+                                                                       : "pending";
+  object.string("webhook", webhook.url).string("webhook_status", status);
+  if (webhook.attempts > 0) object.number("webhook_attempts", webhook.attempts);
+  if (!webhook.error.empty()) object.string("webhook_error", webhook.error);
+}
+
 // The error's message as text, since callers of seed 004 print the field as it is; the rest stands in error_info.
 void write_error(ObjectWriter& object, const store::TaskRecord& task) {
   if (task.error == "null") {
@@ -77,6 +87,7 @@ std::string task_json(const runtime::TaskView& view, std::optional<std::string_v
   write_error(object, task);
   if (view.queue_position) object.number("queue_position", *view.queue_position);
   if (task.run_at) object.time("run_at", task.run_at);
+  if (task.webhook) write_webhook(object, *task.webhook);
   return object.time("created_at", task.created_at)
       .time("updated_at", task.updated_at)
       .time("started_at", task.started_at)

@@ -202,6 +202,38 @@ Async<std::uint64_t> MemoryStore::purge(SessionQuery query) {
   });
 }
 
+Async<OwedWebhooks> MemoryStore::webhooks_owed(Time now, std::size_t limit, std::set<std::string> busy) {
+  const auto lock = enter();
+  OwedWebhooks owed;
+  for (const auto& [id, task] : tasks_) {
+    if (!task.webhook || task.webhook->status != Webhook::Status::owed) continue;
+    const Time at = task.webhook->next_at;
+    if (at > now) {
+      owed.next = std::min(owed.next.value_or(at), at);
+    } else if (!busy.contains(task.webhook->origin)) {
+      owed.due.push_back({id, *task.webhook});
+    }
+  }
+  std::ranges::sort(owed.due, {}, [](const OwedWebhook& webhook) { return webhook.webhook.next_at; });
+  if (owed.due.size() > limit) owed.due.resize(limit);
+  co_return owed;
+}
+
+Async<void> MemoryStore::webhook_tried(std::string task_id, Webhook webhook) {
+  const auto lock = enter();
+  const auto place = tasks_.find(task_id);
+  if (place != tasks_.end() && place->second.webhook) place->second.webhook = std::move(webhook);
+  co_return;
+}
+
+Async<std::size_t> MemoryStore::open_webhooks(std::size_t most) {
+  const auto lock = enter();
+  const auto count = std::ranges::count_if(tasks_, [](const auto& entry) {
+    return entry.second.webhook && entry.second.webhook->status < Webhook::Status::delivered;
+  });
+  co_return std::min(most, static_cast<std::size_t>(count));
+}
+
 Async<void> MemoryStore::close() {
   const std::lock_guard lock(mutex_);
   closed_ = true;
@@ -263,6 +295,11 @@ void MemoryStore::put_tasks(Stored& stored, std::vector<TaskRecord> tasks) {
     if (const auto known = tasks_.find(task.id); known != tasks_.end()) {
       stored.tasks.erase({known->second.seq, task.id});
       stored.task_keys.erase(known->second.idempotency_key);
+      if (known->second.webhook) task.webhook = known->second.webhook;
+    }
+    if (is_final(task.status) && task.webhook && task.webhook->status == Webhook::Status::waiting) {
+      task.webhook->status = Webhook::Status::owed;
+      task.webhook->next_at = task.updated_at;
     }
     stored.tasks.emplace(task.seq, task.id);
     if (!task.idempotency_key.empty()) stored.task_keys.insert_or_assign(task.idempotency_key, task.id);

@@ -8,13 +8,14 @@
 #include <utility>
 #include <vector>
 
+#include "sojourn/store/outbox.hpp"
 #include "sojourn/store/store.hpp"
 
 namespace sojourn::store {
 
 // A store that lasts as long as the object: for tests, and for programs that keep nothing. "Durable" means nothing
 // here. Threads: safe; no call waits for anything but a short lock.
-class MemoryStore final : public Store {
+class MemoryStore final : public Store, public Outbox {
  public:
   Async<void> create(NewSession session) override;
   Async<std::uint64_t> commit(Commit commit) override;
@@ -29,6 +30,10 @@ class MemoryStore final : public Store {
   Async<Leftovers> leftovers() override;
   Async<std::uint64_t> purge(SessionQuery query) override;
   Async<void> close() override;
+
+  Async<OwedWebhooks> webhooks_owed(Time now, std::size_t limit, std::set<std::string> busy) override;
+  Async<void> webhook_tried(std::string task_id, Webhook webhook) override;
+  Async<std::size_t> open_webhooks(std::size_t most) override;
 
  private:
   struct Stored {

@@ -126,6 +126,21 @@ struct StateChange {
   bool operator==(const StateChange&) const = default;
 };
 
+// Where a call's end is to be told, and whether it was.
+struct Webhook {
+  enum class Status { waiting, owed, delivered, given_up };  // until the call is over; from then on
+
+  std::string url;
+  std::string origin;  // of the URL: whose deliveries hold each other up
+  bool bare = false;   // told without the envelope
+  Status status = Status::waiting;
+  unsigned attempts = 0;
+  Time next_at{};     // of the next attempt, while it is owed
+  std::string error;  // why the last attempt failed
+
+  bool operator==(const Webhook&) const = default;
+};
+
 // One call: a task on the wire.
 struct TaskRecord {
   std::string id;
@@ -144,6 +159,8 @@ struct TaskRecord {
   std::optional<Time> ended_at;
   std::optional<Time> run_at;  // not before that, as the caller asked
   JsonText plan;               // of a call with `run_at`: how it is to be run; "" for any other
+  // As it came with the first commit of the task; how it goes on is for Outbox. Lists of finished tasks leave it out.
+  std::optional<Webhook> webhook;
 
   bool operator==(const TaskRecord&) const = default;
 };

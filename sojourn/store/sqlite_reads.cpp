@@ -26,6 +26,9 @@ constexpr std::string_view task_columns =
 constexpr std::string_view scheduled = "t.run_at IS NOT NULL AND t.seq = 0 AND t.status < 10 ";
 constexpr std::string_view open = "t.status < 10 AND NOT (t.run_at IS NOT NULL AND t.seq = 0) ";
 
+constexpr std::string_view webhook_columns =
+    "SELECT task, url, origin, bare, status, attempts, next_at, error FROM webhooks ";
+
 constexpr std::string_view resource_columns = "SELECT s.id, r.id, r.kind, r.cost, r.created_at, r.cleanup ";
 
 std::string operator+(std::string_view left, const char* right) {
@@ -71,9 +74,25 @@ std::vector<ResourceRecord> take_resources(Statement rows) {
   return resources;
 }
 
-std::optional<TaskRecord> take_one_task(Statement rows) {
+Webhook take_webhook(Statement& row, std::string& task_id) {
+  Webhook webhook;
+  row.read(task_id, webhook.url, webhook.origin, webhook.bare, webhook.status, webhook.attempts, webhook.next_at,
+           webhook.error);
+  return webhook;
+}
+
+void add_webhook(Connection& connection, TaskRecord& task) {
+  static const std::string sql = webhook_columns + "WHERE task = ?";
+  Statement rows = connection.query(sql, task.id);
+  std::string id;
+  if (rows.next()) task.webhook = take_webhook(rows, id);
+}
+
+std::optional<TaskRecord> take_one_task(Connection& connection, Statement rows) {
   if (!rows.next()) return std::nullopt;
-  return take_task(rows);
+  TaskRecord task = take_task(rows);
+  add_webhook(connection, task);
+  return task;
 }
 
 // SQLite counts with signed numbers.
@@ -162,6 +181,7 @@ Snapshot read_snapshot(Connection& connection, StoredSession session) {
   }
   snapshot.resources = take_resources(connection.query(open_resources, session.row));
   snapshot.open_tasks = take_tasks(connection.query(open_tasks, session.row));
+  for (TaskRecord& task : snapshot.open_tasks) add_webhook(connection, task);
   Statement last = connection.query("SELECT COALESCE(MAX(seq), 0) FROM tasks WHERE session = ?", session.row);
   if (last.next()) snapshot.last_task_seq = last.value<std::uint64_t>();
   Statement later = connection.query(scheduled_tasks, session.row);
@@ -175,7 +195,7 @@ Snapshot read_snapshot(Connection& connection, StoredSession session) {
 
 std::optional<TaskRecord> read_task(Connection& connection, std::string_view id) {
   static const std::string sql = task_columns + "FROM tasks t JOIN sessions s ON s.row = t.session WHERE t.id = ?";
-  return take_one_task(connection.query(sql, id));
+  return take_one_task(connection, connection.query(sql, id));
 }
 
 std::optional<TaskRecord> read_task_by_key(Connection& connection, std::string_view session_id,
@@ -183,7 +203,7 @@ std::optional<TaskRecord> read_task_by_key(Connection& connection, std::string_v
   static const std::string sql = task_columns +
                                  "FROM sessions s JOIN tasks t ON t.session = s.row "
                                  "WHERE s.id = ? AND t.idempotency_key <> '' AND t.idempotency_key = ?";
-  return take_one_task(connection.query(sql, session_id, key));
+  return take_one_task(connection, connection.query(sql, session_id, key));
 }
 
 std::string read_session_opened_by(Connection& connection, std::string_view opening_key) {
@@ -264,6 +284,29 @@ Leftovers read_leftovers(Connection& connection) {
     later.read(of.session_id, of.next, of.calls);
   }
   return leftovers;
+}
+
+OwedWebhooks read_webhooks_owed(Connection& connection, Time now, std::size_t limit,
+                                const std::set<std::string>& busy) {
+  static const std::string due = webhook_columns +
+                                 "WHERE status = 1 AND status < 2 AND next_at <= ? AND "
+                                 "origin NOT IN (SELECT value FROM json_each(?)) ORDER BY next_at LIMIT ?";
+  const std::string left_out = to_text(JsonArray(busy.begin(), busy.end()));
+  OwedWebhooks owed;
+  Statement rows = connection.query(due, now, left_out, as_seq(limit));
+  while (rows.next()) {
+    OwedWebhook& webhook = owed.due.emplace_back();
+    webhook.webhook = take_webhook(rows, webhook.task_id);
+  }
+  Statement next = connection.query(
+      "SELECT next_at FROM webhooks WHERE status = 1 AND status < 2 AND next_at > ? ORDER BY next_at LIMIT 1", now);
+  if (next.next()) owed.next = next.value<Time>();
+  return owed;
+}
+
+std::size_t count_open_webhooks(Connection& connection, std::size_t most) {
+  return connection.query("SELECT COUNT(*) FROM (SELECT 1 FROM webhooks WHERE status < 2 LIMIT ?)", as_seq(most))
+      .one<std::size_t>();
 }
 
 std::vector<std::int64_t> read_purgeable(Connection& connection, const SessionQuery& query, std::int64_t after,

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "sojourn/store/outbox.hpp"
 #include "sojourn/store/sqlite.hpp"
 #include "sojourn/store/store.hpp"
 
@@ -33,6 +34,10 @@ std::vector<Event> read_events(Connection& connection, std::string_view session_
                                std::size_t limit);
 SessionPage read_page(Connection& connection, const SessionQuery& query, std::string_view cursor, std::size_t limit);
 Leftovers read_leftovers(Connection& connection);
+
+OwedWebhooks read_webhooks_owed(Connection& connection, Time now, std::size_t limit,
+                                const std::set<std::string>& busy);
+std::size_t count_open_webhooks(Connection& connection, std::size_t most);
 
 // Rows of sessions that fit and are not active, oldest first, past row `after`.
 std::vector<std::int64_t> read_purgeable(Connection& connection, const SessionQuery& query, std::int64_t after,

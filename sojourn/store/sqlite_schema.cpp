@@ -124,6 +124,19 @@ ALTER TABLE sessions ADD COLUMN bytes_in INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE sessions ADD COLUMN bytes_out INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE tasks ADD COLUMN run_at INTEGER;
 ALTER TABLE tasks ADD COLUMN plan TEXT NOT NULL DEFAULT '';
+CREATE TABLE webhooks (
+  task TEXT PRIMARY KEY,
+  session INTEGER NOT NULL,
+  url TEXT NOT NULL,
+  origin TEXT NOT NULL,
+  bare INTEGER NOT NULL,
+  status INTEGER NOT NULL,
+  attempts INTEGER NOT NULL,
+  next_at INTEGER NOT NULL,
+  error TEXT NOT NULL
+) STRICT;
+CREATE INDEX webhooks_open ON webhooks (status, next_at) WHERE status < 2;
+CREATE INDEX webhooks_by_session ON webhooks (session);
 CREATE INDEX tasks_scheduled ON tasks (session, run_at) WHERE run_at IS NOT NULL AND seq = 0 AND status < 10;
 )sql";
 

@@ -234,6 +234,19 @@ Async<void> SqliteStore::close() {
   co_await parts_->pool.run([this] { parts_->close(); });
 }
 
+Async<OwedWebhooks> SqliteStore::webhooks_owed(Time now, std::size_t limit, std::set<std::string> busy) {
+  co_return co_await parts_->read(
+      [&](Connection& connection) { return read_webhooks_owed(connection, now, limit, busy); });
+}
+
+Async<void> SqliteStore::webhook_tried(std::string task_id, Webhook webhook) {
+  co_await parts_->write([&] { parts_->writer->writes->webhook_tried(task_id, webhook); });
+}
+
+Async<std::size_t> SqliteStore::open_webhooks(std::size_t most) {
+  co_return co_await parts_->read([&](Connection& connection) { return count_open_webhooks(connection, most); });
+}
+
 WriterStatistics SqliteStore::statistics() const {
   return parts_->writer ? parts_->writer->commits->statistics() : WriterStatistics{};
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "sojourn/store/commit_writer.hpp"
+#include "sojourn/store/outbox.hpp"
 #include "sojourn/store/sqlite.hpp"
 #include "sojourn/store/store.hpp"
 
@@ -24,7 +25,7 @@ struct SqliteOptions {
   std::uint64_t max_bytes = 0;  // of the database file; commits past it are store_full. 0: no bound
 };
 
-class SqliteStore final : public Store {
+class SqliteStore final : public Store, public Outbox {
  public:
   // Opens the store, and brings an older schema up to date. Blocks: call it before anything is served.
   // Errors: store_locked when another writer has the folder; store_read_only for a folder that cannot be
@@ -46,6 +47,10 @@ class SqliteStore final : public Store {
   Async<Leftovers> leftovers() override;
   Async<std::uint64_t> purge(SessionQuery query) override;
   Async<void> close() override;
+
+  Async<OwedWebhooks> webhooks_owed(Time now, std::size_t limit, std::set<std::string> busy) override;
+  Async<void> webhook_tried(std::string task_id, Webhook webhook) override;
+  Async<std::size_t> open_webhooks(std::size_t most) override;
 
   // Threads: safe.
   WriterStatistics statistics() const;

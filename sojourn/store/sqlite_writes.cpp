@@ -111,6 +111,7 @@ bool SqliteWrites::sweep(std::int64_t limit) {
   }
   constexpr std::string_view deletions[] = {
       "DELETE FROM events WHERE row IN (SELECT row FROM events WHERE session = ? LIMIT ?)",
+      "DELETE FROM webhooks WHERE task IN (SELECT task FROM webhooks WHERE session = ? LIMIT ?)",
       "DELETE FROM tasks WHERE row IN (SELECT row FROM tasks WHERE session = ? LIMIT ?)",
       "DELETE FROM resources WHERE row IN (SELECT row FROM resources WHERE session = ? LIMIT ?)",
       "DELETE FROM state WHERE session = ?1 AND key IN (SELECT key FROM state WHERE session = ?1 LIMIT ?2)",
@@ -212,7 +213,25 @@ void SqliteWrites::write_tasks(std::int64_t session, const std::vector<TaskRecor
       throw key_taken(task);
     }
     if (connection_.changes() == 0) throw task_elsewhere(task);
+    if (task.webhook) write_webhook(session, task);
   }
+}
+
+void SqliteWrites::write_webhook(std::int64_t session, const TaskRecord& task) {
+  const Webhook& webhook = *task.webhook;
+  connection_.execute(
+      "INSERT OR IGNORE INTO webhooks (task, session, url, origin, bare, status, attempts, next_at, error) "
+      "VALUES (?,?,?,?,?,?,?,?,?)",
+      task.id, session, webhook.url, webhook.origin, webhook.bare, webhook.status, webhook.attempts, webhook.next_at,
+      webhook.error);
+  if (!is_final(task.status)) return;
+  connection_.execute("UPDATE webhooks SET status = ?, next_at = ? WHERE task = ? AND status = ?",
+                      Webhook::Status::owed, task.updated_at, task.id, Webhook::Status::waiting);
+}
+
+void SqliteWrites::webhook_tried(const std::string& task_id, const Webhook& webhook) {
+  connection_.execute("UPDATE webhooks SET status = ?, attempts = ?, next_at = ?, error = ? WHERE task = ?",
+                      webhook.status, webhook.attempts, webhook.next_at, webhook.error, task_id);
 }
 
 void SqliteWrites::write_resources(std::int64_t session, const Commit& commit) {

@@ -28,6 +28,8 @@ class SqliteWrites {
   // then, and is removed by sweep().
   std::uint64_t purge(std::span<const std::int64_t> rows);
 
+  void webhook_tried(const std::string& task_id, const Webhook& webhook);
+
   // Removes at most about `limit` rows of each kind that belonged to a purged session. Whether more may be left.
   bool sweep(std::int64_t limit);
 
@@ -49,6 +51,7 @@ class SqliteWrites {
   void write_events(std::int64_t session, const std::vector<Event>& events);
   void write_state(std::int64_t session, const std::vector<StateChange>& changes);
   void check_keys(std::int64_t session, const std::vector<TaskRecord>& tasks);
+  void write_webhook(std::int64_t session, const TaskRecord& task);
   void write_tasks(std::int64_t session, const std::vector<TaskRecord>& tasks);
   void write_resources(std::int64_t session, const Commit& commit);
 

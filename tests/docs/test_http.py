@@ -63,7 +63,8 @@ class Shapes(unittest.TestCase):
         (apps / "slow" / "app.toml").write_text(SLOW_MANIFEST, encoding="utf-8")
         for app in ("counter", "markdown-notes"):
             (apps / app).symlink_to(pages.ROOT / "apps" / app)
-        cls.server = cls.enterClassContext(pages.Server(folder, apps=apps))
+        secret = {"SOJOURN_WEBHOOK_SECRET": "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"}
+        cls.server = cls.enterClassContext(pages.Server(folder, apps=apps, environment=secret))
         cls.shown = {mark.removeprefix("shape="): json.loads(text) for _, marks, text, _ in pages.blocks(PAGE)
                      for mark in marks if mark.startswith("shape=")}
         cls.checked = set()
@@ -83,6 +84,10 @@ class Shapes(unittest.TestCase):
         self.check("task", server.json("GET", f"/tasks/{task['id']}"))
         tomorrow = (datetime.now(timezone.utc) + timedelta(days=1)).isoformat()
         self.check("scheduled_task", self.run_counter(wait=False, run_at=tomorrow))
+        told = self.run_counter(webhook="http://127.0.0.1:1/")
+        while "webhook_error" not in told:  # the first attempt fails at once
+            told = server.json("GET", f"/tasks/{told['id']}")
+        self.check("webhook_task", told)
         self.check("task_status", server.json("GET", f"/tasks/{task['id']}/status"))
         self.check("failed_task", self.run_counter(input=7))
         self.check("app", server.json("GET", "/apps/counter"))

@@ -29,6 +29,7 @@ from .errors import (
 )
 from .recovery import AsyncSessionManager, SessionManager
 from .task import Task, Update
+from .webhook import BadWebhook, verify_webhook
 
 __all__ = [
     "AppNotFound",
@@ -36,6 +37,7 @@ __all__ = [
     "AsyncSession",
     "AsyncSessionManager",
     "AsyncTaskStream",
+    "BadWebhook",
     "CallFailed",
     "CallTimeout",
     "Cancelled",
@@ -55,4 +57,5 @@ __all__ = [
     "TimedOut",
     "Update",
     "WorkerLost",
+    "verify_webhook",
 ]

@@ -152,6 +152,7 @@ class AsyncSession:
         wait: bool = True,
         call_timeout: Optional[int] = None,
         run_at: Union[datetime, str, None] = None,
+        webhook: Optional[str] = None,
         timeout: Optional[float] = None,
         idempotency_key: Optional[str] = None,
     ) -> Task:
@@ -159,6 +160,8 @@ class AsyncSession:
         body = {"session": self.id, "function": function, "input": input, "call_timeout": call_timeout}
         if run_at is not None:
             body["run_at"] = run_at
+        if webhook is not None:
+            body["webhook"] = webhook
         return await self.client.run(body, wait=wait, timeout=timeout, idempotency_key=idempotency_key)
 
     async def stream(

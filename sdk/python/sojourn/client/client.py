@@ -178,17 +178,20 @@ class Session:
         wait: bool = True,
         call_timeout: Optional[int] = None,
         run_at: Union[datetime, str, None] = None,
+        webhook: Optional[str] = None,
         timeout: Optional[float] = None,
         idempotency_key: Optional[str] = None,
     ) -> Task:
         """Calls the session's app; as Client.run. `call_timeout` is how long the call itself may take, `run_at` when
-        it is to run.
+        it is to run, `webhook` the URL that its end is told to.
 
         Errors: also SessionGone where the session is over.
         """
         body = {"session": self.id, "function": function, "input": input, "call_timeout": call_timeout}
         if run_at is not None:
             body["run_at"] = run_at
+        if webhook is not None:
+            body["webhook"] = webhook
         return self.client.run(body, wait=wait, timeout=timeout, idempotency_key=idempotency_key)
 
     def stream(
