@@ -118,9 +118,11 @@ class Commands(Served):
     def test_config_tells_each_value_and_its_source(self):
         (self.folder / "settings.toml").write_text('drain_grace = 3\nlog_level = "debug"\n')
         words = ["config", "--config", self.folder / "settings.toml", "--log-level", "error"]
-        environment = {"SOJOURN_LISTEN": "127.0.0.1:1", "SOJOURN_API_KEY": "secret"}
+        environment = {"SOJOURN_LISTEN": "127.0.0.1:1", "SOJOURN_API_KEY": "sjn_nobody_sees_me",
+                       "SOJOURN_WEBHOOK_SECRET": "whsec_bm9ib2R5IHNlZXMgbWUsIG5vYm9keSBhdCBhbGw="}
         out, _ = self.people(0, *words, environment=environment)
-        self.assertNotIn("secret", out)
+        self.assertNotIn("sjn_", out)
+        self.assertNotIn("whsec_", out)
         told = self.machines(0, *words, environment=environment)
         self.assertEqual(told["log_level"], {"value": "error", "source": "--log-level"})
         self.assertEqual(told["listen"], {"value": "127.0.0.1:1", "source": "SOJOURN_LISTEN"})
