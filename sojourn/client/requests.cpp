@@ -46,7 +46,10 @@ JsonObject body_of(const NewSession& request) {
   if (!labels.empty()) body["labels"] = std::move(labels);
   if (!request.metadata.empty()) body["metadata"] = request.metadata;
   put(body, "user_id", request.user_id);
-  if (request.warm) body["warm"] = body["wait"] = true;
+  if (request.warm) {
+    body["warm"] = true;
+    body["wait"] = true;
+  }
   return body;
 }
 
