@@ -20,7 +20,8 @@ class App:
     Each public method is a function, sync or async, but for `preload`, `setup`, `unload`, `on_end`, `on_cancel`, `restore`
     and names that start with an underscore. What a method gets is said by its signature: a first parameter called
     `session` gets the session; the next one (or the first, when it is not called `session`) gets the input of the call;
-    any more need defaults.
+    any more need defaults. One that yields, sync or async, shows what it yields as partial outputs; what it returns, or else
+    yielded last, is its output.
     `preload`, a class method, runs once in each process before any session is known, and with `prefork = true` once for
     all sessions: what it loads they share.
     `setup` runs once before the first call, and its input is the caller's "setup"; `unload` runs once at the
@@ -65,8 +66,8 @@ def takes(method: Callable[..., Any]) -> tuple[bool, bool]:
     while hasattr(method, "__wrapped__"):  # a decorator passes on what the function below it takes
         method = method.__wrapped__
     code = method.__code__
-    if code.co_flags & _GENERATOR:
-        raise TypeError(f"{name} is a generator: call session.emit(partial) and return the output instead")
+    if name.rpartition(".")[2] in RESERVED and code.co_flags & _GENERATOR:
+        raise TypeError(f"{name} is a generator: a hook shows nobody partial outputs; only functions may yield")
     places = code.co_varnames[: code.co_argcount]
     if not places:
         raise TypeError(f"{name} lacks the parameter self")

@@ -75,9 +75,9 @@ def to_fields(error: BaseException) -> dict[str, Any]:
 
 
 def _app_frames(error: BaseException) -> Optional[TracebackType]:
-    """The traceback from the app's first line on; this SDK's own frames above it say nothing to anybody."""
+    """The traceback from the app's first line on; the frames of this SDK and of asyncio above it say nothing to anybody."""
     frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_globals.get("__package__") == __package__:
+    while frames is not None and frames.tb_frame.f_globals.get("__package__") in (__package__, "asyncio"):
         frames = frames.tb_next
     return frames
 

@@ -27,7 +27,7 @@ _OWN_EVENTS = ("session.", "worker.", "call.", "state.", "resource.", "log")  # 
 class Call:
     """The call that runs now."""
 
-    __slots__ = ("request_id", "events", "event_bytes", "ends", "cancelled")
+    __slots__ = ("request_id", "events", "event_bytes", "ends", "cancelled", "must_stop")
 
     def __init__(self, request_id: str) -> None:
         self.request_id = request_id
@@ -35,6 +35,7 @@ class Call:
         self.event_bytes = 0
         self.ends = False
         self.cancelled = False
+        self.must_stop = False  # cancelled, and the app did not say that it stops by itself
 
     def events_field(self) -> str:
         return f',"events":[{",".join(self.events)}]' if self.events else ""

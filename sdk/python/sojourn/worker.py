@@ -13,6 +13,7 @@ from .answers import Answers
 from .app import App, Function, functions_of
 from .connection import TO_SERVER_BYTES, Connection, Violation
 from .error import Error, to_fields
+from .generators import drain, drain_async, is_async_generator, is_generator
 from .resources import attempt
 from .session import Call, Session, checked_text
 from .values import dumps, quote, size
@@ -276,7 +277,7 @@ class _Worker:
                 False,
                 {"functions": self._names},
             )
-        output = self._finish(function(session, frame.get("input")))
+        output = self._output(function(session, frame.get("input")), session, call)
         text = checked_text(f"the output of {name}", output)
         answer = (
             f'{{"type":"result","request_id":{quote(call.request_id)},"output":{text}'
@@ -290,6 +291,11 @@ class _Worker:
                 False,
             )
         return answer
+
+    def _output(self, returned: Any, session: Session, call: Call) -> Any:
+        if is_generator(returned):
+            return drain(returned, session, call)
+        return self._finish(drain_async(returned, session) if is_async_generator(returned) else returned)
 
     def _finish(self, value: Any) -> Any:
         """What a sync or async method returned at last."""
@@ -342,15 +348,20 @@ class _Worker:
                 loop.call_soon_threadsafe(self._cancel_task, task, loop)
             except RuntimeError:  # the loop was closed meanwhile: the call is over
                 pass
-        elif self._session and hasattr(self._app, "on_cancel"):
+        elif not (self._session and hasattr(self._app, "on_cancel")):
+            call.must_stop = True
+        else:
+            stops_by_itself = False
             try:
                 hook = self._on_cancel(self._session)
                 if hasattr(type(hook), "__await__"):
                     import asyncio
 
-                    asyncio.run(_awaited(hook))
+                    hook = asyncio.run(_awaited(hook))
+                stops_by_itself = hook is True
             except Exception as error:
                 sys.excepthook(type(error), error, error.__traceback__)
+            call.must_stop = not stops_by_itself
 
     def _cancel_task(self, task: asyncio.Task[Any], loop: asyncio.AbstractEventLoop) -> None:
         """On the event loop: the app's hook, which may say that the function stops by itself, then asyncio's way."""

@@ -48,8 +48,8 @@ class Hello(WorkerTest):
             ("def run(self, session, a, b): ...", "parameter 'b'"),
             ("def run(self, input, *, key): ...", "parameter 'key'"),
             ("def run(): ...", "lacks the parameter self"),
-            ("def run(self): yield 1", "X.run is a generator"),
-            ("async def run(self): yield 1", "X.run is a generator"),
+            ("def run(self): ...\ndef setup(self): yield 1", "X.setup is a generator"),
+            ("def run(self): ...\nasync def on_end(self): yield 1", "X.on_end is a generator"),
         ):
             with self.subTest(method=method):
                 worker = self.started(method)
