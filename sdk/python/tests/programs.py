@@ -8,7 +8,7 @@ import unittest
 from pathlib import Path
 from typing import Any
 
-from sojourn import testing
+from sojourn import Error, testing
 
 
 class WorkerTest(unittest.TestCase):
@@ -34,3 +34,14 @@ class WorkerTest(unittest.TestCase):
         worker = testing.Worker(self.program(text))
         self.addCleanup(worker.kill)
         return worker
+
+    def cancelled(self, text: str, function: str = "run", once: str = "log") -> tuple[testing.Worker, Any]:
+        """The worker, and the output or the error's code of a call that is cancelled once it sent a frame `once`."""
+        worker = self.start(text)
+        request_id = worker.begin(function)
+        worker.expect(once)
+        worker.send({"type": "cancel", "request_id": request_id})
+        try:
+            return worker, worker.finish(request_id).output
+        except Error as error:
+            return worker, error.code

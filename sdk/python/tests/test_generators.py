@@ -79,17 +79,6 @@ class Generators(WorkerTest):
 
 
 class CancelledGenerators(WorkerTest):
-    def cancelled(self, text):
-        """The error or output of an endless call that is cancelled once it has yielded."""
-        worker = self.start(text)
-        request_id = worker.begin("run")
-        worker.expect("progress")
-        worker.send({"type": "cancel", "request_id": request_id})
-        try:
-            return worker, worker.finish(request_id).output
-        except Error as error:
-            return worker, error.code
-
     def test_end_at_their_next_yield_and_clean_up(self):
         for kind in ("def", "async def"):
             with self.subTest(kind=kind):
@@ -100,7 +89,8 @@ class CancelledGenerators(WorkerTest):
                             while True: yield 1
                         finally: self.closed = True
                     def look(self): return self.closed
-                    """
+                    """,
+                    once="progress",
                 )
                 self.assertEqual(output, "cancelled")
                 self.assertIs(worker.call("look").output, True)
@@ -114,6 +104,7 @@ class CancelledGenerators(WorkerTest):
                         while not session.cancel_requested: yield 1
                         yield "tidy"
                     def on_cancel(self): return True
-                    """
+                    """,
+                    once="progress",
                 )
                 self.assertEqual(output, "tidy")

@@ -78,17 +78,6 @@ class Restore(WorkerTest):
 
 
 class OnCancel(WorkerTest):
-    def cancelled(self, text, function="run"):
-        """The error or output of a call that is cancelled once it runs."""
-        worker = self.start(text)
-        request_id = worker.begin(function)
-        worker.expect("log")
-        worker.send({"type": "cancel", "request_id": request_id})
-        try:
-            return worker, worker.finish(request_id).output
-        except Error as error:
-            return worker, error.code
-
     def test_runs_beside_a_sync_function_and_can_wake_it(self):
         worker, output = self.cancelled(
             """
