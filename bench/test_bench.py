@@ -65,7 +65,8 @@ class Bench(unittest.TestCase):
     def test_memory_figures_count_what_live_sessions_take(self):
         live = self.figures_of("memory_figures", "--live", "200", "--resting", "0")[0]
         self.assertEqual((live["unit"], live["asked"]), ("bytes of heap each", 4096))
-        self.assertGreater(live["value"], 500)
+        if os.environ.get("SOJOURN_COUNTS_HEAP") != "no":  # the thread sanitizer has a new and delete of its own
+            self.assertGreater(live["value"], 500)
 
 
 class Report(unittest.TestCase):
