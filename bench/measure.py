@@ -212,8 +212,9 @@ def memory(plan):
         yield from idle_connections()
 
 
-def idle_connections(count=10_000):
+def idle_connections():
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    count = min(10_000, hard // 2 - 1_000)  # the server keeps half of its descriptors for connections
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     data = str(WORK / "data")
     with Server(command_of("sojourn", "cpp", data), data) as running:
