@@ -1,8 +1,10 @@
 #pragma once
 
 #include <list>
+#include <optional>
 #include <utility>
 
+#include "sojourn/base/clock.hpp"
 #include "sojourn/base/event.hpp"
 
 namespace sojourn {
@@ -26,23 +28,37 @@ class AsyncMutex {
 
   // Cost: nothing but a flag when nobody holds it. Cancel: the place in the queue is given up.
   Async<Turn> take() {
-    if (!held_) {
-      held_ = true;
-      co_return Turn(*this);
-    }
+    if (std::exchange(held_, true)) co_await wait(nullptr, {});
+    co_return Turn(*this);
+  }
+
+  // Nothing when the turn has not come at `deadline`. Cancel: as take().
+  Async<std::optional<Turn>> take_until(Clock& clock, Instant deadline) {
+    if (std::exchange(held_, true) && !co_await wait(&clock, deadline)) co_return std::nullopt;
+    co_return Turn(*this);
+  }
+
+ private:
+  // Whether the turn came, as it does without a clock.
+  Async<bool> wait(Clock* clock, Instant deadline) {
     Event mine;
     queue_.push_back(&mine);
+    bool came = true;
     try {
-      co_await mine.wait();
+      if (clock == nullptr) {
+        co_await mine.wait();
+      } else {
+        came = co_await mine.wait_until(*clock, deadline);
+      }
     } catch (...) {
       // Either still queued, or the turn was handed over in the same moment and must go on.
       if (std::erase(queue_, &mine) == 0) release();
       throw;
     }
-    co_return Turn(*this);
+    // Handed over at the very deadline it is taken.
+    co_return came || std::erase(queue_, &mine) == 0;
   }
 
- private:
   void release() {
     if (queue_.empty()) {
       held_ = false;

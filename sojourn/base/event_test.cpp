@@ -348,6 +348,44 @@ class AsyncMutexTest : public EventTest {
     go_on_.notify_all();
   }
 
+  Async<void> try_until_and_note(Instant deadline, std::string name) {
+    const auto turn = co_await mutex_.take_until(clock_, deadline);
+    notes_ += turn ? name : "late ";
+    if (turn) co_await go_on_.wait();
+  }
+
+  Async<void> late_in_the_queue() {
+    const Instant deadline = clock_.instant() + Seconds(5);
+    group_.spawn(try_until_and_note(deadline, "a"));
+    co_await settle();
+    group_.spawn(try_until_and_note(deadline, "x"));
+    group_.spawn(take_and_note("b"));
+    co_await settle();
+    clock_.advance(Seconds(5));
+    co_await settle();
+    EXPECT_EQ(notes_, "alate ");
+    go_on_.notify_all();
+    co_await settle();
+    EXPECT_EQ(notes_, "alate b");
+    go_on_.notify_all();
+  }
+
+  Async<void> turn_at_the_deadline() {
+    std::optional<AsyncMutex::Turn> turn(co_await mutex_.take());
+    group_.spawn(try_until_and_note(clock_.instant() + Seconds(5), "x"));
+    co_await settle();
+    clock_.advance(Seconds(5));
+    co_await boost::asio::post(boost::asio::use_awaitable);
+    turn.reset();  // given to one that was woken already, and has not resumed yet
+    co_await settle();
+    EXPECT_EQ(notes_, "x");
+    go_on_.notify_all();
+    group_.spawn(take_and_note("b"));
+    co_await settle();
+    EXPECT_EQ(notes_, "xb");
+    go_on_.notify_all();
+  }
+
   Async<void> cancelled_as_its_turn_comes() {
     TaskGroup impatient(loop_.executor());
     std::optional<AsyncMutex::Turn> turn(co_await mutex_.take());
@@ -368,6 +406,12 @@ TEST_F(AsyncMutexTest, GivesTurnsInTheOrderOfAsking) {
 }
 TEST_F(AsyncMutexTest, PassesOverWhoWasCancelled) {
   run(cancelled_in_the_queue());
+}
+TEST_F(AsyncMutexTest, PassesOverWhoseDeadlineCame) {
+  run(late_in_the_queue());
+}
+TEST_F(AsyncMutexTest, GivesTheTurnThatComesAtTheDeadline) {
+  run(turn_at_the_deadline());
 }
 TEST_F(AsyncMutexTest, GoesOnWhenItsHolderIsCancelledAsItsTurnComes) {
   run(cancelled_as_its_turn_comes());

@@ -49,6 +49,10 @@ Error lost_meanwhile(std::string_view how, JsonObject details = {}) {
   return Error(ErrorCode::worker_lost, fmt::format("its parent process {}", how), std::move(details));
 }
 
+Error not_in_time() {
+  return Error(ErrorCode::worker_start_failed, "it was not forked in time");
+}
+
 }  // namespace
 
 struct ForkServer::Parent {
@@ -85,7 +89,8 @@ Async<ForkServer::Forked> ForkServer::fork(std::shared_ptr<WorkerUsers::Lease> l
   constexpr int tries = 3;
   for (int attempt = 1;; ++attempt) {
     const auto parent = co_await ready_parent(deadline);
-    const auto turn = co_await turns_.take();
+    const auto turn = co_await turns_.take_until(clock_, deadline);
+    if (!turn) throw not_in_time();
     std::optional<Error> lost;
     try {
       Forked forked = co_await fork_from(parent, lease, deadline);
@@ -265,7 +270,7 @@ Async<ForkServer::Forked> ForkServer::fork_from(std::shared_ptr<Parent> parent,
     pid = co_await answer.wait_until(clock_, std::min(deadline, hung));
     if (!pid) lose_if_hung(parent);
   }
-  if (!pid) throw Error(ErrorCode::worker_start_failed, "it was not forked in time");
+  if (!pid) throw not_in_time();
   std::optional<Error> refused;
   try {
     auto process = co_await supervisor_.adopt(parent->process, *pid, options_.limits, lease, deadline);

@@ -12,6 +12,7 @@
 #include <string>
 
 #include "sojourn/base/task_group.hpp"
+#include "sojourn/worker/cgroup.hpp"
 #include "sojourn/worker/process_test_bench.hpp"
 #include "sojourn/worker/worker_users.hpp"
 
@@ -56,6 +57,15 @@ std::ptrdiff_t sleepers() {
     std::string name;
     return std::getline(file, name) && name == "sleep";
   });
+}
+
+// As /proc names it; ' ' for a process that is not there.
+char state_of(pid_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+  std::string text;
+  std::getline(file, text);
+  const auto name_end = text.rfind(')');
+  return name_end == std::string::npos ? ' ' : text.at(name_end + 2);
 }
 
 TEST_F(ForkServerTest, ForksAWorkerForEachSession) {
@@ -236,6 +246,114 @@ TEST_F(ForkServerTest, KeepsSparesAndGivesThemToSessions) {
       co_await bench.close(*worker);
       co_await app.close();
     }
+  });
+}
+
+// What an app with spares says of a session whose setup lets `deaths` workers die, and how many did.
+struct Leased {
+  std::optional<Error> failed;
+  std::ptrdiff_t deaths = 0;
+};
+
+Async<Leased> lease_a_spare(Bench& bench, bool prefork, int deaths, bool holds) {
+  Manifest warm = manifest("app");
+  warm.prefork = prefork;
+  warm.min_warm = 3;
+  ProcessApp app(warm, *bench.supervisor, bench.isolation, bench.clock, bench.log);
+  app.keep_warm();
+  co_await bench.until([&app] { return app.describe().at("spares") == Json(3); });
+  const std::filesystem::path counted = bench.folder / (prefork ? "forks" : "processes");
+  std::filesystem::create_directory(counted);
+  session::Opening opening = bench.opening();
+  opening.setup = JsonObject{{"deaths", deaths}, {"folder", counted.string()}, {"holds", holds}};
+  Leased leased;
+  std::unique_ptr<session::Worker> worker;
+  try {
+    worker = co_await app.open(std::move(opening), bench.in(Seconds(20)));
+  } catch (const Error& error) {
+    leased.failed = error;
+  }
+  if (worker) {
+    EXPECT_EQ(co_await bench.call(*worker, "echo", 5), Json(5));
+    co_await bench.close(*worker);
+  }
+  co_await app.close();
+  leased.deaths = std::distance(std::filesystem::directory_iterator(counted), {});
+  std::filesystem::remove_all(counted);
+  co_return leased;
+}
+
+TEST_F(ForkServerTest, ANewWorkerTakesThePlaceOfASpareThatDiesAsItIsLeased) {
+  run([](Bench& bench) -> Async<void> {
+    for (const bool prefork : {true, false}) {
+      const Leased leased = co_await lease_a_spare(bench, prefork, 1, false);
+      EXPECT_FALSE(leased.failed) << leased.failed->message();
+      EXPECT_EQ(leased.deaths, 1);
+    }
+  });
+}
+
+TEST_F(ForkServerTest, ASetupThatKillsItsWorkerHasNoMoreThanOneSpare) {
+  run([](Bench& bench) -> Async<void> {
+    const Leased leased = co_await lease_a_spare(bench, true, 100, false);
+    EXPECT_TRUE(leased.failed && leased.failed->code() == ErrorCode::worker_start_failed);
+    EXPECT_EQ(leased.deaths, 2);
+  });
+}
+
+TEST_F(ForkServerTest, ASpareThatDiesWithAResourceIsNotReplacedUnnoticed) {
+  run([](Bench& bench) -> Async<void> {
+    const Leased leased = co_await lease_a_spare(bench, true, 1, true);
+    EXPECT_TRUE(leased.failed && leased.failed->code() == ErrorCode::worker_start_failed);
+    EXPECT_EQ(leased.deaths, 1);
+  });
+}
+
+TEST_F(ForkServerTest, WaitsForItsTurnToForkNoLongerThanItsDeadline) {
+  run([](Bench& bench) -> Async<void> {
+    ManualClock clock;  // ahead of what the supervisor waits by
+    clock.advance(std::chrono::ceil<Microseconds>(bench.clock.instant() - clock.instant()) + Seconds(600));
+    ForkServer forks(*bench.supervisor, clock, bench.log, options("app"));
+    EXPECT_FALSE(co_await failure_of(forks, clock.instant() + Seconds(600)));
+    const pid_t hung = forks.parent();
+    ::kill(hung, SIGSTOP);
+    co_await bench.until([hung] { return state_of(hung) == 'T'; });
+    TaskGroup group(bench.loop.executor());
+    std::optional<Error> first;
+    group.spawn([](ForkServer& in, Instant deadline, std::optional<Error>& why) -> Async<void> {
+      why = co_await failure_of(in, deadline);
+    }(forks, clock.instant() + Seconds(20), first));
+    const auto second = co_await failure_within(forks, clock, Seconds(3));
+    EXPECT_TRUE(second && second->code() == ErrorCode::worker_start_failed);
+    EXPECT_FALSE(first);
+    clock.advance(Seconds(17));
+    co_await group.join();
+    EXPECT_TRUE(first);
+    EXPECT_EQ(forks.parent(), hung);
+    co_await forks.close();
+  });
+}
+
+std::ptrdiff_t groups_in(const std::filesystem::path& folder) {
+  return std::ranges::count_if(std::filesystem::directory_iterator(folder),
+                               [](const auto& entry) { return entry.is_directory(); });
+}
+
+class ForkServerCgroupTest : public Bench {};
+
+TEST_F(ForkServerCgroupTest, LeavesNoGroupOfAForkThatCannotBeLimited) {
+  run([](Bench& bench) -> Async<void> {
+    const CgroupPlace place = prepare_cgroups(0x7E58);
+    if (place.folder.empty()) co_return;  // prepare_cgroups says why
+    Supervisor supervisor(bench.loop.executor(), bench.clock, bench.log, {.cgroups = place.folder.string()});
+    ForkServer::Options unlimited = options("app");
+    unlimited.limits.cpu_seconds = ~std::uint64_t{0};  // the second after it cannot be named
+    ForkServer forks(supervisor, bench.clock, bench.log, unlimited);
+    const auto failed = co_await failure_of(forks, bench.in(Seconds(60)));
+    EXPECT_TRUE(failed && failed->code() == ErrorCode::worker_start_failed);
+    co_await forks.close();
+    co_await bench.until([&place] { return groups_in(place.folder) == 0; });
+    co_await supervisor.close();
   });
 }
 

@@ -175,8 +175,8 @@ Async<void> ProcessApp::prepare_folder(std::string folder) {
 Async<std::unique_ptr<session::Worker>> ProcessApp::open(session::Opening opening, Instant deadline) {
   const bool has_folder = !opening.folder.empty();
   if (has_folder) co_await prepare_folder(opening.folder);
-  for (;;) {
-    auto worker = spares_.take(*opening.events);
+  for (bool may_be_spare = true;;) {
+    auto worker = may_be_spare ? spares_.take(*opening.events) : nullptr;
     const bool was_spare = worker != nullptr;
     if (!was_spare) worker = co_await start(&opening, *opening.events, deadline);
     if (was_spare) worker->note_start("warm");
@@ -197,8 +197,9 @@ Async<std::unique_ptr<session::Worker>> ProcessApp::open(session::Opening openin
       acts_on_end_ = worker->acts_on_end();
       co_return worker;
     }
-    // A spare may die in the moment it is taken.
-    const bool again = was_spare && !worker->reached() && to_error(failed).code() != ErrorCode::cancelled;
+    // A spare may die in the moment it is taken. Where setup may be what it died of, only a new worker tells.
+    const bool again = was_spare && worker->died_empty_handed() && to_error(failed).code() != ErrorCode::cancelled;
+    may_be_spare = !worker->reached();
     // Nothing may be left of it, also where this coroutine was asked to stop.
     co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
     co_await worker->close(session::CloseReason::lost, std::min(deadline, clock_.instant() + failed_setup_exit));

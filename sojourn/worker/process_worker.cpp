@@ -198,6 +198,7 @@ Async<void> ProcessWorker::take_resource(Frame frame) {
   const std::string op = frame.text("op");
   if (op == "add") {
     session::ResourceNote note = read_resource(frame);
+    is_empty_handed_ = false;
     confine(note.cleanup);
     const bool wait = ++notes_ >= notes_limit;
     const auto recorded = std::make_shared<Completion<bool>>();  // shared with the session and who waits below

@@ -66,6 +66,9 @@ class ProcessWorker final : public session::Worker {
   // Whether open() reached it, so that its setup may have run.
   bool reached() const { return reached_; }
 
+  // Whether it died in open() with nothing that its session would miss, so that another may take its place.
+  bool died_empty_handed() const { return lost_ && lost_->code() == ErrorCode::worker_lost && is_empty_handed_; }
+
   // It runs in a sandbox, with which goes what it has outside its session's folder.
   void note_sandbox() { is_sandboxed_ = true; }
 
@@ -148,6 +151,7 @@ class ProcessWorker final : public session::Worker {
   bool can_wait_ = false;
   bool acts_on_end_ = false;
   bool reached_ = false;
+  bool is_empty_handed_ = true;  // it noted no resource
   std::string sdk_;
   std::deque<std::string> last_errors_;
   std::shared_ptr<void> lease_;  // shared with nobody; its end tells who counts workers

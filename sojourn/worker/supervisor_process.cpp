@@ -334,7 +334,8 @@ void SupervisorProcess::spawn(Spawn& spawn) {
 // Only what a parent of workers forked bears that parent's mark, so no other process can be meant.
 void SupervisorProcess::adopt(const SupervisorRequest& request) {
   const auto fail = [&](SpawnStep step, int error) {
-    cgroups_.end(request.token);
+    // The group stays until what it took in is dead.
+    if (!cgroups_.end(request.token)) ended_.push_back({.token = request.token, .user_killed = true});
     report({.kind = ReportKind::failed, .step = step, .token = request.token, .value = error});
   };
   const auto parent =

@@ -8,6 +8,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <thread>
 
 #include "sojourn/worker/fork_messages.hpp"
@@ -166,6 +167,17 @@ class TestWorker final : public session::Worker {
   bool hangs_;
 };
 
+// By a setup {"deaths": N, "folder": where they are counted, "holds": whether it notes a resource first}.
+void die_as_told(session::Opening& opening) {
+  const JsonObject& told = opening.setup.as_object();
+  const std::string folder(told.at("folder").as_string());
+  const auto earlier = std::distance(std::filesystem::directory_iterator(folder), {});
+  if (earlier == told.at("deaths").as_int64()) return;
+  std::filesystem::create_directory(fmt::format("{}/{}", folder, earlier));
+  if (told.at("holds").as_bool()) opening.events->resource_added({.id = "f1", .kind = "file", .cleanup = {}});
+  ::_exit(5);
+}
+
 class TestApp final : public session::App {
  public:
   explicit TestApp(bool hangs) : hangs_(hangs) {
@@ -182,6 +194,7 @@ class TestApp final : public session::App {
   Async<std::unique_ptr<session::Worker>> open(session::Opening opening, Instant) override {
     if (opening.setup == Json("refuse")) throw Error(ErrorCode::invalid_request, "refused", {{"by", "setup"}});
     if (opening.setup == Json("hang")) hang();
+    if (opening.setup.is_object()) die_as_told(opening);
     co_return std::make_unique<TestWorker>(std::move(opening), hangs_);
   }
 
