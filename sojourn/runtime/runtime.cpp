@@ -21,11 +21,9 @@ Error no_session(std::string_view id) {
   return Error(ErrorCode::session_not_found, fmt::format("session not found: {}", to_valid_utf8(id.substr(0, 64))));
 }
 
-// The same function with the same input. Source: what an Idempotency-Key stands for.
-Hash request_hash(std::string_view function, std::string_view input) {
-  std::string text(function);
-  text.append("\n").append(input);
-  return sha256(text);
+// What an Idempotency-Key stands for: the same caller, function and input.
+Hash request_hash(std::string_view caller, std::string_view function, std::string_view input) {
+  return sha256(fmt::format("{}\n{}\n{}", caller, function, input));
 }
 
 // Under which a session is found again by the request that opened it; "" without an idempotency key. A call that ends
@@ -291,7 +289,7 @@ std::shared_ptr<LiveCall> Runtime::make_call(RunRequest& request, const Actor& a
   task.run_at = request.run_at;
   task.webhook = request.webhook;
   task.input = to_text(request.input, {.bytes = limits::json_bytes, .depth = limits::json_depth});
-  if (!task.idempotency_key.empty()) task.request_hash = request_hash(task.function, task.input);
+  if (!task.idempotency_key.empty()) task.request_hash = request_hash(request.actor, task.function, task.input);
   // The input of a request with a key may be asked for once more.
   Json input = task.idempotency_key.empty() ? std::move(request.input) : request.input;
   return std::make_shared<LiveCall>(std::move(task), actor.record().app, std::move(input), request.actor,
@@ -316,7 +314,7 @@ Async<std::optional<TaskView>> Runtime::first_call(const RunRequest& request) {
   if (app == parts_->apps.end() || (!request.app.empty() && request.app != of.record.app)) co_return std::nullopt;
   const std::string& function = request.function.empty() ? app->second->info().default_function : request.function;
   const store::JsonText input = to_text(request.input, {.bytes = limits::json_bytes, .depth = limits::json_depth});
-  check_same_request(*first, request_hash(function, input));
+  check_same_request(*first, request_hash(request.actor, function, input));
   if (live) co_return co_await answer(live, request.wait);
   co_return TaskView{std::move(*first), of.record.app};
 }

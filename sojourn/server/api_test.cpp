@@ -669,6 +669,31 @@ TEST_F(ApiTest, AsksForAKeyWithTheScopeThatTheRouteNeeds) {
   });
 }
 
+TEST_F(ApiTest, ACallIsFoundAgainByItsKeyOnlyByWhoMadeIt) {
+  const std::filesystem::path file =
+      std::filesystem::temp_directory_path() / ("sojourn-keys-" + SystemRandom().hex(8) + ".toml");
+  add_key(file, "ann", {Scope::apps_execute}, "sjn_ann");
+  add_key(file, "bob", {Scope::apps_execute}, "sjn_bob");
+  keys = ApiKeys::read(file);
+  std::filesystem::remove(file);
+  with_runtime([](RuntimeTest& test) -> Async<void> {
+    const std::string session = (co_await test.runtime->create_session({.app = "app"})).record.id;
+    const auto run_as = [&](std::string_view key) {
+      http::Headers headers;
+      headers.add("Authorization", fmt::format("Bearer {}", key));
+      headers.add("Idempotency-Key", "order-7");
+      return ApiTest::ask(test, Method::post, "/apps/run",
+                          R"({"session":")" + session + R"(","input":"secret","wait":true})", headers);
+    };
+    const http::Response first = co_await run_as("sjn_ann");
+    EXPECT_EQ(first.status, 200);
+    EXPECT_EQ((co_await run_as("sjn_ann")).body, first.body);
+    const http::Response others = co_await run_as("sjn_bob");
+    EXPECT_EQ(others.status, 422);
+    EXPECT_THAT(others.body, HasSubstr("idempotency_mismatch"));
+  });
+}
+
 TEST_F(ApiTest, WithoutTheScopeToReadCancelAndKeepaliveShowNothingOfOthers) {
   const std::filesystem::path file =
       std::filesystem::temp_directory_path() / ("sojourn-keys-" + SystemRandom().hex(8) + ".toml");

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cassert>
 #include <charconv>
 #include <utility>
 
@@ -140,23 +141,24 @@ Uploads::Ticket Uploads::announce(Announcement announcement, std::string owner) 
   uploads_.emplace(ticket.id, std::make_shared<Upload>(Upload{.announced = std::move(announcement),
                                                               .owner = std::move(owner),
                                                               .token = sha256(ticket.token),
-                                                              .deadline = clock_.instant() + limits::upload_time}));
-  by_age_.push_back(ticket.id);
+                                                              .deadline = clock_.instant() + limits::upload_time,
+                                                              .place = by_age_.insert(by_age_.end(), ticket.id)}));
   ++share.waiting;
   return ticket;
 }
 
 void Uploads::forget(Waiting::iterator upload) {
   --shares_.at(upload->second->owner).waiting;
+  by_age_.erase(upload->second->place);
   uploads_.erase(upload);
 }
 
 void Uploads::forget_late() {
   while (!by_age_.empty()) {
     const auto oldest = uploads_.find(by_age_.front());
-    if (oldest != uploads_.end() && oldest->second->deadline > clock_.instant()) return;
-    if (oldest != uploads_.end()) forget(oldest);
-    by_age_.pop_front();
+    assert(oldest != uploads_.end());
+    if (oldest->second->deadline > clock_.instant()) return;
+    forget(oldest);
   }
 }
 

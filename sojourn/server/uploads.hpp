@@ -1,6 +1,6 @@
 #pragma once
 
-#include <deque>
+#include <list>
 #include <map>
 #include <memory>
 #include <string>
@@ -56,6 +56,7 @@ class Uploads {
     std::string owner;
     Hash token;
     Instant deadline;
+    std::list<std::string>::iterator place;  // in by_age_
     bool runs = false;
   };
 
@@ -81,7 +82,7 @@ class Uploads {
   BlockingPool& blocking_;
   Waiting uploads_;                      // shared with receive()
   std::map<std::string, Share> shares_;  // of each owner that ever announced one: there are no more than keys
-  std::deque<std::string> by_age_;
+  std::list<std::string> by_age_;        // the ids of uploads_
   std::size_t running_ = 0;
 };
 

@@ -103,6 +103,8 @@ class UploadsTest : public testing::Test {
     Body body(false);
     for (int i = 0; i < waiting_of_one - 1; ++i) test.announce("ann");
     co_await upload(test, "ann", body);
+    test.clock_.advance(limits::upload_time);
+    for (int i = 0; i < waiting_of_one; ++i) EXPECT_EQ(test.refusal_of_announcement("ann"), std::nullopt);
     EXPECT_EQ(test.refusal_of_announcement("ann"), std::nullopt);
     EXPECT_EQ(test.refusal_of_announcement("ann"), ErrorCode::queue_full);
   }

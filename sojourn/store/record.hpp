@@ -148,7 +148,7 @@ struct TaskRecord {
   std::uint64_t seq = 0;  // of the call within its session, from 1; 0 while it is scheduled
   std::string function;
   std::string idempotency_key;  // "" for none
-  Hash request_hash{};          // of function and input
+  Hash request_hash{};          // of who called, function and input
   TaskStatus status = TaskStatus::received;
   JsonText input = "null";
   JsonText output = "null";

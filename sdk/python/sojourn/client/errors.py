@@ -244,7 +244,7 @@ class IdempotencyMismatch(Error, code="idempotency_mismatch", status=422):
 class QueueFull(Error, code="queue_full", status=429, retryable=True):
     """Too many calls of the session wait."""
 
-    advice = "Wait for calls of this session to end, then try again."
+    advice = "Wait for some of what the message names to end, then try again."
 
 
 class TooManySessions(Error, code="too_many_sessions", status=429, retryable=True):
