@@ -85,6 +85,9 @@ void add_run(CLI::App& root, Words& words) {
   command->add_option("--session-timeout", options.session_timeout, "Idle seconds after which a new session expires")
       ->type_name("SECONDS")
       ->check(CLI::Range(min_timeout, max_timeout));
+  command->add_option("--run-at", options.run_at, "Not before this time, 2026-01-15T09:30:00Z; it is not waited for")
+      ->type_name("TIME");
+  command->add_option("--webhook", options.webhook, "Where the server tells how the call ended")->type_name("URL");
   command->add_flag("--no-wait", options.no_wait, "Print the task's state as soon as it is accepted");
   add_common(*command, words, SettingUser::client);
   command->callback([&words] {

@@ -22,6 +22,8 @@ struct RunOptions {
   std::string function;
   std::string input = "{}";  // JSON, @FILE, or @- for standard input
   std::optional<int> session_timeout;
+  std::string run_at;   // "": now; a call that comes later is not waited for
+  std::string webhook;  // "": nobody is told of its end
   bool no_wait = false;
 };
 

@@ -47,10 +47,13 @@ Json input_of(const RunOptions& options, Console& console) {
 }
 
 JsonObject request_of(const RunOptions& options, Console& console) {
-  JsonObject request{{"app", options.app}, {"input", input_of(options, console)}, {"wait", !options.no_wait}};
+  const bool waits = !options.no_wait && options.run_at.empty();
+  JsonObject request{{"app", options.app}, {"input", input_of(options, console)}, {"wait", waits}};
   if (!options.function.empty()) request["function"] = options.function;
   if (!options.session.empty()) request["session"] = options.session;
   if (options.session_timeout) request["session_timeout"] = *options.session_timeout;
+  if (!options.run_at.empty()) request["run_at"] = options.run_at;
+  if (!options.webhook.empty()) request["webhook"] = options.webhook;
   return request;
 }
 

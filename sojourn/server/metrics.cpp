@@ -149,6 +149,15 @@ void add_server(Families& families, const MetricSources& sources, const std::vec
   }
 }
 
+void add_webhooks(Families& families, const WebhookStatistics& webhooks) {
+  families.counter("sojourn_webhook_attempts_total", "Attempts to tell a webhook, by outcome.");
+  families.value(webhooks.delivered, {{"outcome", "delivered"}});
+  families.value(webhooks.failed, {{"outcome", "failed"}});
+  families.value(webhooks.given_up, {{"outcome", "given_up"}});
+  families.gauge("sojourn_webhooks_open", "Webhooks of calls that are not over, or not yet told.");
+  families.value(webhooks.open);
+}
+
 // So many of each app's pids that all together are at most most_sampled.
 void sample(Load& load) {
   std::size_t all = 0;
@@ -187,10 +196,13 @@ Async<std::string> metrics_text(runtime::Runtime& runtime, const MetricSources& 
     return memory_of_apps;
   });
 
+  const WebhookStatistics webhooks = sources.webhooks ? co_await sources.webhooks() : WebhookStatistics();
+
   Families families;
   add_sessions(families, runtime.counts());
   add_calls(families, runtime.counts());
   add_load(families, load, runtime.statistics().scheduled, memory);
+  add_webhooks(families, webhooks);
   add_server(families, sources, routes);
   families.gauge("sojourn_loop_lag_seconds", "How late the loop came to this request's next turn.");
   families.value(seconds(lag));

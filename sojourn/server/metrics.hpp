@@ -10,6 +10,7 @@
 #include "sojourn/base/loop.hpp"
 #include "sojourn/http/server.hpp"
 #include "sojourn/runtime/runtime.hpp"
+#include "sojourn/server/webhooks.hpp"
 #include "sojourn/store/commit_writer.hpp"
 
 // What the server counts, in the text form that Prometheus reads (docs/reference/metrics.md).
@@ -29,6 +30,7 @@ struct RouteCount {
 struct MetricSources {
   std::function<store::WriterStatistics()> store;
   std::function<http::ServerStatistics()> http;
+  std::function<Async<WebhookStatistics>()> webhooks;
 };
 
 // The memory of processes, as far as they still live.

@@ -99,7 +99,8 @@ class Service {
               .stream = {},
               .isolation = [this] { return isolation_.describe(); },
               .metrics = {.store = [this] { return store_->statistics(); },
-                          .http = [this] { return http_.statistics(); }},
+                          .http = [this] { return http_.statistics(); },
+                          .webhooks = [this] { return webhooks_.statistics(); }},
               .files = &files_,
               .webhooks = options.webhooks.key.empty() ? nullptr : &webhooks_}),
         http_(

@@ -84,6 +84,12 @@ Async<Webhook> Webhooks::accept(std::string url, bool bare) {
   co_return Webhook{.url = std::move(url), .origin = parsed.origin(), .bare = bare};
 }
 
+Async<WebhookStatistics> Webhooks::statistics() {
+  WebhookStatistics now = counts_;
+  now.open = co_await outbox_.open_webhooks(limits::open_webhooks);
+  co_return now;
+}
+
 void Webhooks::look() {
   if (closed_ || options_.key.empty()) return;
   if (running_) {
@@ -167,6 +173,7 @@ void Webhooks::note_attempt(const std::string& task_id, Webhook& webhook, const 
   if (!failure) {
     webhook.status = Webhook::Status::delivered;
     webhook.error.clear();
+    ++counts_.delivered;
     return;
   }
   webhook.error = to_valid_utf8(failure->message().substr(0, error_bytes));
@@ -174,8 +181,12 @@ void Webhooks::note_attempt(const std::string& task_id, Webhook& webhook, const 
   random_.fill({&chance, 1});
   webhook.next_at = clock_.now() + webhook_delay(webhook.attempts, chance);
   // Of a call that was purged there is nothing to tell any more.
-  if (webhook.attempts < most_attempts && failure->code() != ErrorCode::task_not_found) return;
+  if (webhook.attempts < most_attempts && failure->code() != ErrorCode::task_not_found) {
+    ++counts_.failed;
+    return;
+  }
   webhook.status = Webhook::Status::given_up;
+  ++counts_.given_up;
   log_.warning("a webhook was given up",
                {{"task", task_id}, {"url", webhook.url}, {"attempts", webhook.attempts}, {"error", webhook.error}});
 }

@@ -37,6 +37,14 @@ std::string webhook_signature(std::string_view key, std::string_view id, std::st
 // How long after attempt number `attempt`, from 1, the next one follows; `chance` is 0 to 255.
 Microseconds webhook_delay(unsigned attempt, std::uint8_t chance);
 
+// Attempts since the server's start, and what is open now.
+struct WebhookStatistics {
+  std::uint64_t delivered = 0;
+  std::uint64_t failed = 0;    // to be tried again
+  std::uint64_t given_up = 0;  // the last one failed
+  std::uint64_t open = 0;      // of calls that are not over, or not yet told; at most limits::open_webhooks
+};
+
 // Threads: one executor.
 class Webhooks {
  public:
@@ -55,6 +63,9 @@ class Webhooks {
 
   // The webhook to keep with a call. Errors: invalid_request; unavailable past limits::open_webhooks.
   Async<store::Webhook> accept(std::string url, bool bare);
+
+  // Errors: those of Outbox.
+  Async<WebhookStatistics> statistics();
 
   // Looks for what is to be told.
   void look();
@@ -86,6 +97,7 @@ class Webhooks {
   std::map<std::string, std::string> under_way_;  // task to origin
   std::map<std::string, http::Client*> clients_;  // of those that are being sent
   std::unique_ptr<Alarm> alarm_;
+  WebhookStatistics counts_;  // without those that are open
   bool running_ = false;
   bool look_again_ = false;
   bool closed_ = false;

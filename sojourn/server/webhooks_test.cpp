@@ -83,7 +83,11 @@ TEST_F(WebhooksTest, OneThatNobodyTakesIsTriedEverLaterAndThenGivenUp) {
     }
     co_await test.attempts(id, Webhooks::most_attempts);
     EXPECT_EQ((co_await test.webhook(id)).status, Status::given_up);
-    EXPECT_EQ(co_await test.store.open_webhooks(10), 0u);
+    const WebhookStatistics counted = co_await webhooks->statistics();
+    EXPECT_EQ(counted.delivered, 0u);
+    EXPECT_EQ(counted.failed, Webhooks::most_attempts - 1);
+    EXPECT_EQ(counted.given_up, 1u);
+    EXPECT_EQ(counted.open, 0u);
     co_await webhooks->close();
   });
 }
@@ -134,6 +138,7 @@ TEST_F(WebhooksTest, WhatIsBrokenOffByTheEndOfItsServerIsStillOwed) {
     WebhooksTest& test = of(base);
     const auto webhooks = test.make(true);
     const std::string id = co_await test.call_for(*webhooks, "http://127.0.0.1:1/");
+    EXPECT_EQ((co_await webhooks->statistics()).open, 1u);
     webhooks->look();
     co_await webhooks->close();
     const store::Webhook left = co_await test.webhook(id);

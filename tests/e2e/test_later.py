@@ -1,5 +1,6 @@
 """Calls that are accepted now and made later."""
 
+import json
 import time
 from datetime import datetime, timedelta, timezone
 
@@ -46,6 +47,17 @@ class Later(Served):
             self.assertEqual(self.server.post(f"/tasks/{task['id']}/cancel").data["status"], CANCELLED)
             self.assertEqual(list(stream)[-1]["status"], CANCELLED)
         self.assertEqual(self.server.event_types(task["session_id"])[-2:], ["call.scheduled", "call.cancelled"])
+
+    def test_the_command_line_puts_a_call_off(self):
+        words = ["run", "counter", "--input", '{"key": "a"}', "--run-at"]
+        done = self.server.command(*words, in_seconds(0.5), "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        task = json.loads(done.stdout)
+        self.assertEqual(task["status"], RECEIVED)
+        self.assertEqual(self.server.final_task(task["id"])["status"], COMPLETED)
+        done = self.server.command(*words, "tomorrow")
+        self.assertEqual(done.returncode, 1, done.stdout)
+        self.assertIn("run_at", done.stderr)
 
     def test_bad_times_are_refused_by_the_fields_name(self):
         for run_at in ("2030-01-01T00:00:00", "tomorrow", 5, "2999-01-01T00:00:00Z", "2026-02-30T00:00:00Z"):

@@ -112,6 +112,12 @@ class Told(Served):
         self.assertEqual(json.loads(body)["id"], answer.body["id"])
         self.assertEqual(verify_webhook(SECRET, headers, body).id, answer.body["id"])
 
+    def test_the_command_line_names_one(self):
+        receiver = self.receiver()
+        done = self.server.command("run", "counter", "--input", '{"key": "a"}', "--webhook", receiver.url(), "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(verify_webhook(SECRET, *receiver.next()[1:]).id, json.loads(done.stdout)["id"])
+
     def test_a_failed_attempt_is_made_again_and_no_redirect_followed(self):
         receiver = self.receiver(500, 302, 200)
         task = self.server.run("counter", "increment", {"key": "a"}, webhook=receiver.url())
