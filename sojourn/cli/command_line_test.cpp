@@ -247,17 +247,16 @@ TEST_F(CommandLineTest, RunWithoutWaitingTellsTheStateOfTheTask) {
   EXPECT_EQ(sojourn({"run", "counter", "--no-wait"}), 0);
   EXPECT_EQ(out(), "queued\n");
   EXPECT_THAT(server.requests(), ElementsAre(HasSubstr("\"wait\":false")));
-TEST_F(CommandLineTest, RunAtALaterTimeDoesNotWaitForTheCall) {
-  FakeServer server({{.body = R"({"id":"task_1","status":1,"status_text":"received"})"}});
-  serve(server);
-  EXPECT_EQ(sojourn({"run", "counter", "--run-at", "2026-01-15T09:30:00Z", "--webhook", "https://a.example/told"}),
-            0);
-  EXPECT_EQ(out(), "received\n");
-  EXPECT_THAT(server.requests(),
-              ElementsAre(AllOf(HasSubstr("\"wait\":false"), HasSubstr("\"run_at\":\"2026-01-15T09:30:00Z\""),
-                                HasSubstr("\"webhook\":\"https://a.example/told\""))));
-}
-
+  TEST_F(CommandLineTest, RunAtALaterTimeDoesNotWaitForTheCall) {
+    FakeServer server({{.body = R"({"id":"task_1","status":1,"status_text":"received"})"}});
+    serve(server);
+    EXPECT_EQ(sojourn({"run", "counter", "--run-at", "2026-01-15T09:30:00Z", "--webhook", "https://a.example/told"}),
+              0);
+    EXPECT_EQ(out(), "received\n");
+    EXPECT_THAT(server.requests(),
+                ElementsAre(AllOf(HasSubstr("\"wait\":false"), HasSubstr("\"run_at\":\"2026-01-15T09:30:00Z\""),
+                                  HasSubstr("\"webhook\":\"https://a.example/told\""))));
+  }
 }
 
 TEST_F(CommandLineTest, ErrorsOfTheServerAreToldAsTheyCame) {
