@@ -153,52 +153,55 @@ def calls(plan):
 
 def linear(plan):
     """How a call's cost grows with what is stored, and with the session's state."""
-    base = None
-    for stored in STORED:
-        name = f"64 connections, {stored:,} stored sessions"
-        if not plan.wants("linear", name):
-            continue
-        folder = WORK / "stored"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        subprocess.run([PROGRAMS / "memory_figures", "--data", folder, "--make", str(stored)], check=True)
-
-        def measure():
-            with Server(command_of("sojourn", "cpp", str(folder)), folder, fresh=False) as running:
-                measured = load(running, 64, 64, plan.seconds)
-            yield Figure("linear", name, measured["calls_per_second"], "calls/s")
-            yield Figure("linear", name, measured["p99_us"], "us p99")
-
-        figures = rounds_of(plan, measure)
-        yield from figures
-        if base:
-            yield Figure("linear", name, base / figures[0].value, "times the cost with the fewest", 1.25)
-        base = base or figures[0].value
-        shutil.rmtree(folder)
+    yield from with_stored_sessions(plan)
     for face, app in (("cpp", "counter"), ("python", "figures")):
         for what, function, bound in (("a small key beside a state of", "increment", lambda kb: 1.25),
                                       ("a value written anew of", "fill", lambda kb: kb)):
-            base = None
-            for kb in STATE_SIZES:
-                name = f"{FACES[face]}, {what} {kb} KB"
-                if not plan.wants("linear", name):
-                    continue
+            def measure(kb):
                 data = str(WORK / "data")
                 opening = call_body("new", app, "fill", bytes=kb * 1000, keys=1)
                 again = {"bytes": kb * 1000, "keys": 1} if function == "fill" else {}
-                body = call_body("{session}", app, function, **again)
+                with Server(command_of("sojourn", face, data, OWN_APPS), data) as running:
+                    return load(running, 16, 16, plan.seconds, opening, call_body("{session}", app, function, **again))
 
-                def measure():
-                    with Server(command_of("sojourn", face, data, OWN_APPS), data) as running:
-                        measured = load(running, 16, 16, plan.seconds, opening, body)
-                    yield Figure("linear", name, measured["calls_per_second"], "calls/s")
+            yield from growth(plan, STATE_SIZES, lambda kb: f"{FACES[face]}, {what} {kb} KB", measure,
+                              "times the cost at 1 KB", bound)
+    shutil.rmtree(WORK / "data", ignore_errors=True)
 
-                figures = rounds_of(plan, measure)
-                yield from figures
-                if base:
-                    yield Figure("linear", name, base / figures[0].value, "times the cost at 1 KB", bound(kb))
-                base = base or figures[0].value
-                shutil.rmtree(data)
+
+def with_stored_sessions(plan):
+    folder = WORK / "stored"
+    shutil.rmtree(folder, ignore_errors=True)
+
+    def measure(stored):
+        data = folder / str(stored)
+        if not data.exists():
+            data.mkdir(parents=True)
+            subprocess.run([PROGRAMS / "memory_figures", "--data", data, "--make", str(stored)], check=True)
+            os.sync()
+        with Server(command_of("sojourn", "cpp", str(data)), data, fresh=False) as running:
+            return load(running, 64, 64, plan.seconds)
+
+    yield from growth(plan, STORED, lambda stored: f"64 connections, {stored:,} stored sessions", measure,
+                      "times the cost with the fewest", lambda stored: 1.25)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def growth(plan, sizes, name_of, measure, unit, bound):
+    """Each round measures every size, so that a ratio compares what ran shortly one after the other."""
+    sizes = [size for size in sizes if plan.wants("linear", name_of(size))]
+    rounds = {size: [] for size in sizes}
+    for _ in range(min(plan.rounds, MOST_ROUNDS)):
+        for size in sizes:
+            rounds[size].append(measure(size))
+    for size in sizes:
+        for key, of in (("calls_per_second", "calls/s"), ("p99_us", "us p99")):
+            values = [each[key] for each in rounds[size]]
+            yield Figure("linear", name_of(size), statistics.median(values), of, None, values)
+        if size != sizes[0]:
+            ratios = [first["calls_per_second"] / each["calls_per_second"]
+                      for first, each in zip(rounds[sizes[0]], rounds[size])]
+            yield Figure("linear", name_of(size), statistics.median(ratios), unit, bound(size), ratios)
 
 
 def memory(plan):

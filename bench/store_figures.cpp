@@ -323,7 +323,9 @@ void fill_store(const fs::path& folder, std::size_t count) {
     const std::string numbers =
         fmt::format("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {}) ", count);
     if (part) {
-      connection.run(numbers + "INSERT INTO givens SELECT i, '{\"order\":' || i || '}', 'null', '{}' FROM n");
+      connection.run(numbers +
+                     "INSERT INTO givens (session, context, setup, metadata) "
+                     "SELECT i, '{\"order\":' || i || '}', 'null', '{}' FROM n");
     } else {
       connection.run(
           numbers +

@@ -80,7 +80,8 @@ class Service {
         options_(options),
         log_(log),
         keys_(read_keys(options)),
-        store_(store::SqliteStore::open({.folder = options.data, .lays_out_log = true})),
+        store_(store::SqliteStore::open(
+            {.folder = options.data, .lays_out_log = true, .sync_failed = [this] { tell_of_failed_sync(); }})),
         folders_(options.data),
         owner_(owner_of(options.data)),
         isolation_(owner_, options.worker_users, options.data, hidden_from_workers(options)),
@@ -129,6 +130,13 @@ class Service {
   }
 
  private:
+  void tell_of_failed_sync() const {
+    log_.error(
+        "the disk failed to sync the store; nothing is lost, but sojourn.db-wal grows until the server is started "
+        "again: check the disk, then restart",
+        {{"folder", options_.data.string()}});
+  }
+
   runtime::Options runtime_options() {
     return {
         .owner = fmt::format("server-{}", random_.hex(4)),

@@ -1,6 +1,8 @@
 #include "sojourn/store/checkpoints.hpp"
 
 #include <algorithm>
+#include <limits>
+#include <utility>
 
 namespace sojourn::store {
 
@@ -20,9 +22,11 @@ Connection connect(const std::filesystem::path& file) {
 
 }  // namespace
 
-Checkpoints::Checkpoints(Connection& writer, const std::filesystem::path& file, std::uint64_t log_pages)
+Checkpoints::Checkpoints(Connection& writer, const std::filesystem::path& file, std::uint64_t log_pages,
+                         std::function<void()> sync_failed)
     : writer_(writer),
       threshold_(static_cast<std::int64_t>(std::max<std::uint64_t>(log_pages, 1))),
+      sync_failed_(std::move(sync_failed)),
       next_try_(threshold_),
       connection_(connect(file)),
       thread_([this] { fold_rounds(); }) {
@@ -52,6 +56,11 @@ void Checkpoints::after_commit() {
   }
   seen_ = length;
   if (length < next_try_) return;
+  if (writer_.sync_has_failed()) {
+    next_try_ = std::numeric_limits<std::int64_t>::max();
+    if (sync_failed_) sync_failed_();
+    return;
+  }
   const bool too_long = length >= most_thresholds * threshold_;
   std::int64_t left = 0;
   {

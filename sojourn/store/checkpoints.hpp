@@ -3,6 +3,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <mutex>
 #include <thread>
 
@@ -17,15 +18,18 @@ namespace sojourn::store {
 
 class Checkpoints {
  public:
+  // `sync_failed` is called once, by the writer's thread, when a sync of the database has failed.
   // Lifetime: `writer` is used until close() returns. Errors: those of a Connection.
-  Checkpoints(Connection& writer, const std::filesystem::path& file, std::uint64_t log_pages);
+  Checkpoints(Connection& writer, const std::filesystem::path& file, std::uint64_t log_pages,
+              std::function<void()> sync_failed);
   ~Checkpoints();  // closes
   Checkpoints(const Checkpoints&) = delete;
   Checkpoints& operator=(const Checkpoints&) = delete;
 
   // Does what the length of the log asks for. The log stays below about four times `log_pages`, unless somebody reads
-  // one moment of it for long. A checkpoint that fails harms nothing and is tried again.
-  // Threads: the writer's, outside of a transaction.
+  // one moment of it for long. A checkpoint that fails harms nothing and is tried again, unless a sync of the
+  // database failed: then the log is kept, and grows, until the database is opened again. Threads: the writer's,
+  // outside of a transaction.
   void after_commit();
 
   // Waits for the round that runs. Idempotent. Threads: one at a time, while nothing is written.
@@ -40,6 +44,7 @@ class Checkpoints {
   // The writer's own.
   Connection& writer_;
   const std::int64_t threshold_;
+  const std::function<void()> sync_failed_;
   std::int64_t seen_ = 0;      // length of the log at the last commit
   std::int64_t next_try_ = 0;  // length from which on something is done
   int rounds_ = 0;             // since the rest was folded

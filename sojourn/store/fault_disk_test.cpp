@@ -183,7 +183,8 @@ struct FaultDisk::State {
       dead = met = half_done = true;
       return EIO;
     }
-    if (!(failing.*kind) || fail_after == 0 || --fail_after > 0) return 0;
+    if (!(failing.*kind) || (!failing.what.empty() && failing.what != what)) return 0;
+    if (fail_after == 0 || --fail_after > 0) return 0;
     met = true;
     if (lasting) fail_after = 1;
     return error_number;

@@ -27,11 +27,12 @@ struct Asked {
   bool write = false;  // also truncate
   bool sync = false;
   bool name = false;  // make, rename or remove a file or folder
+  std::string what;   // as in FaultDisk::asked(), to mean no other; "" for any
 };
 
 class FaultDisk {
  public:
-  static constexpr Asked anything{.open = true, .write = true, .sync = true, .name = true};
+  inline static const Asked anything{.open = true, .write = true, .sync = true, .name = true};
 
   // Watches what lies below `root` while it lives; what is there already is on the disk.
   // Threads: safe. One at a time in a program.

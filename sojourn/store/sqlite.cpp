@@ -12,6 +12,7 @@
 
 #include "sojourn/base/error.hpp"
 #include "sojourn/store/layered_vfs.hpp"
+#include "sojourn/store/paced_file.hpp"
 
 namespace sojourn::store {
 
@@ -210,6 +211,10 @@ std::int64_t Connection::checkpoint() noexcept {
   int folded = 0;
   const int result = sqlite3_wal_checkpoint_v2(database_.get(), "main", SQLITE_CHECKPOINT_PASSIVE, &pages, &folded);
   return result == SQLITE_OK ? std::max(folded, 0) : 0;
+}
+
+bool Connection::sync_has_failed() const {
+  return store::sync_has_failed(sqlite3_db_filename(database_.get(), "main"));
 }
 
 std::int64_t Connection::total_changes() const {

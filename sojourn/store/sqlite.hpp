@@ -164,6 +164,9 @@ class Connection {
   // its pages are folded now; 0 also when that failed, which harms nothing.
   std::int64_t checkpoint() noexcept;
 
+  // Whether a sync of the database failed, by any connection: its log is folded no more (paced_file.hpp).
+  bool sync_has_failed() const;
+
   // Rows changed since it was opened, and by the last statement.
   std::int64_t total_changes() const;
   std::int64_t changes() const;

@@ -59,7 +59,7 @@ struct Writer {
     sync_folder(options.folder);
     if (options.lays_out_log) lay_out(file.string() + "-wal", options.log_pages * log_frame_bytes);
     writes.emplace(*connection);
-    checkpoints.emplace(*connection, file, options.log_pages);
+    checkpoints.emplace(*connection, file, options.log_pages, options.sync_failed);
     commits.emplace(*connection, [this] { writes->rolled_back(); }, [this] { checkpoints->after_commit(); });
   }
 

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -23,6 +24,9 @@ struct SqliteOptions {
   std::uint64_t log_pages = 8'000;       // past them the log is folded into the database
   bool lays_out_log = false;    // at its opening, in some 30 ms: the first commits are synced in half the time
   std::uint64_t max_bytes = 0;  // of the database file; commits past it are store_full. 0: no bound
+  // Called once, by a thread of the store's, when the disk has refused to sync the database. Nothing is lost: the log
+  // holds it all, is kept, and grows until the store is opened again.
+  std::function<void()> sync_failed = {};
 };
 
 class SqliteStore final : public Store, public Outbox {
