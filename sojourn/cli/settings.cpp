@@ -10,7 +10,7 @@
 #include <cstdlib>
 
 #include "sojourn/base/error.hpp"
-#include "sojourn/http/client.hpp"
+#include "sojourn/client/options.hpp"
 #include "sojourn/server/webhooks.hpp"
 
 namespace sojourn::cli {
@@ -97,7 +97,7 @@ void apply_webhook_allow_private(Settings& settings, const std::string& text) {
 }
 
 void apply_url(Settings& settings, const std::string& text) {
-  http::parse_address(text);
+  client::parse_server_url(text);
   settings.url = text;
 }
 

@@ -91,9 +91,24 @@ TEST(Client, SendsWhatTheServerWantsToKnow) {
 }
 
 TEST(Client, RefusesOptionsThatCannotBe) {
-  EXPECT_EQ(error_of([] { Client("https://127.0.0.1:1"); }).code(), ErrorCode::config_invalid);
+  for (const char* url :
+       {"ftp://127.0.0.1:1", "https://", "https://a.example/path", "https://a.example?q", "a b:1"}) {
+    EXPECT_EQ(error_of([url] { Client{url}; }).code(), ErrorCode::config_invalid) << url;
+  }
   EXPECT_EQ(error_of([] { Client("http://127.0.0.1:1", "a\r\nb"); }).code(), ErrorCode::config_invalid);
   EXPECT_EQ(error_of([] { Client(Options{.timeout = Milliseconds(0)}); }).code(), ErrorCode::config_invalid);
+}
+
+TEST(Client, ReadsTheAddressOfAServer) {
+  const http::Url plain = parse_server_url("http://[::1]:8080");
+  EXPECT_EQ(plain.host, "::1");
+  EXPECT_EQ(plain.port, 8080);
+  EXPECT_FALSE(plain.is_https);
+  EXPECT_EQ(parse_server_url("a.example:8080").host, "a.example");
+  const http::Url secret = parse_server_url("https://a.example");
+  EXPECT_TRUE(secret.is_https);
+  EXPECT_EQ(secret.port, 443);
+  EXPECT_EQ(parse_server_url("https://a.example:8443/").port, 8443);
 }
 
 TEST(Client, TellsARefusalWithItsCodeDetailsAndWhetherARetryCanHelp) {

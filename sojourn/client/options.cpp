@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>
+#include <utility>
 
 #include "sojourn/base/error.hpp"
 #include "sojourn/http/client.hpp"
@@ -33,9 +34,22 @@ Options options_from_environment() {
   return options;
 }
 
+http::Url parse_server_url(std::string_view text) {
+  if (!text.starts_with("https://")) {
+    http::Address address = http::parse_address(text);
+    return {.host = std::move(address.host), .port = address.port};
+  }
+  http::Url url = http::parse_url(text);
+  if (url.target != "/") {
+    throw Error(ErrorCode::invalid_request,
+                "'" + to_valid_utf8(text) + "' has a path, but a server's URL is https://HOST");
+  }
+  return url;
+}
+
 void check(const Options& options) {
   try {
-    http::parse_address(options.url);
+    parse_server_url(options.url);
   } catch (const Error& error) {
     throw Error(ErrorCode::config_invalid, "the server's URL: " + error.message());
   }

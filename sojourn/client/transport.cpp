@@ -98,7 +98,9 @@ Async<std::string> Opened::read(Instant deadline) {
 Transport::Transport(Executor executor, Clock& clock, Options options)
     : executor_(std::move(executor)), clock_(clock), options_(std::move(options)) {
   check(options_);
-  address_ = http::parse_address(options_.url);
+  http::Url url = parse_server_url(options_.url);
+  address_ = {.host = std::move(url.host), .port = url.port};
+  if (url.is_https) trust_ = std::make_unique<http::TlsTrust>();
 }
 
 Patience Transport::patience(std::optional<Milliseconds> timeout) const {
@@ -201,7 +203,9 @@ http::Request Transport::encode(const Question& question, unsigned number) const
 
 std::unique_ptr<http::Client> Transport::borrow() {
   std::erase_if(idle_, [&](const Idle& idle) { return clock_.instant() - idle.since > kept_time; });
-  if (idle_.empty()) return std::make_unique<http::Client>(executor_, clock_, address_);
+  if (idle_.empty()) {
+    return std::make_unique<http::Client>(executor_, clock_, address_, http::ClientRules{.trust = trust_.get()});
+  }
   std::unique_ptr<http::Client> connection = std::move(idle_.back().connection);
   idle_.pop_back();
   return connection;

@@ -63,7 +63,7 @@ class Opened {
 // Lifetime: outlives its questions and what they opened.
 class Transport {
  public:
-  // Errors: config_invalid.
+  // Errors: config_invalid; io_error where TLS is to be spoken and what this machine trusts cannot be read.
   Transport(Executor executor, Clock& clock, Options options);
 
   // Patience for an operation that may take so long, or as long as the options say.
@@ -104,6 +104,7 @@ class Transport {
   Clock& clock_;
   Options options_;
   http::Address address_;
+  std::unique_ptr<http::TlsTrust> trust_;  // where the server speaks TLS
   SystemRandom random_;
   std::vector<Idle> idle_;
 };

@@ -88,7 +88,7 @@ struct Client::State {
   Async<void> write(const Request& request);
   Async<std::size_t> receive(error_code& error);
   void await_answer(bool to_head);
-  bool is_usable();
+  bool is_usable(bool is_fresh = false);
   [[noreturn]] void fail(const std::string& what);
   void close();
   void give_up();
@@ -263,19 +263,23 @@ Async<bool> Client::State::begin(const Request& request) {
   co_return true;
 }
 
-// Whether a connection that was kept alive still stands; what came on it unasked makes it useless too.
-bool Client::State::is_usable() {
+// Whether a connection that was kept alive still stands; what came on it unasked makes it useless too. A server that
+// speaks TLS 1.3 sends its session tickets before it was asked anything, and then no more.
+bool Client::State::is_usable(bool is_fresh) {
   if (!socket.is_open() || !input.empty()) return false;
   char byte = 0;
-  return ::recv(socket.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+  const ssize_t got = ::recv(socket.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  return got < 0 ? errno == EAGAIN : got > 0 && tls && is_fresh;
 }
 
 Async<Response> Client::State::open(Request request) {
   assert(!answer && "the last answer was not read");
   body.clear();
   // A connection that was kept may have been closed just now, which one that was just made was not.
-  bool kept = is_usable() && !std::exchange(fresh, false);
-  if (!is_usable()) {
+  const bool was_fresh = std::exchange(fresh, false);
+  const bool stands = is_usable(was_fresh);
+  bool kept = stands && !was_fresh;
+  if (!stands) {
     close();
     co_await connect();
   }
@@ -328,7 +332,7 @@ void Client::close() {
 
 Async<void> Client::connect(Instant deadline) {
   const auto state = state_;
-  if (state->is_usable()) co_return;
+  if (state->is_usable(state->fresh)) co_return;
   Operation operation(*state, deadline);
   state->close();
   co_await state->connect();
