@@ -67,7 +67,8 @@ class Cgroups(unittest.TestCase):
         self.assertIn("IsAFolderThatCanBeUsedOrSaysWhyThereIsNone", said)
 
     def test_limits_hold_all_processes_of_a_worker_together(self):
-        self.run_there("env", "EXPECT_LIMITS=cgroup", sys.executable, "-m", "unittest", "e2e.test_isolation")
+        self.run_there("env", "EXPECT_LIMITS=cgroup", sys.executable, "-m", "unittest", "e2e.test_isolation",
+                       "e2e.test_isolation_starts")
 
 
 if __name__ == "__main__":
