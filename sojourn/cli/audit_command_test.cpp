@@ -4,6 +4,7 @@
 #include <sstream>
 
 #include "sojourn/base/json.hpp"
+#include "sojourn/base/temporary_folder_test.hpp"
 #include "sojourn/cli/command_line.hpp"
 #include "sojourn/store/sqlite.hpp"
 #include "sojourn/store/sqlite_store.hpp"
@@ -44,7 +45,7 @@ class AuditVerify : public testing::Test {
     return run_command_line(words, {.folder = "/nowhere"}, console);
   }
 
-  store::TemporaryFolder folder_;
+  TemporaryFolder folder_;
   std::filesystem::path data_ = folder_.path();
   std::unique_ptr<store::SqliteStore> store_;
   std::istringstream in_;
@@ -93,7 +94,7 @@ TEST_F(AuditVerify, AStoreWithoutSessionsHolds) {
 }
 
 TEST_F(AuditVerify, AFolderWithoutAStoreIsRefusedAndLeftAsItWas) {
-  const store::TemporaryFolder empty;
+  const TemporaryFolder empty;
   data_ = empty.path() / "data";
   EXPECT_EQ(audit_verify({}), 2);
   EXPECT_THAT(err_.str(), AllOf(HasSubstr("there is no store in"), HasSubstr("(data: --data)")));

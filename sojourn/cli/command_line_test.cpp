@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "sojourn/base/json.hpp"
+#include "sojourn/base/temporary_folder_test.hpp"
 #include "sojourn/client/fake_server.hpp"
 #include "sojourn/server/api_keys.hpp"
 
@@ -25,11 +26,7 @@ using testing::StartsWith;
 
 class CommandLineTest : public testing::Test {
  protected:
-  CommandLineTest() {
-    std::string name = testing::TempDir() + "command_line.XXXXXX";
-    surroundings_.folder = ::mkdtemp(name.data());
-  }
-  ~CommandLineTest() override { std::filesystem::remove_all(surroundings_.folder); }
+  CommandLineTest() { surroundings_.folder = folder_.path(); }
 
   // Runs `sojourn ARGUMENTS` and returns its exit code.
   int sojourn(std::vector<std::string> arguments) {
@@ -45,6 +42,7 @@ class CommandLineTest : public testing::Test {
 
   void serve(FakeServer& server) { surroundings_.environment["SOJOURN_URL"] = server.url(); }
 
+  TemporaryFolder folder_;
   Surroundings surroundings_;
   std::istringstream in_;
   std::ostringstream out_, err_;
@@ -247,16 +245,17 @@ TEST_F(CommandLineTest, RunWithoutWaitingTellsTheStateOfTheTask) {
   EXPECT_EQ(sojourn({"run", "counter", "--no-wait"}), 0);
   EXPECT_EQ(out(), "queued\n");
   EXPECT_THAT(server.requests(), ElementsAre(HasSubstr("\"wait\":false")));
-  TEST_F(CommandLineTest, RunAtALaterTimeDoesNotWaitForTheCall) {
-    FakeServer server({{.body = R"({"id":"task_1","status":1,"status_text":"received"})"}});
-    serve(server);
-    EXPECT_EQ(sojourn({"run", "counter", "--run-at", "2026-01-15T09:30:00Z", "--webhook", "https://a.example/told"}),
-              0);
-    EXPECT_EQ(out(), "received\n");
-    EXPECT_THAT(server.requests(),
-                ElementsAre(AllOf(HasSubstr("\"wait\":false"), HasSubstr("\"run_at\":\"2026-01-15T09:30:00Z\""),
-                                  HasSubstr("\"webhook\":\"https://a.example/told\""))));
-  }
+}
+
+TEST_F(CommandLineTest, RunAtALaterTimeDoesNotWaitForTheCall) {
+  FakeServer server({{.body = R"({"id":"task_1","status":1,"status_text":"received"})"}});
+  serve(server);
+  EXPECT_EQ(sojourn({"run", "counter", "--run-at", "2026-01-15T09:30:00Z", "--webhook", "https://a.example/told"}),
+            0);
+  EXPECT_EQ(out(), "received\n");
+  EXPECT_THAT(server.requests(),
+              ElementsAre(AllOf(HasSubstr("\"wait\":false"), HasSubstr("\"run_at\":\"2026-01-15T09:30:00Z\""),
+                                HasSubstr("\"webhook\":\"https://a.example/told\""))));
 }
 
 TEST_F(CommandLineTest, ErrorsOfTheServerAreToldAsTheyCame) {

@@ -9,6 +9,7 @@
 #include <iterator>
 
 #include "sojourn/base/error.hpp"
+#include "sojourn/base/temporary_folder_test.hpp"
 
 namespace sojourn::cli {
 namespace {
@@ -20,11 +21,7 @@ using testing::StartsWith;
 
 class SettingsTest : public testing::Test {
  protected:
-  SettingsTest() {
-    std::string name = testing::TempDir() + "settings.XXXXXX";
-    sources_.folder = ::mkdtemp(name.data());
-  }
-  ~SettingsTest() override { std::filesystem::remove_all(sources_.folder); }
+  SettingsTest() { sources_.folder = folder_.path(); }
 
   std::filesystem::path write(std::string_view text, std::string_view name = "sojourn.toml") {
     const std::filesystem::path file = sources_.folder / name;
@@ -43,6 +40,7 @@ class SettingsTest : public testing::Test {
     return "nothing was refused";
   }
 
+  TemporaryFolder folder_;
   SettingSources sources_;
 };
 

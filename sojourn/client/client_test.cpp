@@ -6,6 +6,7 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include "sojourn/base/error_of_test.hpp"
 #include "sojourn/base/task_group.hpp"
 #include "sojourn/client/fake_server.hpp"
 
@@ -49,17 +50,6 @@ std::string line(int status, std::string more = {}) {
 
 std::string delta(int seq) {
   return R"({"event":"delta","data":{"delta":"d)" + std::to_string(seq) + R"(","seq":)" + std::to_string(seq) + "}}";
-}
-
-template <class F>
-Error error_of(F ask) {
-  try {
-    ask();
-  } catch (const Error& error) {
-    return error;
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return Error(ErrorCode::internal_error, "nothing was thrown");
 }
 
 Json body_of_request(const std::string& request) {

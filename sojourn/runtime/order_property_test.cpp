@@ -6,6 +6,7 @@
 
 #include "sojourn/base/loop.hpp"
 #include "sojourn/base/task_group.hpp"
+#include "sojourn/base/temporary_folder_test.hpp"
 #include "sojourn/runtime/order_operations_test.hpp"
 #include "sojourn/runtime/order_world_test.hpp"
 #include "sojourn/store/memory_store.hpp"
@@ -585,17 +586,15 @@ TEST(Order, HoldsOnTheMemoryStore) {
 }
 
 TEST(Order, HoldsOnTheSqliteStore) {
-  std::string name = testing::TempDir() + "sojourn_order.XXXXXX";
-  const std::filesystem::path folder = ::mkdtemp(name.data());
+  const TemporaryFolder folder;
   std::size_t made = 0;
   play_rounds(
       [&] {
-        std::filesystem::remove_all(folder / std::to_string(made));
+        std::filesystem::remove_all(folder.path() / std::to_string(made));
         ++made;
-        return store::SqliteStore::open({.folder = folder / std::to_string(made)});
+        return store::SqliteStore::open({.folder = folder.path() / std::to_string(made)});
       },
       number_from("SOJOURN_ROUNDS", 200) / 10);
-  std::filesystem::remove_all(folder);
 }
 
 }  // namespace

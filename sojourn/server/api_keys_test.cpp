@@ -10,6 +10,7 @@
 #include <iterator>
 
 #include "sojourn/base/error.hpp"
+#include "sojourn/base/temporary_folder_test.hpp"
 
 namespace sojourn::server {
 namespace {
@@ -20,13 +21,6 @@ using testing::HasSubstr;
 
 class ApiKeysTest : public testing::Test {
  protected:
-  ApiKeysTest() {
-    std::string name = testing::TempDir() + "api_keys.XXXXXX";
-    folder_ = ::mkdtemp(name.data());
-    file_ = folder_ / "keys.toml";
-  }
-  ~ApiKeysTest() override { std::filesystem::remove_all(folder_); }
-
   void write(std::string_view text, ::mode_t mode = 0600) {
     std::ofstream(file_, std::ios::trunc) << text;
     ASSERT_EQ(::chmod(file_.c_str(), mode), 0);
@@ -61,8 +55,8 @@ class ApiKeysTest : public testing::Test {
                 AllOf(HasSubstr(fmt::format("keys.toml:{}: ", line)), HasSubstr(std::string(problem))));
   }
 
-  std::filesystem::path folder_;
-  std::filesystem::path file_;
+  TemporaryFolder folder_;
+  std::filesystem::path file_ = folder_.path() / "keys.toml";
 };
 
 TEST_F(ApiKeysTest, FindTheCallerOfEachKey) {
@@ -166,7 +160,8 @@ TEST_F(ApiKeysTest, AnAddedKeyIsFoundAndNeverStored) {
   ASSERT_TRUE(keys.find("Bearer sjn_two"));
   EXPECT_THAT(keys.find("Bearer sjn_two")->scopes.names(), ElementsAre("apps:read", "admin"));
   EXPECT_THAT(text(), AllOf(testing::StartsWith("# ours\n"), testing::Not(HasSubstr("sjn_"))));
-  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_), {}), 1) << "something was left beside it";
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_.path()), {}), 1)
+      << "something was left beside it";
 }
 
 TEST_F(ApiKeysTest, AnEmptyFileTakesAFirstKey) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "sojourn/base/error.hpp"
+#include "sojourn/base/temporary_folder_test.hpp"
 #include "sojourn/server/call_files.hpp"
 
 namespace sojourn::server {
@@ -21,12 +22,9 @@ using namespace std::chrono_literals;
 class FileStoreTest : public testing::Test {
  protected:
   FileStoreTest() {
-    std::string name = (fs::temp_directory_path() / "sojourn-files-XXXXXX").string();
-    data_ = ::mkdtemp(name.data());
     store_.emplace(data_);
     store_->open();
   }
-  ~FileStoreTest() override { fs::remove_all(data_); }
 
   std::string keep(std::string_view content, std::string session = "", std::string name = "a") {
     FileStore::Incoming incoming(*store_, new_file_id(random_));
@@ -43,7 +41,8 @@ class FileStoreTest : public testing::Test {
     return static_cast<std::size_t>(std::distance(begin(files), end(files)));
   }
 
-  fs::path data_;
+  TemporaryFolder folder_;
+  fs::path data_ = folder_.path();
   std::optional<FileStore> store_;
   SeededRandom random_{3};
   Time now_ = std::chrono::floor<Seconds>(SystemClock().now());

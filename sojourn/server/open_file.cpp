@@ -22,19 +22,15 @@ Error missing(std::string_view name) {
 }  // namespace
 
 OpenFile OpenFile::at(const std::filesystem::path& path, int flags) {
-  const int number = ::open(path.c_str(), flags | O_CLOEXEC | O_NOFOLLOW, 0644);
-  if (number < 0) throw store::file_refused("open", path, errno);
-  return {number, path};
-}
-
-OpenFile::~OpenFile() {
-  if (number_ >= 0) ::close(number_);
+  Descriptor file(::open(path.c_str(), flags | O_CLOEXEC | O_NOFOLLOW, 0644));
+  if (!file) throw store::file_refused("open", path, errno);
+  return {std::move(file), path};
 }
 
 OpenFile OpenFile::open(const std::string& name, int flags) const {
   const std::filesystem::path path = path_ / name;
-  const int number = ::openat(number_, name.c_str(), flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0644);
-  if (number >= 0) return {number, path};
+  Descriptor file(::openat(file_.get(), name.c_str(), flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0644));
+  if (file) return {std::move(file), path};
   switch (errno) {
     case ENOTDIR:
       throw Error(ErrorCode::invalid_request, fmt::format("{} is no folder", to_valid_utf8(name)));
@@ -52,7 +48,7 @@ OpenFile OpenFile::open(const std::string& name, int flags) const {
 }
 
 OpenFile OpenFile::folder(const std::string& name) const {
-  if (::mkdirat(number_, name.c_str(), 0777) == 0) {
+  if (::mkdirat(file_.get(), name.c_str(), 0777) == 0) {
     sync();
     return belonging(open(name, O_RDONLY | O_DIRECTORY));
   }
@@ -67,10 +63,10 @@ OpenFile OpenFile::new_file(const std::string& name) const {
 OpenFile OpenFile::belonging(OpenFile made) const {
   struct stat folder{};
   struct stat found{};
-  if (::fstat(number_, &folder) != 0 || ::fstat(made.number_, &found) != 0) {
+  if (::fstat(file_.get(), &folder) != 0 || ::fstat(made.file_.get(), &found) != 0) {
     throw store::file_refused("read", made.path_, errno);
   }
-  if (folder.st_uid != found.st_uid && ::fchown(made.number_, folder.st_uid, folder.st_gid) != 0) {
+  if (folder.st_uid != found.st_uid && ::fchown(made.file_.get(), folder.st_uid, folder.st_gid) != 0) {
     throw store::file_refused("give away", made.path_, errno);
   }
   return made;
@@ -78,12 +74,12 @@ OpenFile OpenFile::belonging(OpenFile made) const {
 
 void OpenFile::remove_all(const std::string& name) const {
   std::error_code error;
-  std::filesystem::remove_all(fmt::format("/proc/self/fd/{}/{}", number_, name), error);
+  std::filesystem::remove_all(fmt::format("/proc/self/fd/{}/{}", file_.get(), name), error);
   if (error) throw store::file_refused("remove", path_ / name, error.value());
 }
 
 bool OpenFile::rename(const std::string& from, const std::string& to) const {
-  if (::renameat2(number_, from.c_str(), number_, to.c_str(), RENAME_NOREPLACE) == 0) {
+  if (::renameat2(file_.get(), from.c_str(), file_.get(), to.c_str(), RENAME_NOREPLACE) == 0) {
     sync();
     return true;
   }
@@ -94,19 +90,19 @@ bool OpenFile::rename(const std::string& from, const std::string& to) const {
 
 std::uint64_t OpenFile::size() const {
   struct stat found{};
-  if (::fstat(number_, &found) != 0) throw store::file_refused("read", path_, errno);
+  if (::fstat(file_.get(), &found) != 0) throw store::file_refused("read", path_, errno);
   return static_cast<std::uint64_t>(found.st_size);
 }
 
 bool OpenFile::is_plain() const {
   struct stat found{};
-  if (::fstat(number_, &found) != 0) throw store::file_refused("read", path_, errno);
+  if (::fstat(file_.get(), &found) != 0) throw store::file_refused("read", path_, errno);
   return S_ISREG(found.st_mode) && found.st_nlink == 1;
 }
 
 void OpenFile::write(std::string_view bytes) const {
   while (!bytes.empty()) {
-    const ::ssize_t written = ::write(number_, bytes.data(), bytes.size());
+    const ::ssize_t written = ::write(file_.get(), bytes.data(), bytes.size());
     if (written < 0 && errno == EINTR) continue;
     if (written < 0) throw store::file_refused("write", path_, errno);
     bytes.remove_prefix(static_cast<std::size_t>(written));
@@ -116,7 +112,7 @@ void OpenFile::write(std::string_view bytes) const {
 std::string OpenFile::read(std::uint64_t offset, std::size_t most) const {
   std::string bytes(most, '\0');
   for (;;) {
-    const ::ssize_t count = ::pread(number_, bytes.data(), bytes.size(), static_cast<::off_t>(offset));
+    const ::ssize_t count = ::pread(file_.get(), bytes.data(), bytes.size(), static_cast<::off_t>(offset));
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) throw store::file_refused("read", path_, errno);
     bytes.resize(static_cast<std::size_t>(count));
@@ -125,7 +121,7 @@ std::string OpenFile::read(std::uint64_t offset, std::size_t most) const {
 }
 
 void OpenFile::sync() const {
-  if (::fsync(number_) != 0) throw store::file_refused("sync", path_, errno);
+  if (::fsync(file_.get()) != 0) throw store::file_refused("sync", path_, errno);
 }
 
 }  // namespace sojourn::server

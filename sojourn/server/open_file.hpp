@@ -6,6 +6,8 @@
 #include <string_view>
 #include <utility>
 
+#include "sojourn/base/descriptor.hpp"
+
 // Files and folders by their descriptors, so that a name that is changed meanwhile leads nowhere else.
 //
 // No name here is ever followed as a link, since those in a session's folder are its worker's to make.
@@ -17,14 +19,6 @@ class OpenFile {
  public:
   // A folder or file by its path, which is trusted.
   static OpenFile at(const std::filesystem::path& path, int flags);
-
-  OpenFile(OpenFile&& other) noexcept : number_(std::exchange(other.number_, -1)), path_(std::move(other.path_)) {}
-  OpenFile& operator=(OpenFile&& other) noexcept {
-    std::swap(number_, other.number_);
-    std::swap(path_, other.path_);
-    return *this;
-  }
-  ~OpenFile();
 
   const std::filesystem::path& path() const { return path_; }
 
@@ -47,9 +41,9 @@ class OpenFile {
  private:
   OpenFile belonging(OpenFile made) const;
 
-  OpenFile(int number, std::filesystem::path path) : number_(number), path_(std::move(path)) {}
+  OpenFile(Descriptor file, std::filesystem::path path) : file_(std::move(file)), path_(std::move(path)) {}
 
-  int number_;
+  Descriptor file_;
   std::filesystem::path path_;  // for messages
 };
 

@@ -8,6 +8,7 @@
 #include "sojourn/base/event.hpp"
 #include "sojourn/base/limits.hpp"
 #include "sojourn/base/task_group.hpp"
+#include "sojourn/base/temporary_folder_test.hpp"
 
 namespace sojourn::server {
 
@@ -52,13 +53,10 @@ class Body final : public http::Responder {
 class UploadsTest : public testing::Test {
  protected:
   UploadsTest() {
-    std::string name = (fs::temp_directory_path() / "sojourn-uploads-XXXXXX").string();
-    data_ = ::mkdtemp(name.data());
-    store_.emplace(data_);
+    store_.emplace(data_.path());
     store_->open();
     uploads_.emplace(*store_, clock_, random_, blocking_);
   }
-  ~UploadsTest() override { fs::remove_all(data_); }
 
   Uploads::Ticket announce(std::string owner) { return uploads_->announce({.name = "a"}, std::move(owner)); }
 
@@ -103,13 +101,13 @@ class UploadsTest : public testing::Test {
     Body body(false);
     for (int i = 0; i < waiting_of_one - 1; ++i) test.announce("ann");
     co_await upload(test, "ann", body);
-    test.clock_.advance(limits::upload_time);
-    for (int i = 0; i < waiting_of_one; ++i) EXPECT_EQ(test.refusal_of_announcement("ann"), std::nullopt);
     EXPECT_EQ(test.refusal_of_announcement("ann"), std::nullopt);
     EXPECT_EQ(test.refusal_of_announcement("ann"), ErrorCode::queue_full);
+    test.clock_.advance(limits::upload_time);
+    for (int i = 0; i < waiting_of_one; ++i) EXPECT_EQ(test.refusal_of_announcement("ann"), std::nullopt);
   }
 
-  fs::path data_;
+  TemporaryFolder data_;
   Loop loop_;
   ManualClock clock_;
   SeededRandom random_{5};

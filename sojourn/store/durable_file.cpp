@@ -9,6 +9,7 @@
 #include <string>
 #include <system_error>
 
+#include "sojourn/base/descriptor.hpp"
 #include "sojourn/base/error.hpp"
 #include "sojourn/store/refusals.hpp"
 
@@ -19,18 +20,15 @@ namespace {
 namespace fs = std::filesystem;
 
 // A file or folder that is open.
-class Descriptor {
+class Opened {
  public:
-  Descriptor(const fs::path& path, int flags) : path_(path), number_(::open(path.c_str(), flags | O_CLOEXEC, 0644)) {
-    if (number_ < 0) throw file_refused("open", path_, errno);
+  Opened(const fs::path& path, int flags) : path_(path), file_(::open(path.c_str(), flags | O_CLOEXEC, 0644)) {
+    if (!file_) throw file_refused("open", path_, errno);
   }
-  ~Descriptor() { ::close(number_); }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
 
   void write(std::string_view text) {
     while (!text.empty()) {
-      const ::ssize_t written = ::write(number_, text.data(), text.size());
+      const ::ssize_t written = ::write(file_.get(), text.data(), text.size());
       if (written < 0 && errno == EINTR) continue;
       if (written < 0) throw file_refused("write", path_, errno);
       text.remove_prefix(static_cast<std::size_t>(written));
@@ -39,21 +37,21 @@ class Descriptor {
 
   std::uint64_t size() const {
     struct stat found{};
-    if (::fstat(number_, &found) != 0) throw file_refused("read", path_, errno);
+    if (::fstat(file_.get(), &found) != 0) throw file_refused("read", path_, errno);
     return static_cast<std::uint64_t>(found.st_size);
   }
 
   void resize(std::uint64_t bytes) const {
-    if (::ftruncate(number_, static_cast<::off_t>(bytes)) != 0) throw file_refused("write", path_, errno);
+    if (::ftruncate(file_.get(), static_cast<::off_t>(bytes)) != 0) throw file_refused("write", path_, errno);
   }
 
   void sync() {
-    if (::fsync(number_) != 0) throw file_refused("sync", path_, errno);
+    if (::fsync(file_.get()) != 0) throw file_refused("sync", path_, errno);
   }
 
  private:
   fs::path path_;
-  int number_;
+  Descriptor file_;
 };
 
 // "a" for "a/b" and for "a/b/"; "." for a name alone.
@@ -61,10 +59,6 @@ fs::path folder_of(const fs::path& path) {
   const fs::path parent = path.has_filename() ? path.parent_path() : path.parent_path().parent_path();
   return parent.empty() ? "." : parent;
 }
-
-}  // namespace
-
-namespace {
 
 // Something else is in its way, or nothing can be made there.
 Error folder_refused(const fs::path& folder, int reason) {
@@ -89,15 +83,15 @@ void make_folders(const fs::path& folder) {
 }
 
 void sync_folder(const fs::path& folder) {
-  Descriptor(folder, O_RDONLY | O_DIRECTORY).sync();
+  Opened(folder, O_RDONLY | O_DIRECTORY).sync();
 }
 
 void make_file(const fs::path& file) {
-  Descriptor(file, O_RDONLY | O_CREAT);
+  Opened(file, O_RDONLY | O_CREAT);
 }
 
 void lay_out(const fs::path& file, std::uint64_t bytes) {
-  Descriptor opened(file, O_WRONLY | O_APPEND);
+  Opened opened(file, O_WRONLY | O_APPEND);
   const std::uint64_t before = opened.size();
   try {
     const std::string zeros(std::size_t{1} << 20, '\0');
@@ -117,7 +111,7 @@ void replace_file(const fs::path& file, std::string_view content) {
     if (fs::exists(fs::symlink_status(fresh, error)) && ::unlink(fresh.c_str()) != 0) {
       throw file_refused("replace", fresh, errno);
     }
-    Descriptor out(fresh, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW);
+    Opened out(fresh, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW);
     out.write(content);
     out.sync();
   } catch (...) {

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "sojourn/base/error.hpp"
+#include "sojourn/base/temporary_folder_test.hpp"
 
 namespace sojourn::store {
 
@@ -18,13 +19,8 @@ namespace fs = std::filesystem;
 
 class FolderLockTest : public testing::Test {
  protected:
-  FolderLockTest() {
-    std::string name = (fs::temp_directory_path() / "sojourn-lock-XXXXXX").string();
-    folder = ::mkdtemp(name.data());
-  }
-  ~FolderLockTest() override { fs::remove_all(folder); }
-
-  fs::path folder;
+  TemporaryFolder made;
+  fs::path folder = made.path();
 };
 
 TEST_F(FolderLockTest, IsHeldByOneAtATime) {

@@ -1,3 +1,4 @@
+#include "sojourn/base/temporary_folder_test.hpp"
 #include "sojourn/store/layered_vfs.hpp"
 
 #include <gtest/gtest.h>
@@ -64,23 +65,15 @@ class OpenLog {
 
 class GatheringFileTest : public ::testing::Test {
  protected:
-  GatheringFileTest() {
-    std::string folder = "/tmp/sojourn_log.XXXXXX";
-    folder_ = ::mkdtemp(folder.data());
-    log_ = std::make_unique<OpenLog>(path());
-  }
-  ~GatheringFileTest() override {
-    log_.reset();
-    std::filesystem::remove_all(folder_);
-  }
+  GatheringFileTest() { log_ = std::make_unique<OpenLog>(path()); }
 
-  std::string path() const { return (folder_ / "log").string(); }
+  std::string path() const { return (folder_.path() / "log").string(); }
   std::string on_disk() const {
     std::ifstream file(path(), std::ios::binary);
     return {std::istreambuf_iterator<char>(file), {}};
   }
 
-  std::filesystem::path folder_;
+  TemporaryFolder folder_;
   std::unique_ptr<OpenLog> log_;
 };
 

@@ -1,10 +1,8 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include <boost/asio/this_coro.hpp>
-#include <filesystem>
 #include <optional>
 #include <string>
 #include <utility>
@@ -12,28 +10,13 @@
 
 #include "sojourn/base/error.hpp"
 #include "sojourn/base/loop.hpp"
+#include "sojourn/base/temporary_folder_test.hpp"
 #include "sojourn/store/store.hpp"
 
 // Words for tests of stores.
 namespace sojourn::store {
 
 inline const Time start_time = Time(Seconds(1'768'473'045));  // 2026-01-15 10:30:45
-
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string name = testing::TempDir() + "sojourn_store.XXXXXX";
-    path_ = ::mkdtemp(name.data());
-  }
-  ~TemporaryFolder() { std::filesystem::remove_all(path_); }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
 
 template <class T>
 Async<void> keep_result(Async<T> work, std::optional<T>& result) {

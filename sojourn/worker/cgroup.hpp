@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include "sojourn/worker/descriptor.hpp"
+#include "sojourn/base/descriptor.hpp"
 #include "sojourn/worker/process_limits.hpp"
 
 // Control groups (version 2): one for each worker, below one of the server's own.

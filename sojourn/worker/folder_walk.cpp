@@ -7,8 +7,8 @@
 #include <memory>
 #include <string_view>
 
+#include "sojourn/base/descriptor.hpp"
 #include "sojourn/base/error.hpp"
-#include "sojourn/worker/descriptor.hpp"
 
 namespace sojourn::worker {
 

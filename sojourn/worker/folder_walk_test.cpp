@@ -9,6 +9,7 @@
 #include <string>
 
 #include "sojourn/base/error.hpp"
+#include "sojourn/base/temporary_folder_test.hpp"
 
 namespace sojourn::worker {
 
@@ -18,18 +19,13 @@ namespace fs = std::filesystem;
 
 class FolderWalk : public testing::Test {
  protected:
-  FolderWalk() {
-    std::string pattern = (fs::temp_directory_path() / "folder-walk-XXXXXX").string();
-    folder = ::mkdtemp(pattern.data());
-  }
-  ~FolderWalk() override { fs::remove_all(folder); }
-
   void write(const fs::path& file, std::size_t bytes) const {
     fs::create_directories((folder / file).parent_path());
     std::ofstream(folder / file) << std::string(bytes, 'x');
   }
 
-  fs::path folder;
+  TemporaryFolder made;
+  fs::path folder = made.path();
 };
 
 TEST_F(FolderWalk, AddsUpWhatFilesTakeHoweverDeep) {

@@ -12,6 +12,7 @@
 #include <csignal>
 #include <utility>
 
+#include "sojourn/worker/backoff.hpp"
 #include "sojourn/worker/channels.hpp"
 #include "sojourn/worker/fork_messages.hpp"
 #include "sojourn/worker/lines.hpp"
@@ -36,14 +37,6 @@ constexpr auto last_lines_wait = 500ms;
 // The kernel needs no more to end a killed process.
 constexpr auto kill_wait = 5s;
 
-// Between two tries to start a parent after `failures` in a row. The first is followed by another at once.
-Instant::duration pause_after(int failures) {
-  return failures < 2 ? 0s
-                      : std::min<std::chrono::seconds>(std::chrono::seconds(1 << std::min(failures - 2, 10)), 60s);
-}
-
-constexpr std::size_t last_errors_limit = 20;
-
 // The parent or the fork ended in between, which another try may not meet.
 Error lost_meanwhile(std::string_view how, JsonObject details = {}) {
   return Error(ErrorCode::worker_lost, fmt::format("its parent process {}", how), std::move(details));
@@ -66,7 +59,7 @@ struct ForkServer::Parent {
   std::optional<Instant> owes_since;  // an answer, or another one since it gave its last; nothing: none
   bool lost = false;
   std::size_t readers = 0;  // of its lines, that have not reached their end
-  std::deque<std::string> last_errors;
+  LastLines last_errors;
   Event changed;
 };
 
@@ -154,9 +147,7 @@ Async<void> ForkServer::start(std::shared_ptr<Parent> parent, Descriptor control
 Async<void> ForkServer::read_lines(std::shared_ptr<Parent> parent, Descriptor pipe, bool errors) {
   co_await each_line(std::move(pipe), [&](std::string line, bool) {
     log_.info("an app's parent process says", {{"app", options_.app}, {"line", line}});
-    if (!errors) return;
-    parent->last_errors.push_back(std::move(line));
-    if (parent->last_errors.size() > last_errors_limit) parent->last_errors.pop_front();
+    if (errors) parent->last_errors.add(std::move(line));
   });
   --parent->readers;
   parent->changed.notify_all();
@@ -223,14 +214,12 @@ void ForkServer::lose(const std::shared_ptr<Parent>& parent, const Error& cause)
   if (std::exchange(parent->lost, true)) return;
   if (parent_ == parent) parent_.reset();
   JsonObject details = cause.details();
-  if (!parent->last_errors.empty()) details["stderr"] = fmt::format("{}", fmt::join(parent->last_errors, "\n"));
+  if (!parent->last_errors.is_empty()) details["stderr"] = parent->last_errors.text();
   last_failure_ = Error(ErrorCode::worker_start_failed, cause.message(), std::move(details));
-  const auto pause = pause_after(++failures_);
+  const Seconds pause = ++failures_ == 1 ? 0s : backoff(failures_ - 1);  // the first is followed by another at once
   next_try_ = clock_.instant() + pause;
   log_.error("an app's parent process is lost; its sessions go on",
-             {{"app", options_.app},
-              {"error", cause.message()},
-              {"pause_seconds", std::chrono::duration_cast<std::chrono::seconds>(pause).count()}});
+             {{"app", options_.app}, {"error", cause.message()}, {"pause_seconds", pause.count()}});
   parent->ready.fail(std::make_exception_ptr(*last_failure_));
   if (parent->forking) parent->forking->fail(std::make_exception_ptr(lost_meanwhile("ended", cause.details())));
   end(*parent);

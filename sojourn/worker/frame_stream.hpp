@@ -6,8 +6,8 @@
 #include <string>
 
 #include "sojourn/base/async.hpp"
+#include "sojourn/base/descriptor.hpp"
 #include "sojourn/base/task_group.hpp"
-#include "sojourn/worker/descriptor.hpp"
 #include "sojourn/worker/frame.hpp"
 
 // Frames in and out over a Unix stream socket.

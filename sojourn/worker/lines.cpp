@@ -1,5 +1,7 @@
 #include "sojourn/worker/lines.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
@@ -34,6 +36,15 @@ void LineSplitter::finish(const Sink& sink) {
 void LineSplitter::hand_over(const Sink& sink) {
   if (line_.ends_with('\r')) line_.pop_back();
   sink(to_valid_utf8(std::exchange(line_, {})), std::exchange(cut_, false));
+}
+
+void LastLines::add(std::string line) {
+  lines_.push_back(std::move(line));
+  if (lines_.size() > kept) lines_.pop_front();
+}
+
+std::string LastLines::text() const {
+  return fmt::format("{}", fmt::join(lines_, "\n"));
 }
 
 Async<void> each_line(Descriptor pipe, LineSplitter::Sink sink) {

@@ -1,11 +1,12 @@
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <string>
 #include <string_view>
 
 #include "sojourn/base/async.hpp"
-#include "sojourn/worker/descriptor.hpp"
+#include "sojourn/base/descriptor.hpp"
 
 namespace sojourn::worker {
 
@@ -27,6 +28,19 @@ class LineSplitter {
 
   std::string line_;
   bool cut_ = false;
+};
+
+// The lines that came last.
+class LastLines {
+ public:
+  static constexpr std::size_t kept = 20;
+
+  void add(std::string line);
+  bool is_empty() const { return lines_.empty(); }
+  std::string text() const;
+
+ private:
+  std::deque<std::string> lines_;
 };
 
 // Hands each line of what is written to `pipe` to `sink`, until the last writer closes it. Cancel: terminal.

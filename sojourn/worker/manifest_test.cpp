@@ -6,6 +6,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include "sojourn/base/temporary_folder_test.hpp"
+
 namespace sojourn::worker {
 
 namespace {
@@ -18,12 +20,6 @@ using testing::IsEmpty;
 
 class ManifestTest : public testing::Test {
  protected:
-  ManifestTest() {
-    std::string name = (fs::temp_directory_path() / "sojourn-manifest-XXXXXX").string();
-    root_ = ::mkdtemp(name.data());
-  }
-  ~ManifestTest() override { fs::remove_all(root_); }
-
   void write(std::string_view app, std::string_view text) {
     fs::create_directories(root_ / app);
     std::ofstream(root_ / app / "app.toml", std::ios::binary) << text;
@@ -45,7 +41,8 @@ class ManifestTest : public testing::Test {
     return "";
   }
 
-  fs::path root_;
+  TemporaryFolder folder_;
+  fs::path root_ = folder_.path();
 };
 
 constexpr std::string_view least = "name = \"a\"\ncommand = [\"run\"]\n";

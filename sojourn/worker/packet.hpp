@@ -6,7 +6,7 @@
 #include <span>
 #include <string_view>
 
-#include "sojourn/worker/descriptor.hpp"
+#include "sojourn/base/descriptor.hpp"
 
 // Packets over a SOCK_SEQPACKET socket, which may bring what a process is given.
 namespace sojourn::worker {

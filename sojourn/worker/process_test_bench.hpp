@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "sojourn/base/loop.hpp"
+#include "sojourn/base/temporary_folder_test.hpp"
 #include "sojourn/worker/process_app.hpp"
 
 // What the tests of real processes stand on: a loop, a supervisor, a folder, and a session that remembers what a
@@ -134,13 +135,11 @@ std::vector<pid_t> descendants(pid_t ancestor);
 std::size_t open_descriptors();
 
 class ProcessTestBench : public testing::Test {
- protected:
-  using Body = Async<void> (*)(ProcessTestBench& bench);
-
-  ProcessTestBench();
-  ~ProcessTestBench() override;
+  TemporaryFolder made_;
 
  public:
+  using Body = Async<void> (*)(ProcessTestBench& bench);
+
   // Runs `body`, closes the supervisor, and checks that no process and no descriptor is left.
   void run(Body body);
 
@@ -165,7 +164,7 @@ class ProcessTestBench : public testing::Test {
   Log log = Log::silent();
   Isolation isolation;
   std::unique_ptr<Supervisor> supervisor;
-  std::filesystem::path folder;
+  std::filesystem::path folder = made_.path();
   session::Session session{"sess_test"};
   Recorder events;
 

@@ -46,15 +46,6 @@ std::size_t open_descriptors() {
   return static_cast<std::size_t>(std::distance(fs::directory_iterator("/proc/self/fd"), fs::directory_iterator()));
 }
 
-ProcessTestBench::ProcessTestBench() {
-  std::string name = (fs::temp_directory_path() / "sojourn-worker-XXXXXX").string();
-  folder = ::mkdtemp(name.data());
-}
-
-ProcessTestBench::~ProcessTestBench() {
-  fs::remove_all(folder);
-}
-
 void ProcessTestBench::run(Body body) {
   loop.run(sleep_until(clock, clock.instant()));  // Asio opens what it needs with its first timer
   const std::size_t before = open_descriptors();

@@ -49,8 +49,6 @@ constexpr auto kill_wait = 5s;
 constexpr Instant::duration folder_interval = 1s;
 constexpr int folder_share = 20;
 
-constexpr std::size_t last_errors_limit = 20;
-
 Error worker_lost(std::string_view how, JsonObject details) {
   return Error(ErrorCode::worker_lost, fmt::format("the worker {}", how), std::move(details));
 }
@@ -88,10 +86,6 @@ ProcessWorker::~ProcessWorker() {
 
 JsonObject ProcessWorker::describe() const {
   return {{"pid", process_->pid()}, {"sdk", sdk_}, {"start", start_}};
-}
-
-std::string ProcessWorker::last_errors() const {
-  return fmt::format("{}", fmt::join(last_errors_, "\n"));
 }
 
 Async<void> ProcessWorker::read_frames() {
@@ -146,10 +140,7 @@ Async<void> ProcessWorker::read_lines(std::string stream, Descriptor pipe) {
 }
 
 void ProcessWorker::take_line(std::string_view stream, std::string line, bool cut) {
-  if (stream == "stderr") {
-    last_errors_.push_back(line);
-    if (last_errors_.size() > last_errors_limit) last_errors_.pop_front();
-  }
+  if (stream == "stderr") last_errors_.add(line);
   events_->log(LogLevel::info, stream, line, cut ? JsonObject{{"cut", true}} : JsonObject());
 }
 
@@ -371,7 +362,7 @@ Async<std::exception_ptr> ProcessWorker::explain_loss(std::exception_ptr loss) {
   const Instant last_lines = clock_.instant() + last_lines_wait;
   while (readers_ > 0 && co_await changed_.wait_until(clock_, last_lines)) {
   }
-  if (last_errors_.empty()) co_return loss;
+  if (last_errors_.is_empty()) co_return loss;
   const Error lost = to_error(loss);
   JsonObject details = lost.details();
   details["stderr"] = last_errors();

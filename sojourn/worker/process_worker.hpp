@@ -14,6 +14,7 @@
 #include "sojourn/session/app.hpp"
 #include "sojourn/worker/frame_stream.hpp"
 #include "sojourn/worker/isolation.hpp"
+#include "sojourn/worker/lines.hpp"
 #include "sojourn/worker/supervisor.hpp"
 
 // A process that serves one session, seen from the server.
@@ -87,7 +88,7 @@ class ProcessWorker final : public session::Worker {
   JsonObject describe() const override;
 
   // The last lines that it wrote to standard error.
-  std::string last_errors() const;
+  std::string last_errors() const { return last_errors_.text(); }
 
  private:
   enum class Phase { greeting, waiting, opening, idle, calling, failed, closing, closed };
@@ -153,7 +154,7 @@ class ProcessWorker final : public session::Worker {
   bool reached_ = false;
   bool is_empty_handed_ = true;  // it noted no resource
   std::string sdk_;
-  std::deque<std::string> last_errors_;
+  LastLines last_errors_;
   std::shared_ptr<void> lease_;  // shared with nobody; its end tells who counts workers
 };
 

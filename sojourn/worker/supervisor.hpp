@@ -9,12 +9,12 @@
 
 #include "sojourn/base/async.hpp"
 #include "sojourn/base/clock.hpp"
+#include "sojourn/base/descriptor.hpp"
 #include "sojourn/base/error.hpp"
 #include "sojourn/base/event.hpp"
 #include "sojourn/base/log.hpp"
 #include "sojourn/base/task_group.hpp"
 #include "sojourn/session/app.hpp"
-#include "sojourn/worker/descriptor.hpp"
 #include "sojourn/worker/process_limits.hpp"
 #include "sojourn/worker/worker_users.hpp"
 

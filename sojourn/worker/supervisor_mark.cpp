@@ -13,7 +13,7 @@
 #include <utility>
 #include <vector>
 
-#include "sojourn/worker/descriptor.hpp"
+#include "sojourn/base/descriptor.hpp"
 
 extern "C" {
 #include <sys/pidfd.h>  // glibc 2.36 forgot to say that it is C

@@ -22,9 +22,9 @@
 #include <utility>
 #include <vector>
 
+#include "sojourn/base/descriptor.hpp"
 #include "sojourn/base/limits.hpp"
 #include "sojourn/worker/cgroup.hpp"
-#include "sojourn/worker/descriptor.hpp"
 #include "sojourn/worker/packet.hpp"
 #include "sojourn/worker/supervisor_mark.hpp"
 #include "sojourn/worker/supervisor_messages.hpp"

@@ -7,6 +7,8 @@
 #include <deque>
 #include <utility>
 
+#include "sojourn/worker/backoff.hpp"
+
 namespace sojourn::worker {
 
 namespace asio = boost::asio;
@@ -25,11 +27,6 @@ constexpr auto head_start = 10ms;
 
 // Lines kept for the session that will have the spare; later ones are left out.
 constexpr std::size_t lines_kept = 100;
-
-// Before the next try, after `failures` in a row.
-Instant::duration pause_after(int failures) {
-  return std::min<std::chrono::seconds>(std::chrono::seconds(1 << std::min(failures - 1, 10)), 60s);
-}
 
 // What a spare tells while no session listens.
 class Silence final : public session::WorkerEvents {
@@ -116,12 +113,12 @@ Async<void> WarmPool::keep() {
     co_await asio::this_coro::reset_cancellation_state(asio::enable_terminal_cancellation());
     if (closed_) co_return;
     if (some_died && ++failures_ > 1) {
-      co_await sleep_until(clock_, clock_.instant() + pause_after(failures_));
+      co_await sleep_until(clock_, clock_.instant() + backoff(failures_));
     } else if (spares_.size() >= std::min(options_.wanted, options_.room())) {
       co_await changed_.wait();
       co_await sleep_until(clock_, clock_.instant() + head_start);
     } else if (!co_await add_one()) {
-      co_await sleep_until(clock_, clock_.instant() + pause_after(failures_));
+      co_await sleep_until(clock_, clock_.instant() + backoff(failures_));
     }
   }
 }

@@ -16,8 +16,8 @@
 #include <sstream>
 #include <system_error>
 
+#include "sojourn/base/descriptor.hpp"
 #include "sojourn/base/error.hpp"
-#include "sojourn/worker/descriptor.hpp"
 #include "sojourn/worker/folder_walk.hpp"
 
 namespace sojourn::worker {

@@ -13,6 +13,7 @@
 #include <string>
 
 #include "sojourn/base/error.hpp"
+#include "sojourn/base/temporary_folder_test.hpp"
 
 namespace sojourn::worker {
 
@@ -40,16 +41,11 @@ uid_t owner(const fs::path& path) {
 class WorkerUsersTest : public testing::Test {
  protected:
   WorkerUsersTest() {
-    std::string pattern = (fs::temp_directory_path() / "worker-users-XXXXXX").string();
-    top = ::mkdtemp(pattern.data());
     fs::permissions(top, fs::perms(0711));
     data = top / "data";
     fs::create_directories(data);
   }
-  ~WorkerUsersTest() override {
-    ::umask(mask_);
-    fs::remove_all(top);
-  }
+  ~WorkerUsersTest() override { ::umask(mask_); }
 
   // Whether these tests may start: else that they may not is what is found.
   bool is_root() const {
@@ -65,7 +61,8 @@ class WorkerUsersTest : public testing::Test {
     return folder;
   }
 
-  fs::path top;
+  TemporaryFolder made;
+  fs::path top = made.path();
   fs::path data;
 
  private:

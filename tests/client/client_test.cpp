@@ -6,6 +6,7 @@
 #include <fstream>
 #include <thread>
 
+#include "sojourn/base/error_of_test.hpp"
 #include "sojourn/base/task_group.hpp"
 #include "tests/client/real_server.hpp"
 
@@ -16,17 +17,6 @@ using testing::HasSubstr;
 using testing::UnorderedElementsAre;
 
 constexpr auto probe = "tests/probe";
-
-template <class F>
-Error error_of(F ask) {
-  try {
-    ask();
-  } catch (const Error& error) {
-    return error;
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return Error(ErrorCode::internal_error, "nothing was thrown");
-}
 
 class RealClient : public testing::Test {
  protected:

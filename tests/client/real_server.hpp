@@ -12,31 +12,27 @@
 #include <string>
 #include <vector>
 
+#include "sojourn/base/temporary_folder_test.hpp"
+
 // `sojourn serve` with the apps of the end-to-end tests, as a process of its own.
 namespace sojourn::client {
 
 class RealServer {
  public:
-  explicit RealServer(std::vector<std::string> flags = {}) : flags_(std::move(flags)) {
-    std::string name = testing::TempDir() + "sojourn-client.XXXXXX";
-    folder_ = ::mkdtemp(name.data());
-    start();
-  }
-  ~RealServer() {
-    stop();
-    std::filesystem::remove_all(folder_);
-  }
+  explicit RealServer(std::vector<std::string> flags = {}) : flags_(std::move(flags)) { start(); }
+  ~RealServer() { stop(); }
   RealServer(const RealServer&) = delete;
   RealServer& operator=(const RealServer&) = delete;
 
   const std::string& url() const { return url_; }
-  std::filesystem::path folder() const { return folder_; }
+  std::filesystem::path folder() const { return folder_.path(); }
 
   // Starts it, on the port that it had before, if it had one.
   void start() {
     const std::string at = url_.empty() ? "127.0.0.1:0" : url_.substr(url_.find("//") + 2);
-    std::vector<std::string> words{SOJOURN_PROGRAM, "serve",          "--apps",   SOJOURN_SOURCE "/tests/e2e/apps",
-                                   "--data",        folder_ / "data", "--listen", at};
+    std::vector<std::string> words{
+        SOJOURN_PROGRAM,         "serve",    "--apps", SOJOURN_SOURCE "/tests/e2e/apps", "--data",
+        folder_.path() / "data", "--listen", at};
     words.insert(words.end(), flags_.begin(), flags_.end());
     std::vector<char*> pointers;
     for (std::string& word : words) pointers.push_back(word.data());
@@ -47,7 +43,8 @@ class RealServer {
     posix_spawn_file_actions_t actions;
     ::posix_spawn_file_actions_init(&actions);
     ::posix_spawn_file_actions_adddup2(&actions, pipe[1], 1);
-    ::posix_spawn_file_actions_addopen(&actions, 2, (folder_ / "log").c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
+    ::posix_spawn_file_actions_addopen(&actions, 2, (folder_.path() / "log").c_str(), O_WRONLY | O_CREAT | O_APPEND,
+                                       0600);
     ASSERT_EQ(::posix_spawn(&pid_, SOJOURN_PROGRAM, &actions, nullptr, pointers.data(), environ), 0);
     ::posix_spawn_file_actions_destroy(&actions);
     ::close(pipe[1]);
@@ -71,7 +68,7 @@ class RealServer {
   }
 
   std::vector<std::string> flags_;
-  std::filesystem::path folder_;
+  TemporaryFolder folder_;
   std::string url_;
   pid_t pid_ = 0;
 };

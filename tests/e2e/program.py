@@ -382,6 +382,14 @@ def processes():
     return found
 
 
+def folder_of(pid):
+    """The folder that a process is in; "" for one that is gone."""
+    try:
+        return os.readlink(f"/proc/{pid}/cwd")
+    except OSError:
+        return ""
+
+
 def process_status(pid):
     """(parent, start time) of a process; None for one that is gone or only waits to be reaped."""
     try:

@@ -4,7 +4,7 @@ import os
 import signal
 import unittest
 
-from e2e.program import FAILED, SOURCE, Program, Served, family_of, is_alive, process_status, wait_for
+from e2e.program import FAILED, SOURCE, Program, Served, family_of, folder_of, is_alive, process_status, wait_for
 
 APP = """
 import os, random, resource, signal, ssl, sys, tempfile, threading, time
@@ -305,13 +305,6 @@ def open_in(pid):
         except FileNotFoundError:
             pass
     return targets
-
-
-def folder_of(pid):
-    try:
-        return os.readlink(f"/proc/{pid}/cwd")
-    except OSError:
-        return ""
 
 
 if __name__ == "__main__":

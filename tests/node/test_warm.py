@@ -4,7 +4,7 @@ import os
 import signal
 import unittest
 
-from e2e.program import SOURCE, Served, family_of, wait_for
+from e2e.program import SOURCE, Served, family_of, folder_of, wait_for
 
 FACTS = """
 import { App, serve } from "%s/sdk/node/index.js";
@@ -79,13 +79,6 @@ class Warm(Served):
             seen = self.server.output("waiting", "run", session=self.server.new_session("waiting"))
             self.assertNotEqual(seen["pid"], dead)
         self.wait_for_spares("waiting", 2)
-
-
-def folder_of(pid):
-    try:
-        return os.readlink(f"/proc/{pid}/cwd")
-    except OSError:
-        return ""
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
 
 #include <utility>
 
-namespace sojourn::worker {
+namespace sojourn {
 
 // The one owner of an open file descriptor.
 class Descriptor {
@@ -31,4 +31,4 @@ class Descriptor {
   int number_ = -1;
 };
 
-}  // namespace sojourn::worker
+}  // namespace sojourn
