@@ -1,0 +1,130 @@
+#pragma once
+
+#include <exception>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "sojourn/flow/scope.hpp"
+
+// One call of a node, as Scope and Session make it: checked, recorded, run, and told what came of it.
+namespace sojourn::flow {
+
+// What is the same for nodes of any types.
+class Call {
+ public:
+  // Errors: cancelled, session_ended, too_large for what is deeper than max_depth. Nothing is recorded then.
+  explicit Call(Scope& scope);
+
+  bool is_recorded() const { return recorded_; }
+  void begin(const JsonArray& arguments);
+  void complete(const Json& output);
+  void fail(const std::exception_ptr& error) noexcept;
+
+ private:
+  Nanoseconds elapsed() const;
+
+  Scope& scope_;
+  bool recorded_;
+  Instant began_;
+};
+
+// Runs `node` as part of `run` on `job`, below `caller` or as the run's first node.
+template <class Result, class... Arguments>
+Async<Result> invoke(Run& run, Job& job, const Scope* caller, Node<Result, Arguments...> node,
+                     Arguments... arguments) {
+  Scope scope(run, job, caller, node.type());
+  if (job.is_turn_over()) co_await job.yield();
+  Call call(scope);
+  if (call.is_recorded()) call.begin(JsonArray{to_json(arguments)...});
+  try {
+    if constexpr (std::is_void_v<Result>) {
+      if (const auto* plain = node.plain()) {
+        (*plain)(scope, arguments...);
+      } else {
+        co_await node.coroutine()(scope, arguments...);
+      }
+      if (call.is_recorded()) call.complete(nullptr);
+      co_return;
+    } else if (const auto* plain = node.plain()) {
+      Result result = (*plain)(scope, arguments...);
+      if (call.is_recorded()) call.complete(to_json(result));
+      co_return result;
+    } else {
+      Result result = co_await node.coroutine()(scope, arguments...);
+      if (call.is_recorded()) call.complete(to_json(result));
+      co_return result;
+    }
+  } catch (...) {
+    call.fail(std::current_exception());
+    throw;
+  }
+}
+
+// What is there of a call that never began.
+std::exception_ptr not_begun();
+
+template <class Result, class... Arguments>
+Async<Result> Scope::call(Node<Result, Arguments...> node, std::type_identity_t<Arguments>... arguments) {
+  return invoke<Result, Arguments...>(run_, job_, this, std::move(node), std::move(arguments)...);
+}
+
+namespace detail {
+
+// One call of a batch. Whether it went well.
+template <class Result, class... Arguments>
+Async<bool> call_into(Outcome<Result>& outcome, Run& run, Job& job, const Scope& caller,
+                      Node<Result, Arguments...> node, Arguments... arguments) {
+  try {
+    if constexpr (std::is_void_v<Result>) {
+      co_await invoke<Result, Arguments...>(run, job, &caller, std::move(node), std::move(arguments)...);
+      outcome = Outcome<Result>();
+    } else {
+      outcome = co_await invoke<Result, Arguments...>(run, job, &caller, std::move(node), std::move(arguments)...);
+    }
+  } catch (...) {
+    outcome = std::unexpected(std::current_exception());
+  }
+  co_return outcome.has_value();
+}
+
+}  // namespace detail
+
+template <class Result, class... Arguments>
+Async<std::optional<std::size_t>> Scope::run_batch(std::vector<Outcome<Result>>& outcomes, bool stop_at_error,
+                                                   BatchOptions options, Node<Result, Arguments...> node,
+                                                   std::vector<Arguments>&... columns) {
+  static_assert(sizeof...(Arguments) > 0, "a batch needs a column of arguments");
+  outcomes.assign(std::min({columns.size()...}), std::unexpected(not_begun()));
+  // A plain function never waits, so more jobs than threads would only wait for each other.
+  const std::size_t width = node.plain() ? std::min<std::size_t>(options.width, strategy().width()) : options.width;
+  co_return co_await fan_out(job_.shared_from_this(), strategy(),
+                             {.count = outcomes.size(), .width = width, .stop_at_failure = stop_at_error},
+                             [&](Job& job, std::size_t index) {
+                               return detail::call_into<Result, Arguments...>(outcomes[index], run_, job, *this, node,
+                                                                              std::move(columns[index])...);
+                             });
+}
+
+template <class Result, class... Arguments>
+Async<std::vector<Outcome<Result>>> Scope::call_batch(BatchOptions options, Node<Result, Arguments...> node,
+                                                      std::vector<std::type_identity_t<Arguments>>... columns) {
+  std::vector<Outcome<Result>> outcomes;
+  co_await run_batch(outcomes, false, options, std::move(node), columns...);
+  co_return outcomes;
+}
+
+template <class Result, class... Arguments>
+Async<std::vector<Result>> Scope::call_all(BatchOptions options, Node<Result, Arguments...> node,
+                                           std::vector<std::type_identity_t<Arguments>>... columns) {
+  static_assert(!std::is_void_v<Result>, "a node without a result has none to collect: use call_batch");
+  std::vector<Outcome<Result>> outcomes;
+  const auto failed = co_await run_batch(outcomes, true, options, std::move(node), columns...);
+  if (failed) std::rethrow_exception(outcomes[*failed].error());
+  std::vector<Result> results;
+  results.reserve(outcomes.size());
+  for (auto& outcome : outcomes) results.push_back(std::move(*outcome));
+  co_return results;
+}
+
+}  // namespace sojourn::flow

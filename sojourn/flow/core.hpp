@@ -1,0 +1,69 @@
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "sojourn/base/clock.hpp"
+#include "sojourn/base/error.hpp"
+#include "sojourn/flow/context.hpp"
+#include "sojourn/flow/job.hpp"
+#include "sojourn/flow/record.hpp"
+#include "sojourn/flow/settings.hpp"
+
+// What a session and its running calls share. Not for programs: they have Session and Scope.
+namespace sojourn::flow {
+
+struct Run;
+
+// Lifetime: shared by the session and its runs, of which one may be stuck in a node when the session is gone.
+struct Core {
+  // Without a clock, the machine's. Errors: invalid_request for a run_identifier that is no session's id.
+  Core(Strategy& run_on, Clock* given_clock, Settings settings);
+
+  void ended(const std::shared_ptr<Run>& run);
+
+  // Calls `wake` as soon as nothing runs.
+  void when_idle(std::function<void()> wake);
+
+  Strategy& strategy;
+  SystemClock machine_clock;
+  Clock& clock;
+  const Config config;
+  const Time started;
+  const std::string id;
+  Context context;
+  Record record;
+
+  std::atomic<bool> closed = false;
+
+  std::mutex mutex;
+  std::condition_variable changed;      // when a run has ended
+  std::set<std::shared_ptr<Run>> runs;  // those that run
+  std::vector<std::function<void()>> waiting;
+};
+
+// One call from outside with all it leads to.
+struct Run {
+  Run(std::shared_ptr<Core> in, Instant until);
+
+  // Ends the run: all that runs is asked to stop, and the caller gets `cause`. The first cause counts. Threads: safe.
+  void stop(Error cause);
+  std::optional<Error> cause() const;
+
+  const std::shared_ptr<Core> core;
+  const Instant deadline;
+  const std::shared_ptr<Job> root;
+
+ private:
+  mutable std::mutex mutex_;
+  std::optional<Error> cause_;
+};
+
+}  // namespace sojourn::flow

@@ -1,0 +1,48 @@
+#include "sojourn/flow/crossing.hpp"
+
+#include <boost/asio/error.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/system/system_error.hpp>
+
+namespace sojourn::flow {
+
+namespace asio = boost::asio;
+
+void Crossing::arrive(std::exception_ptr error) {
+  if (error) {
+    const std::scoped_lock lock(mutex_);
+    if (!error_) error_ = std::move(error);
+  }
+  if (--left_ > 0) return;
+  asio::post(home_, [self = shared_from_this()] {
+    self->over_ = true;
+    self->event_.notify_all();
+  });
+}
+
+Async<bool> Crossing::wait() {
+  const auto self = shared_from_this();
+  try {
+    while (!over_) co_await event_.wait();
+  } catch (const boost::system::system_error& aborted) {
+    if (aborted.code() != asio::error::operation_aborted) throw;
+  }
+  co_return over_;
+}
+
+Async<bool> Crossing::wait_until(Clock& clock, Instant deadline) {
+  const auto self = shared_from_this();
+  try {
+    while (!over_ && co_await event_.wait_until(clock, deadline)) {
+    }
+  } catch (const boost::system::system_error& aborted) {
+    if (aborted.code() != asio::error::operation_aborted) throw;
+  }
+  co_return over_;
+}
+
+void Crossing::rethrow() const {
+  if (error_) std::rethrow_exception(error_);
+}
+
+}  // namespace sojourn::flow

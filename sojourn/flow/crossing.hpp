@@ -1,0 +1,40 @@
+#pragma once
+
+#include <atomic>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <optional>
+
+#include "sojourn/base/event.hpp"
+
+// Waiting on one executor for things that end on others.
+namespace sojourn::flow {
+
+// Lifetime: shared by who waits and by all that must arrive.
+class Crossing : public std::enable_shared_from_this<Crossing> {
+ public:
+  // `home` is the executor of the one coroutine that waits.
+  Crossing(Executor home, std::size_t expected) : home_(std::move(home)), left_(expected) {}
+
+  // One of them is over. The first error is kept. Threads: safe.
+  void arrive(std::exception_ptr error);
+
+  // True once all have arrived; false when the waiting coroutine was cancelled, or at `deadline`, before that. It may
+  // be waited for again. Threads: on `home`.
+  Async<bool> wait();
+  Async<bool> wait_until(Clock& clock, Instant deadline);
+
+  // Throws the error that was kept, if there is one. After all have arrived.
+  void rethrow() const;
+
+ private:
+  Executor home_;
+  std::atomic<std::size_t> left_;
+  std::mutex mutex_;
+  std::exception_ptr error_;
+  bool over_ = false;  // on home_
+  Event event_;        // on home_
+};
+
+}  // namespace sojourn::flow

@@ -1,0 +1,64 @@
+#include "sojourn/flow/record.hpp"
+
+#include <utility>
+
+namespace sojourn::flow {
+
+CallId Record::begin(std::shared_ptr<const NodeType> node, std::optional<CallId> caller, Text input, Time now) {
+  const std::scoped_lock lock(mutex_);
+  const auto id = static_cast<CallId>(calls_.size());
+  calls_.push_back({.id = id,
+                    .caller = caller,
+                    .node = std::move(node),
+                    .input = std::move(input),
+                    .created = {.step = steps_++, .time = now}});
+  return id;
+}
+
+void Record::end(CallRecord& call, Time now, Nanoseconds duration) {
+  call.finished = Stamp{.step = steps_++, .time = now};
+  call.duration = duration;
+}
+
+void Record::complete(CallId id, Text output, Time now, Nanoseconds duration) {
+  const std::scoped_lock lock(mutex_);
+  CallRecord& call = calls_.at(id);
+  call.output = std::move(output);
+  end(call, now, duration);
+}
+
+void Record::fail(CallId id, Failure failure, Time now, Nanoseconds duration) {
+  auto shared = std::make_shared<const Failure>(std::move(failure));
+  const std::scoped_lock lock(mutex_);
+  CallRecord& call = calls_.at(id);
+  call.failure = std::move(shared);
+  end(call, now, duration);
+}
+
+Graph Record::graph() const {
+  const std::scoped_lock lock(mutex_);
+  return Graph(std::vector<CallRecord>(calls_.begin(), calls_.end()));
+}
+
+Graph Record::graph_at(std::uint32_t step) const {
+  std::vector<CallRecord> then;
+  const std::scoped_lock lock(mutex_);
+  for (const CallRecord& call : calls_) {
+    if (call.created.step >= step) break;
+    then.push_back(call);
+    if (call.finished && call.finished->step >= step) {
+      then.back().finished.reset();
+      then.back().output.reset();
+      then.back().failure.reset();
+      then.back().duration = Nanoseconds(0);
+    }
+  }
+  return Graph(std::move(then));
+}
+
+std::size_t Record::size() const {
+  const std::scoped_lock lock(mutex_);
+  return calls_.size();
+}
+
+}  // namespace sojourn::flow

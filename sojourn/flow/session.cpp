@@ -1,0 +1,122 @@
+#include "sojourn/flow/session.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <boost/asio/this_coro.hpp>
+
+#include "sojourn/flow/core.hpp"
+#include "sojourn/flow/crossing.hpp"
+
+namespace sojourn::flow {
+
+namespace asio = boost::asio;
+
+CallStatus SessionInfo::status() const {
+  bool failed = false;
+  for (const CallId root : graph.roots()) {
+    const CallStatus status = graph.call(root).status();
+    if (status == CallStatus::open) return status;
+    failed = failed || status == CallStatus::failed;
+  }
+  return failed ? CallStatus::failed : CallStatus::completed;
+}
+
+Session::Session(Strategy& strategy, Settings settings)
+    : core_(std::make_shared<Core>(strategy, nullptr, std::move(settings))) {}
+
+Session::Session(Strategy& strategy, Clock& clock, Settings settings)
+    : core_(std::make_shared<Core>(strategy, &clock, std::move(settings))) {}
+
+Session::~Session() {
+  stop_all("its session was closed");
+  std::unique_lock lock(core_->mutex);
+  if (core_->strategy.goes_on_while_waited_for()) {
+    core_->changed.wait_for(lock, core_->config.grace, [this] { return core_->runs.empty(); });
+  }
+}
+
+const std::string& Session::id() const {
+  return core_->id;
+}
+
+Context& Session::context() {
+  return core_->context;
+}
+
+const Config& Session::config() const {
+  return core_->config;
+}
+
+SessionInfo Session::info() const {
+  const std::scoped_lock lock(core_->mutex);
+  return {.id = core_->id,
+          .closed = core_->closed,
+          .running = core_->runs.size(),
+          .started = core_->started,
+          .graph = core_->record.graph()};
+}
+
+std::shared_ptr<Run> Session::begin_run(const std::string& node) const {
+  const Milliseconds timeout = core_->config.timeout;
+  auto run = std::make_shared<Run>(core_, core_->clock.instant() + timeout);
+  const std::scoped_lock lock(core_->mutex);
+  if (core_->closed) {
+    throw Error(ErrorCode::session_ended,
+                fmt::format("node \"{}\" was called in the flow session {}, which is closed", node, core_->id));
+  }
+  core_->runs.insert(run);
+  return run;
+}
+
+Async<void> Session::finish(std::shared_ptr<Run> run, Async<void> work, std::string node) {
+  Core& core = *run->core;
+  const auto over = std::make_shared<Crossing>(co_await asio::this_coro::executor, 1);
+  run->root->start(std::move(work), [over, run](std::exception_ptr error) {
+    run->core->ended(run);
+    over->arrive(std::move(error));
+  });
+
+  co_await asio::this_coro::throw_if_cancelled(false);
+  bool ended = co_await over->wait_until(core.clock, run->deadline);
+  if (!ended) {
+    const bool late = core.clock.instant() >= run->deadline;
+    run->stop(late ? Error(ErrorCode::call_timeout,
+                           fmt::format("node \"{}\" was stopped: the flow session's time-out of {} s passed", node,
+                                       std::chrono::duration<double>(core.config.timeout).count()),
+                           {{"node", node}})
+                   : Error(ErrorCode::cancelled, fmt::format("the call of node \"{}\" was cancelled", node)));
+    ended = co_await over->wait_until(core.clock, core.clock.instant() + core.config.grace);
+  }
+  co_await asio::this_coro::throw_if_cancelled(true);
+  if (const auto cause = run->cause()) throw Error(*cause);
+  over->rethrow();
+}
+
+void Session::run_here(Async<void> work) {
+  core_->strategy.run(std::move(work));
+}
+
+void Session::stop_all(const char* why) {
+  std::set<std::shared_ptr<Run>> open;
+  {
+    const std::scoped_lock lock(core_->mutex);
+    core_->closed = true;
+    open = core_->runs;
+  }
+  for (const auto& run : open) run->stop(Error(ErrorCode::cancelled, fmt::format("the run was stopped: {}", why)));
+}
+
+Async<void> Session::close() {
+  const auto core = core_;
+  stop_all("its session was closed");
+  const auto idle = std::make_shared<Crossing>(co_await asio::this_coro::executor, 1);
+  core->when_idle([idle] { idle->arrive(nullptr); });
+  co_await idle->wait_until(core->clock, core->clock.instant() + core->config.grace);
+}
+
+std::shared_ptr<Job> detail::first_job(const Run& run) {
+  return run.root;
+}
+
+}  // namespace sojourn::flow

@@ -1,0 +1,126 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "sojourn/flow/scope.hpp"
+#include "sojourn/flow/settings.hpp"
+#include "sojourn/flow/strategy.hpp"
+
+// A flow session: what nodes are called in. It wires the strategy that runs them, the context that they share and the
+// record of what they did.
+//
+//     flow::ThreadPool pool;
+//     flow::Session session(pool, {.timeout = Seconds(5)});
+//     const std::string text = session.call_sync(report, "README.md");
+namespace sojourn::flow {
+
+struct Core;
+
+struct SessionInfo {
+  std::string id;
+  bool closed = false;
+  std::size_t running = 0;  // calls from outside that are not over
+  Time started;
+  Graph graph;  // every call up to now
+
+  std::optional<Json> answer() const { return graph.answer(); }
+  CallStatus status() const;  // open while a call from outside is; failed if one has
+};
+
+// Threads: safe, but for construction, close and destruction.
+class Session {
+ public:
+  // Lifetime: strategy and clock outlive it. Errors: invalid_request for a run_identifier that is no session's id.
+  explicit Session(Strategy& strategy, Settings settings = {});
+  Session(Strategy& strategy, Clock& clock, Settings settings);
+
+  // Closes it. Calls that still run are stopped; on a ThreadPool it waits for them, for `grace` at most.
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  // Calls `node` from outside, and resumes on the caller's executor (which runs one thing at a time) with its result,
+  // or with what it threw, the same object.
+  // Errors: call_timeout when the session's time-out has passed; app_error where an error ended the run
+  // (end_on_error,
+  //         Fatal), naming the node; session_ended after close().
+  // Cancel: stops the run, and waits until it has stopped. A run that does not stop is left alone after the grace.
+  template <class Result, class... Arguments>
+  Async<Result> call(Node<Result, Arguments...> node, std::type_identity_t<Arguments>... arguments);
+
+  // Likewise, for a thread that may wait. Errors: those of call(); invalid_request from inside a node.
+  template <class Result, class... Arguments>
+  Result call_sync(Node<Result, Arguments...> node, std::type_identity_t<Arguments>... arguments);
+
+  const std::string& id() const;
+  Context& context();
+  const Config& config() const;
+  SessionInfo info() const;
+
+  // Stops what runs and waits for it, for `grace` at most. Later calls fail with session_ended. Idempotent.
+  Async<void> close();
+
+ private:
+  // A run that is counted among those of the session. Errors: session_ended.
+  std::shared_ptr<Run> begin_run(const std::string& node) const;
+
+  // Runs `work` as the run's first job, until it is over or the run was stopped.
+  static Async<void> finish(std::shared_ptr<Run> run, Async<void> work, std::string node);
+
+  void run_here(Async<void> work);
+  void stop_all(const char* why);
+
+  std::shared_ptr<Core> core_;  // shared with the runs, of which one may be stuck in a node
+};
+
+namespace detail {
+
+template <class Result, class... Arguments>
+Async<void> run_first(std::shared_ptr<Run> run, std::shared_ptr<Job> job,
+                      std::shared_ptr<std::optional<Stored<Result>>> slot, Node<Result, Arguments...> node,
+                      Arguments... arguments) {
+  if constexpr (std::is_void_v<Result>) {
+    co_await invoke<Result, Arguments...>(*run, *job, nullptr, std::move(node), std::move(arguments)...);
+    slot->emplace();
+  } else {
+    slot->emplace(
+        co_await invoke<Result, Arguments...>(*run, *job, nullptr, std::move(node), std::move(arguments)...));
+  }
+}
+
+std::shared_ptr<Job> first_job(const Run& run);
+
+template <class Result>
+Async<void> keep(Async<Result> work, std::optional<Stored<Result>>& slot) {
+  if constexpr (std::is_void_v<Result>) {
+    co_await std::move(work);
+  } else {
+    slot.emplace(co_await std::move(work));
+  }
+}
+
+}  // namespace detail
+
+template <class Result, class... Arguments>
+Async<Result> Session::call(Node<Result, Arguments...> node, std::type_identity_t<Arguments>... arguments) {
+  const auto run = begin_run(node.name());
+  // Shared with the run, which may outlast this call if it does not stop when it is told to.
+  const auto slot = std::make_shared<std::optional<Stored<Result>>>();
+  const std::string name = node.name();
+  co_await finish(run,
+                  detail::run_first<Result, Arguments...>(run, detail::first_job(*run), slot, std::move(node),
+                                                          std::move(arguments)...),
+                  name);
+  if constexpr (!std::is_void_v<Result>) co_return std::move(**slot);
+}
+
+template <class Result, class... Arguments>
+Result Session::call_sync(Node<Result, Arguments...> node, std::type_identity_t<Arguments>... arguments) {
+  std::optional<Stored<Result>> slot;
+  run_here(detail::keep<Result>(call<Result, Arguments...>(std::move(node), std::move(arguments)...), slot));
+  if constexpr (!std::is_void_v<Result>) return std::move(*slot);
+}
+
+}  // namespace sojourn::flow

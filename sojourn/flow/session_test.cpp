@@ -1,0 +1,318 @@
+#include "sojourn/flow/session.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <boost/asio/cancellation_state.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <cmath>
+#include <latch>
+#include <thread>
+
+#include "sojourn/base/ids.hpp"
+#include "sojourn/flow/flow_fixture_test.hpp"
+
+namespace sojourn::flow {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::Pair;
+
+const auto twice = node("twice", [](int n) { return 2 * n; });
+const auto boom = node("boom", [](int n) -> int { throw std::out_of_range("no " + std::to_string(n)); });
+const auto hang = node("hang", []() -> Async<void> { co_await wait_for_ever(); });
+
+using FlowSession = FlowTest;
+
+TEST(FlowSessionOnAPool, CallsANodeFromOutside) {
+  ThreadPool pool;
+  Session session(pool);
+  EXPECT_EQ(session.call_sync(twice, 21), 42);
+}
+
+TEST_F(FlowSession, AwaitsACallFromOutside) {
+  Session session(one_thread, clock, {});
+  const auto main = [](Session& in) -> Async<int> { co_return co_await in.call(twice, 4) + 1; };
+  loop.run([](Async<int> work) -> Async<void> { EXPECT_EQ(co_await std::move(work), 9); }(main(session)));
+}
+
+TEST_F(FlowSession, HasTheDefaultsOfTheSeed) {
+  const Session session(one_thread);
+  EXPECT_EQ(session.config().timeout, Seconds(150));
+  EXPECT_FALSE(session.config().end_on_error);
+  EXPECT_TRUE(session.config().record);
+}
+
+// Case 10.
+TEST_F(FlowSession, HasAnIdOfItsOwnOrTheOneItIsGiven) {
+  const Session first(one_thread), second(one_thread), named(one_thread, {.run_identifier = "nightly-4"});
+  EXPECT_TRUE(is_session_id(first.id()));
+  EXPECT_NE(first.id(), second.id());
+  EXPECT_EQ(named.id(), "nightly-4");
+}
+
+TEST_F(FlowSession, RefusesAnIdThatCouldBeNoFileName) {
+  for (const char* id : {"", "../x", ".hidden", "a b", "a/b"}) {
+    EXPECT_THAT(error_of([&] { Session(one_thread, {.run_identifier = id}); }),
+                Pair(ErrorCode::invalid_request, HasSubstr("run_identifier")))
+        << id;
+  }
+}
+
+// Case 76, and the defect that a node which returns nothing stayed open for ever.
+TEST_F(FlowSession, RecordsEveryCallWithWhatWentInAndCameOut) {
+  Session session(one_thread);
+  const auto nothing = node("nothing", [](std::string) {});
+  session.call_sync(twice, 3);
+  session.call_sync(nothing, "x");
+  const SessionInfo info = session.info();
+  ASSERT_EQ(info.graph.calls().size(), 2U);
+  EXPECT_EQ(*info.graph.call(0).input, "[3]");
+  EXPECT_EQ(*info.graph.call(0).output, "6");
+  EXPECT_EQ(*info.graph.call(1).input, "[\"x\"]");
+  EXPECT_EQ(info.graph.call(1).status(), CallStatus::completed);
+  EXPECT_EQ(info.status(), CallStatus::completed);
+  EXPECT_EQ(info.answer(), Json(JsonArray{6, nullptr}));
+  EXPECT_EQ(info.graph.roots().size(), 2U);
+}
+
+TEST_F(FlowSession, RecordsNothingWhenItIsToldNotTo) {
+  Session session(one_thread, {.record = false});
+  EXPECT_EQ(session.call_sync(twice, 3), 6);
+  EXPECT_TRUE(session.info().graph.empty());
+}
+
+TEST_F(FlowSession, RecordsWhatCannotBeWrittenAsJsonByTheReason) {
+  Session session(one_thread);
+  const auto ratio = node("ratio", [](double a, double b) { return a / b; });
+  EXPECT_TRUE(std::isinf(session.call_sync(ratio, 1.0, 0.0)));
+  EXPECT_THAT(*session.info().graph.call(0).output, HasSubstr("not_recorded"));
+}
+
+TEST_F(FlowSession, PassesOnAHundredMegabytesAndRecordsThatTheyWere) {
+  Session session(one_thread);
+  const auto large = node("large", [] { return std::string(100 << 20, 'x'); });
+  EXPECT_EQ(session.call_sync(large).size(), 100U << 20);
+  EXPECT_LT(session.info().graph.call(0).output->size(), 1'000U);
+}
+
+// Case 77.
+TEST_F(FlowSession, ThrowsWhatTheNodeThrew) {
+  Session session(one_thread);
+  EXPECT_THROW(session.call_sync(boom, 7), std::out_of_range);
+  const SessionInfo info = session.info();
+  EXPECT_EQ(info.status(), CallStatus::failed);
+  EXPECT_EQ(info.graph.call(0).failure->type, "std::out_of_range");
+  EXPECT_EQ(info.graph.call(0).failure->message, "no 7");
+}
+
+TEST_F(FlowSession, PassesOnWhatIsNoException) {
+  Session session(one_thread);
+  const auto odd = node("odd", []() -> int { throw 42; });
+  EXPECT_THROW(session.call_sync(odd), int);
+  EXPECT_EQ(session.info().graph.call(0).failure->type, "int");
+}
+
+Async<void> expect_timeout(Session& session, ManualClock& clock) {
+  TaskGroup group(co_await boost::asio::this_coro::executor);
+  std::optional<Error> error;
+  group.spawn([](Session& in, std::optional<Error>& out) -> Async<void> {
+    try {
+      co_await in.call(hang);
+    } catch (const Error& thrown) {
+      out = thrown;
+    }
+  }(session, error));
+  co_await settle(clock);
+  clock.advance(Seconds(4));
+  co_await settle(clock);
+  EXPECT_FALSE(error);
+  clock.advance(Seconds(1));
+  co_await group.join();
+  EXPECT_EQ(error->code(), ErrorCode::call_timeout);
+  EXPECT_EQ(error->message(), "node \"hang\" was stopped: the flow session's time-out of 5 s passed");
+}
+
+// Case 73. The original's time-out held for the first call only, and stopped nothing.
+TEST_F(FlowSession, TimesOutEachCallAndStopsWhatRuns) {
+  Session session(one_thread, clock, {.timeout = Seconds(5)});
+  loop.run([](Session& in, ManualClock& with) -> Async<void> {
+    co_await expect_timeout(in, with);
+    co_await expect_timeout(in, with);
+  }(session, clock));
+  const SessionInfo info = session.info();
+  EXPECT_EQ(info.running, 0U);
+  EXPECT_EQ(info.graph.call(0).status(), CallStatus::failed);
+  EXPECT_EQ(info.graph.call(1).status(), CallStatus::failed);
+}
+
+TEST_F(FlowSession, KeepsATimeOutOfTheNodesOwnApart) {
+  Session session(one_thread);
+  const auto own = node("own", []() -> int { throw Error(ErrorCode::call_timeout, "the printer is slow"); });
+  EXPECT_THAT(error_of([&] { session.call_sync(own); }), Pair(ErrorCode::call_timeout, "the printer is slow"));
+}
+
+TEST_F(FlowSession, AnswersWhenANodeIgnoresThatItShouldStop) {
+  Event door;
+  const auto stubborn = node("stubborn", [&door]() -> Async<void> {
+    co_await boost::asio::this_coro::reset_cancellation_state(boost::asio::disable_cancellation());
+    co_await door.wait();
+  });
+  Session session(one_thread, clock, {.timeout = Seconds(5)});
+  const auto main = [](Session& in, ManualClock& with, Node<void> called, Event& open) -> Async<void> {
+    TaskGroup group(co_await boost::asio::this_coro::executor);
+    bool late = false;
+    group.spawn([](Session& s, Node<void> n, bool& out) -> Async<void> {
+      try {
+        co_await s.call(std::move(n));
+      } catch (const Error& error) {
+        out = error.code() == ErrorCode::call_timeout;
+      }
+    }(in, std::move(called), late));
+    co_await settle(with);
+    with.advance(Seconds(5));
+    co_await settle(with);
+    with.advance(in.config().grace);
+    co_await group.join();
+    EXPECT_TRUE(late);
+    EXPECT_EQ(in.info().running, 1U);
+    open.notify_all();
+    co_await settle(with);
+    EXPECT_EQ(in.info().running, 0U);
+  };
+  loop.run(main(session, clock, stubborn, door));
+}
+
+TEST_F(FlowSession, EndsTheRunAtTheFirstErrorAndSaysWhoseItWas) {
+  const auto catches = node("catches", [](Scope& scope, int n) -> Async<int> {
+    std::exception_ptr error;
+    try {
+      co_await scope.call(boom, n);
+    } catch (const std::out_of_range&) {
+      error = std::current_exception();
+    }
+    co_return co_await scope.call(twice, n);
+  });
+  Session strict(one_thread, {.end_on_error = true}), lenient(one_thread);
+  EXPECT_EQ(lenient.call_sync(catches, 1), 2);
+  for (int call = 0; call < 2; ++call) {  // the original's flag held for the first call only
+    EXPECT_THAT(error_of([&] { strict.call_sync(catches, 1); }),
+                Pair(ErrorCode::app_error, "the run ended with an error in node \"boom\" (catches > boom): no 1"));
+  }
+}
+
+TEST_F(FlowSession, EndsTheRunAtAFatalErrorEvenIfItIsCaught) {
+  const auto fatal = node("fatal", [] { throw Fatal("the disk burns"); });
+  const auto catches = node("catches", [fatal](Scope& scope) -> Async<void> {
+    try {
+      co_await scope.call(fatal);
+    } catch (const Fatal&) {
+    }
+  });
+  Session session(one_thread);
+  EXPECT_THAT(error_of([&] { session.call_sync(catches); }),
+              Pair(ErrorCode::app_error, HasSubstr("\"fatal\" (catches > fatal): the disk burns")));
+}
+
+TEST_F(FlowSession, RefusesCallsWhenItIsClosed) {
+  Session session(one_thread, {.run_identifier = "done"});
+  loop.run(session.close());
+  loop.run(session.close());
+  EXPECT_THAT(error_of([&] { session.call_sync(twice, 1); }),
+              Pair(ErrorCode::session_ended, "node \"twice\" was called in the flow session done, which is closed"));
+  EXPECT_TRUE(session.info().closed);
+}
+
+TEST_F(FlowSession, StopsWhatRunsWhenItIsClosed) {
+  Session session(one_thread, clock, {});
+  loop.run([](Session& in, ManualClock& with) -> Async<void> {
+    TaskGroup group(co_await boost::asio::this_coro::executor);
+    std::optional<ErrorCode> code;
+    group.spawn([](Session& s, std::optional<ErrorCode>& out) -> Async<void> {
+      try {
+        co_await s.call(hang);
+      } catch (const Error& error) {
+        out = error.code();
+      }
+    }(in, code));
+    co_await settle(with);
+    co_await in.close();
+    EXPECT_EQ(in.info().running, 0U);
+    co_await group.join();
+    EXPECT_EQ(code, ErrorCode::cancelled);
+  }(session, clock));
+}
+
+TEST(FlowSessionOnAPool, StopsWhatRunsWhenItIsDestroyed) {
+  ThreadPool pool(2);
+  std::latch begun(1);
+  const auto wait = node("wait", [&begun]() -> Async<void> {
+    begun.count_down();
+    co_await wait_for_ever();
+  });
+  std::optional<ErrorCode> code;
+  auto session = std::make_unique<Session>(pool);
+  std::jthread caller([&] {
+    try {
+      session->call_sync(wait);
+    } catch (const Error& error) {
+      code = error.code();
+    }
+  });
+  begun.wait();
+  const auto info = session->info();
+  EXPECT_EQ(info.running, 1U);
+  Loop loop;
+  loop.run(session->close());
+  caller.join();
+  session.reset();
+  EXPECT_EQ(code, ErrorCode::cancelled);
+}
+
+TEST_F(FlowSession, StopsItsRunWhenTheCallerIsCancelled) {
+  Session session(one_thread, clock, {});
+  loop.run([](Session& in, ManualClock& with) -> Async<void> {
+    TaskGroup group(co_await boost::asio::this_coro::executor);
+    group.spawn([](Session& s) -> Async<void> { EXPECT_THROW(co_await s.call(hang), Error); }(in));
+    co_await settle(with);
+    EXPECT_EQ(in.info().running, 1U);
+    group.cancel();
+    co_await group.join();
+    EXPECT_EQ(in.info().running, 0U);
+    EXPECT_EQ(in.info().graph.call(0).status(), CallStatus::failed);
+  }(session, clock));
+}
+
+TEST(FlowSessionOnAPool, RefusesToBlockInsideANode) {
+  ThreadPool pool(1);
+  Session session(pool);
+  const auto blocks = node("blocks", [&session] { return session.call_sync(twice, 1); });
+  try {
+    session.call_sync(blocks);
+    FAIL() << "it would wait for itself";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::invalid_request);
+    EXPECT_THAT(error.message(), HasSubstr("co_await"));
+  }
+}
+
+// Case 15.
+TEST(FlowSessionOnAPool, KeepsSessionsApart) {
+  ThreadPool pool;
+  std::vector<std::unique_ptr<Session>> sessions;
+  for (int i = 0; i < 5; ++i) sessions.push_back(std::make_unique<Session>(pool, Settings{.context = {{"n", i}}}));
+  const auto mine = node("mine", [](Scope& scope) { return scope.context().get("n").as_int64(); });
+  {
+    std::vector<std::jthread> callers;
+    for (int i = 0; i < 5; ++i) {
+      callers.emplace_back([&, i] { EXPECT_EQ(sessions[static_cast<std::size_t>(i)]->call_sync(mine), i); });
+    }
+  }
+  for (const auto& session : sessions) EXPECT_EQ(session->info().graph.calls().size(), 1U);
+}
+
+}  // namespace
+}  // namespace sojourn::flow
