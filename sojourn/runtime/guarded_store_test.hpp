@@ -37,6 +37,9 @@ class GuardedStore final : public store::Store {
   Async<std::optional<store::Snapshot>> load(std::string session_id) override {
     return store_.load(std::move(session_id));
   }
+  Async<std::optional<store::FullSession>> load_all(std::string session_id, std::size_t most_bytes) override {
+    return store_.load_all(std::move(session_id), most_bytes);
+  }
   Async<std::optional<store::TaskRecord>> task(std::string task_id) override {
     return store_.task(std::move(task_id));
   }

@@ -48,6 +48,9 @@ class Passage final : public store::Store {
     const Way way(*this);
     co_return co_await store_.load(std::move(session_id));
   }
+  Async<std::optional<store::FullSession>> load_all(std::string session_id, std::size_t most_bytes) override {
+    return store_.load_all(std::move(session_id), most_bytes);
+  }
   Async<std::optional<store::TaskRecord>> task(std::string task_id) override {
     const Way way(*this);
     co_return co_await store_.task(std::move(task_id));

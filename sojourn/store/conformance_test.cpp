@@ -3,6 +3,7 @@
 
 #include <limits>
 
+#include "sojourn/base/limits.hpp"
 #include "sojourn/store/every_store_test.hpp"
 #include "sojourn/store/memory_store.hpp"
 #include "sojourn/store/sqlite_store.hpp"
@@ -401,6 +402,35 @@ TEST_P(EveryStore, ReadsEventsInRanges) {
   EXPECT_THAT(seqs(5, 10), IsEmpty());
   EXPECT_THAT(seqs(std::numeric_limits<std::uint64_t>::max(), 10), IsEmpty());
   EXPECT_THAT(seqs(1, std::numeric_limits<std::size_t>::max()), SizeIs(4));
+}
+
+TEST_P(EveryStore, ReadsAllOfASessionUpToABoundOfItsTexts) {
+  Writing session = write_new(store(), "sess_1");
+  write_new(store(), "sess_2");
+  Commit called = session.next({"two", "three"});
+  called.state = {{"a", "1"}};
+  called.tasks = {new_task("task_2", "sess_1", 2, ""), new_task("task_1", "sess_1", 1, "")};
+  session.write(store(), called);
+  const std::size_t no_bound = limits::mebibyte;
+
+  const auto all = run(store().load_all("sess_1", no_bound));
+  ASSERT_TRUE(all);
+  EXPECT_TRUE(all->whole);
+  EXPECT_EQ(all->snapshot.record, run(store().load("sess_1"))->record);
+  EXPECT_EQ(all->snapshot.state, run(store().load("sess_1"))->state);
+  EXPECT_EQ(all->tasks, run(store().tasks("sess_1", 0, 10)));
+  EXPECT_EQ(all->events, run(store().events("sess_1", 1, 10)));
+  EXPECT_THAT(all->events, SizeIs(3));
+
+  std::size_t texts = 0;
+  for (const TaskRecord& task : all->tasks) texts += task.input.size() + task.output.size() + task.error.size();
+  for (const Event& event : all->events) texts += event.body.size();
+  EXPECT_TRUE(run(store().load_all("sess_1", texts))->whole);
+  const auto part = run(store().load_all("sess_1", texts - 1));
+  EXPECT_FALSE(part->whole);
+  EXPECT_THAT(part->tasks, SizeIs(2));
+  EXPECT_THAT(part->events, SizeIs(2));
+  EXPECT_FALSE(run(store().load_all("sess_3", no_bound)));
 }
 
 TEST_P(EveryStore, KeepsResourcesUntilTheyAreReleased) {

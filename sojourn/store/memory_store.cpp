@@ -6,6 +6,7 @@
 
 #include "sojourn/base/json.hpp"
 #include "sojourn/store/refusals.hpp"
+#include "sojourn/store/text_bound.hpp"
 
 namespace sojourn::store {
 
@@ -109,6 +110,24 @@ Async<std::optional<Snapshot>> MemoryStore::load(std::string session_id) {
   const Stored* stored = find_or_null(session_id);
   if (stored == nullptr) co_return std::nullopt;
   co_return snapshot_of(*stored);
+}
+
+Async<std::optional<FullSession>> MemoryStore::load_all(std::string session_id, std::size_t most_bytes) {
+  const auto lock = enter();
+  const Stored* stored = find_or_null(session_id);
+  if (stored == nullptr) co_return std::nullopt;
+  FullSession full{.snapshot = snapshot_of(*stored)};
+  TextBound bound(most_bytes);
+  for (const auto& [place, id] : stored->tasks) {
+    const TaskRecord& task = tasks_.at(id);
+    full.whole = full.whole && bound.admits(task);
+    if (full.whole) full.tasks.push_back(task);
+  }
+  for (const auto& [seq, event] : stored->events) {
+    full.whole = full.whole && bound.admits(event);
+    if (full.whole) full.events.push_back(event);
+  }
+  co_return full;
 }
 
 Async<std::optional<TaskRecord>> MemoryStore::task(std::string task_id) {

@@ -6,6 +6,7 @@
 
 #include "sojourn/base/json.hpp"
 #include "sojourn/store/refusals.hpp"
+#include "sojourn/store/text_bound.hpp"
 
 namespace sojourn::store {
 
@@ -191,6 +192,31 @@ Snapshot read_snapshot(Connection& connection, StoredSession session) {
   }
   snapshot.record = std::move(session.record);
   return snapshot;
+}
+
+std::optional<FullSession> read_full_session(Connection& connection, std::string_view id, std::size_t most_bytes) {
+  static const std::string all_tasks =
+      task_columns + "FROM tasks t JOIN sessions s ON s.row = t.session WHERE t.session = ? ORDER BY t.seq";
+
+  std::optional<StoredSession> session = read_session(connection, id);
+  if (!session) return std::nullopt;
+  const std::int64_t row = session->row;
+  FullSession full{.snapshot = read_snapshot(connection, std::move(*session))};
+  TextBound bound(most_bytes);
+  Statement tasks = connection.query(all_tasks, row);
+  while (full.whole && tasks.next()) {
+    TaskRecord task = take_task(tasks);
+    full.whole = bound.admits(task);
+    if (full.whole) full.tasks.push_back(std::move(task));
+  }
+  Statement events = connection.query("SELECT seq, body, hash FROM events WHERE session = ? ORDER BY seq", row);
+  while (full.whole && events.next()) {
+    Event event;
+    events.read(event.seq, event.body, event.hash);
+    full.whole = bound.admits(event);
+    if (full.whole) full.events.push_back(std::move(event));
+  }
+  return full;
 }
 
 std::optional<TaskRecord> read_task(Connection& connection, std::string_view id) {

@@ -25,6 +25,9 @@ std::optional<StoredSession> read_session(Connection& connection, std::string_vi
 // The rest of what Snapshot holds.
 Snapshot read_snapshot(Connection& connection, StoredSession session);
 
+// As Store::load_all().
+std::optional<FullSession> read_full_session(Connection& connection, std::string_view id, std::size_t most_bytes);
+
 std::optional<TaskRecord> read_task(Connection& connection, std::string_view id);
 std::string read_session_opened_by(Connection& connection, std::string_view opening_key);
 std::optional<TaskRecord> read_task_by_key(Connection& connection, std::string_view session_id, std::string_view key);

@@ -181,6 +181,11 @@ Async<std::optional<Snapshot>> SqliteStore::load(std::string session_id) {
   });
 }
 
+Async<std::optional<FullSession>> SqliteStore::load_all(std::string session_id, std::size_t most_bytes) {
+  co_return co_await parts_->read(
+      [&](Connection& connection) { return read_full_session(connection, session_id, most_bytes); });
+}
+
 Async<std::optional<TaskRecord>> SqliteStore::task(std::string task_id) {
   co_return co_await parts_->read([&](Connection& connection) { return read_task(connection, task_id); });
 }

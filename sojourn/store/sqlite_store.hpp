@@ -42,6 +42,7 @@ class SqliteStore final : public Store, public Outbox {
   Async<std::uint64_t> commit(Commit commit) override;
   Async<Snapshot> adopt(std::string session_id, std::string owner) override;
   Async<std::optional<Snapshot>> load(std::string session_id) override;
+  Async<std::optional<FullSession>> load_all(std::string session_id, std::size_t most_bytes) override;
   Async<std::optional<TaskRecord>> task(std::string task_id) override;
   Async<std::optional<TaskRecord>> task_by_key(std::string session_id, std::string idempotency_key) override;
   Async<std::string> session_opened_by(std::string opening_key) override;

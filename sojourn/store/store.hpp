@@ -55,6 +55,14 @@ struct Snapshot {
   std::vector<ScheduledCall> scheduled;   // by time, and those of one time as they came
 };
 
+// All of a session, of one moment.
+struct FullSession {
+  Snapshot snapshot;
+  std::vector<TaskRecord> tasks;  // by seq, from the first
+  std::vector<Event> events;      // likewise
+  bool whole = true;              // no task or event was left out
+};
+
 // A session with scheduled calls.
 struct ScheduledSession {
   std::string session_id;
@@ -115,6 +123,9 @@ class Store {
 
   // Reads without owning.
   virtual Async<std::optional<Snapshot>> load(std::string session_id) = 0;
+
+  // Tasks, and then events, stop where their texts come to `most_bytes`; the rest is left to tasks() and events().
+  virtual Async<std::optional<FullSession>> load_all(std::string session_id, std::size_t most_bytes) = 0;
   virtual Async<std::optional<TaskRecord>> task(std::string task_id) = 0;
   virtual Async<std::optional<TaskRecord>> task_by_key(std::string session_id, std::string idempotency_key) = 0;
 

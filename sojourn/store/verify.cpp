@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <boost/asio/this_coro.hpp>
 #include <boost/json/monotonic_resource.hpp>
@@ -18,7 +19,9 @@ namespace sojourn::store {
 
 namespace {
 
-// Bounds what is in memory at once, as an event has up to 256 KiB and a task's output up to 8 MiB.
+// Bounds what is in memory at once, as an event has up to 256 KiB and a task's output up to 8 MiB. A session with
+// less text is read in one go.
+constexpr std::size_t bytes_at_once = limits::mebibyte;
 constexpr std::size_t events_at_once = 256;
 constexpr std::size_t sessions_at_once = 4;
 constexpr std::size_t large_tasks_at_once = 8;
@@ -258,15 +261,22 @@ Async<void> verify_next(Store& store, const std::vector<std::string>& ids, std::
   }
 }
 
-}  // namespace
-
-std::string_view to_string(Finding::Kind kind) {
-  constexpr std::string_view words[] = {"altered", "malformed", "misplaced", "missing", "cut_off",
-                                        "added",   "head",      "state",     "output"};
-  return words[static_cast<std::size_t>(kind)];
+VerifyReport verify(const FullSession& session) {
+  Verifier verifier(session.snapshot.record.id);
+  const ChainHead& head = session.snapshot.record.head.chain;
+  const auto surplus = std::ranges::find_if(session.events, [&](const Event& event) { return event.seq > head.seq; });
+  std::for_each(session.events.begin(), surplus, [&](const Event& event) { verifier.check_event(event); });
+  verifier.check_head(head);
+  if (surplus != session.events.end()) verifier.add_surplus(*surplus);
+  verifier.check_state(session.snapshot.state);
+  for (const TaskRecord& task : session.tasks) {
+    if (task.status == TaskStatus::completed) verifier.check_output(task.id, to_hex(sha256(task.output)));
+  }
+  for (const auto& [task, output] : verifier.outputs()) verifier.add_missing_task(task, output.seq);
+  return verifier.take();
 }
 
-Async<VerifyReport> verify(Store& store, std::string session_id) {
+Async<VerifyReport> verify_in_parts(Store& store, std::string session_id) {
   Verifier verifier(session_id);
   // In this order, so that of a session that goes on meanwhile nothing is read that is newer than its events below.
   const auto outputs = co_await read_outputs(store, session_id);
@@ -285,6 +295,21 @@ Async<VerifyReport> verify(Store& store, std::string session_id) {
   for (const auto& [task, hash] : outputs) verifier.check_output(task, hash);
   co_await check_later_outputs(store, verifier);
   co_return verifier.take();
+}
+
+}  // namespace
+
+std::string_view to_string(Finding::Kind kind) {
+  constexpr std::string_view words[] = {"altered", "malformed", "misplaced", "missing", "cut_off",
+                                        "added",   "head",      "state",     "output"};
+  return words[static_cast<std::size_t>(kind)];
+}
+
+Async<VerifyReport> verify(Store& store, std::string session_id) {
+  const std::optional<FullSession> session = co_await store.load_all(session_id, bytes_at_once);
+  if (!session) throw session_unknown(session_id);
+  if (session->whole) co_return verify(*session);
+  co_return co_await verify_in_parts(store, session_id);
 }
 
 Async<std::vector<VerifyReport>> verify(Store& store, std::vector<std::string> session_ids) {
