@@ -26,6 +26,8 @@ inline constexpr std::size_t session_id_bytes = 128;
 // Journal.
 inline constexpr std::size_t event_bytes = 256 * kibibyte;
 inline constexpr std::size_t events_per_commit = 1'000;
+inline constexpr std::size_t reason_bytes = 4 * kibibyte;  // of a stage move
+inline constexpr std::size_t waiting_entries = 10'000;     // stage moves, steps and artefacts of one session
 
 // Calls.
 inline constexpr std::size_t function_name_bytes = 128;

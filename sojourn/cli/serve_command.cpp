@@ -11,6 +11,7 @@ ExitCode serve(const Settings& settings, Console& console) {
                  .port = settings.listen_port,
                  .data = settings.data,
                  .apps = settings.apps,
+                 .lifecycles = settings.lifecycles,
                  .keys = settings.keys,
                  .worker_users = settings.worker_uids,
                  .drain_grace = settings.drain_grace,

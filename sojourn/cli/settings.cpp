@@ -54,6 +54,10 @@ void apply_apps(Settings& settings, const std::string& text) {
   settings.apps = parse_path(text);
 }
 
+void apply_lifecycles(Settings& settings, const std::string& text) {
+  settings.lifecycles = parse_path(text);
+}
+
 void apply_keys(Settings& settings, const std::string& text) {
   settings.keys.reset();
   if (!text.empty()) settings.keys = parse_path(text);
@@ -124,6 +128,8 @@ constexpr std::array settings_table{
                 "Folder that keeps the sessions", server | reader, true, false, apply_data},
     SettingInfo{"apps", "--apps", "SOJOURN_APPS", "DIR", "apps",
                 "Folder of the apps, one folder with an app.toml each", server, true, false, apply_apps},
+    SettingInfo{"lifecycles", "--lifecycles", "SOJOURN_LIFECYCLES", "DIR", "lifecycles",
+                "Folder of more lifecycles, a NAME.toml each", server, true, false, apply_lifecycles},
     SettingInfo{"keys", "--keys", "SOJOURN_KEYS", "FILE", "",
                 "File of API keys; without one, everybody on this machine may call", server, true, false, apply_keys},
     SettingInfo{"worker_uids", "--worker-uids", "SOJOURN_WORKER_UIDS", "FIRST-LAST", "",

@@ -32,6 +32,7 @@ struct Settings {
   std::uint16_t listen_port = 0;
   std::filesystem::path data;
   std::filesystem::path apps;
+  std::filesystem::path lifecycles;
   std::optional<std::filesystem::path> keys;
   worker::UserRange worker_uids;  // none: workers have the server's
   LogLevel log_level = LogLevel::info;

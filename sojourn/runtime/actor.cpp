@@ -136,6 +136,10 @@ void Actor::check_room(std::size_t bytes) const {
                 fmt::format("session {} has {} calls waiting, the most allowed", record().id, most),
                 {{"queue_limit", most}});
   }
+  check_bytes(bytes);
+}
+
+void Actor::check_bytes(std::size_t bytes) const {
   // Whatever its size, one may always wait.
   if (waiting_bytes_ > 0 && waiting_bytes_ + bytes > limits::queue_bytes) {
     throw Error(ErrorCode::queue_full,
@@ -187,7 +191,8 @@ Async<void> Actor::keepalive(std::string actor) {
   co_await commit(std::move(step));
 }
 
-Async<void> Actor::change_state(std::vector<std::pair<std::string, std::optional<Json>>> changes, std::string actor) {
+Async<void> Actor::change_state(std::vector<std::pair<std::string, std::optional<Json>>> changes, std::string actor,
+                                std::optional<std::uint64_t> expected) {
   check_open();
   std::vector<store::StateChange> texts;
   std::size_t bytes = 0;
@@ -198,8 +203,8 @@ Async<void> Actor::change_state(std::vector<std::pair<std::string, std::optional
   check_room(bytes);
   const auto done = std::make_shared<Completion<bool>>();  // owned by this and by the item
   push({nullptr,
-        [this, done, texts = std::move(texts), actor = std::move(actor)] {
-          return take_turn_to_write(texts, actor, done);
+        [this, done, expected, texts = std::move(texts), actor = std::move(actor)] {
+          return take_turn_to_write(texts, actor, expected, done);
         },
         bytes});
   co_await done->wait();
@@ -271,7 +276,7 @@ Async<void> Actor::rest() {
   const bool is_known = is_same(expires_at(), record().head.expires_at);
   const bool nothing = is_known && has_nothing_to_commit(step);
   if (!nothing && !co_await commit_or_log(std::move(step), "a session could not be put to rest")) co_return;
-  if (ending_ || !queue_.empty() || committing_ > 0) co_return;
+  if (ending_ || !queue_.empty() || committing_ > 0 || appending_) co_return;
   over_ = true;
   around_.on_leave(record().id, record().head.expires_at);
 }
@@ -391,9 +396,9 @@ bool Actor::has_nothing_to_commit(const session::Step& step) const {
 }
 
 Async<void> Actor::take_turn_to_write(std::vector<store::StateChange> changes, std::string actor,
-                                      std::shared_ptr<Completion<bool>> done) {
+                                      std::optional<std::uint64_t> expected, std::shared_ptr<Completion<bool>> done) {
   try {
-    co_await write_state(std::move(changes), std::move(actor));
+    co_await write_state(std::move(changes), std::move(actor), expected);
     done->set(true);
   } catch (...) {
     done->fail(std::current_exception());
@@ -426,7 +431,8 @@ Async<void> Actor::take_turn_to_warm_up(Milliseconds timeout, std::shared_ptr<Co
   if (serving_.lost_cause()) lose_worker();
 }
 
-Async<void> Actor::write_state(std::vector<store::StateChange> changes, std::string actor) {
+Async<void> Actor::write_state(std::vector<store::StateChange> changes, std::string actor,
+                               std::optional<std::uint64_t> expected) {
   session::State& state = kept_->session().state();
   std::exception_ptr failure;
   std::vector<store::StateChange> written;
@@ -439,7 +445,7 @@ Async<void> Actor::write_state(std::vector<store::StateChange> changes, std::str
       }
     }
     written = state.changes();
-    session::Step step{.state = written};
+    session::Step step{.state = written, .expected_version = expected};
     step.events.push_back({.type = "state.changed",
                            .actor = std::move(actor),
                            .data = fmt::format("{{\"state\":{}}}", session::state_hashes(written))});
@@ -447,7 +453,11 @@ Async<void> Actor::write_state(std::vector<store::StateChange> changes, std::str
       touch();
       head.expires_at = expires_at();
     };
-    if (!written.empty()) co_await commit(std::move(step));
+    if (written.empty()) {
+      session::check_version(expected, record().version);
+    } else {
+      co_await commit(std::move(step));
+    }
   } catch (...) {
     failure = std::current_exception();
   }

@@ -12,6 +12,7 @@
 #include "sojourn/base/task_group.hpp"
 #include "sojourn/runtime/schedule.hpp"
 #include "sojourn/runtime/serving.hpp"
+#include "sojourn/session/entry.hpp"
 
 // One live session: its queue of calls, served strictly in order, and its time-outs.
 //
@@ -99,8 +100,17 @@ class Actor : public std::enable_shared_from_this<Actor> {
   void cancel(const std::shared_ptr<LiveCall>& call, Error why);
 
   Async<void> keepalive(std::string actor);
-  // Errors: queue_full; those of State::set.
-  Async<void> change_state(std::vector<std::pair<std::string, std::optional<Json>>> changes, std::string actor);
+  // Errors: queue_full; precondition_failed where the session has another version than `expected` when it is the
+  //         write's turn; those of State::set.
+  Async<void> change_state(std::vector<std::pair<std::string, std::optional<Json>>> changes, std::string actor,
+                           std::optional<std::uint64_t> expected);
+
+  // Appends `entry` at once, also while a call runs: all that wait while a commit goes on are the next one. Returns
+  // the session's version then. Durable: when it returns. Order: of the calls, but that one with an expected version
+  // may let others pass. Errors: those of over_error; queue_full past limits::waiting_entries or the bytes that may
+  // wait; what `write`
+  //         throws; precondition_failed; those of the store.
+  Async<std::uint64_t> append(session::Entry entry);
 
   // Opens a worker in its turn, unless there is one: what is returned is set when it is ready, or fails as a call
   // would that could not be served. Errors: those of over_error; queue_full.
@@ -124,7 +134,21 @@ class Actor : public std::enable_shared_from_this<Actor> {
     std::size_t bytes = 0;                // of its input, or of the values to write
   };
 
+  // An entry that waits for its commit.
+  struct Waiting {
+    session::Entry entry;
+    Completion<std::uint64_t> done;
+    std::optional<Error> refused;
+  };
+  using Entries = std::vector<std::shared_ptr<Waiting>>;  // shared with who waits for them
+
   void check_room(std::size_t bytes) const;
+  void check_bytes(std::size_t bytes) const;
+  Async<void> append_waiting(std::shared_ptr<Actor> self);
+  Entries take_entries();
+  Async<void> append_together(Entries batch);
+  bool write_entries(Entries& batch, session::Draft& draft);
+  void check_takes_entries(const session::Draft& draft) const;
   void push(Item item);
   Item take_next();
   void wake();
@@ -144,9 +168,10 @@ class Actor : public std::enable_shared_from_this<Actor> {
   Async<void> drop_scheduled(Error why);
   std::optional<Time> last_scheduled() const;
   Async<void> take_turn_to_write(std::vector<store::StateChange> changes, std::string actor,
-                                 std::shared_ptr<Completion<bool>> done);
+                                 std::optional<std::uint64_t> expected, std::shared_ptr<Completion<bool>> done);
   Async<void> take_turn_to_warm_up(Milliseconds timeout, std::shared_ptr<Completion<bool>> ready);
-  Async<void> write_state(std::vector<store::StateChange> changes, std::string actor);
+  Async<void> write_state(std::vector<store::StateChange> changes, std::string actor,
+                          std::optional<std::uint64_t> expected);
   Async<void> serve_next();
   Async<void> rest();
   bool has_nothing_to_commit(const session::Step& step) const;
@@ -180,6 +205,8 @@ class Actor : public std::enable_shared_from_this<Actor> {
   std::vector<store::TaskRecord> owed_;         // calls that are over, which a failed commit left open in the store
   std::multimap<Time, std::string> scheduled_;  // calls whose time has not come
   std::vector<std::shared_ptr<LiveCall>> scheduling_;  // that are not durable yet
+  std::deque<std::shared_ptr<Waiting>> entries_;
+  bool appending_ = false;
   std::shared_ptr<LiveCall> current_;
   bool running_ = false;
   bool writing_down_ = false;

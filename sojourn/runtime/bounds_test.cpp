@@ -54,7 +54,7 @@ TEST_F(BoundsTest, QueueLimitCountsWritesToTheStateToo) {
     EXPECT_EQ(co_await RuntimeTest::code_of(test.call(id, "run")), ErrorCode::queue_full);
     test.script.release.notify_all();
     co_await group.join();
-    EXPECT_EQ((co_await test.runtime->state(id)).at("key"), "4");
+    EXPECT_EQ((co_await test.runtime->stored(id)).state.at("key"), "4");
     EXPECT_EQ((co_await test.call(id, "run")).task.status, TaskStatus::completed);
   });
 }
@@ -74,7 +74,7 @@ TEST_F(BoundsTest, DefaultQueueBoundsWritesToASessionWithoutAnApp) {
     test.guarded.holds_commits = false;
     test.guarded.release.notify_all();
     co_await group.join();
-    EXPECT_EQ((co_await test.runtime->state(id)).at("key"), std::to_string(limits::default_queue));
+    EXPECT_EQ((co_await test.runtime->stored(id)).state.at("key"), std::to_string(limits::default_queue));
   });
 }
 
@@ -167,7 +167,7 @@ TEST_F(BoundsTest, StateLimitsFailTheCallThatPassesThemAndChangeNothing) {
       return nullptr;
     };
     EXPECT_THAT((co_await test.call(id, "act")).task.error, HasSubstr("too_large"));
-    EXPECT_TRUE((co_await test.runtime->state(id)).empty());
+    EXPECT_TRUE((co_await test.runtime->stored(id)).state.empty());
     const auto write = [&](std::string key, std::size_t bytes) {
       return test.runtime->change_state(id, {{std::move(key), Json(text_of_size(bytes))}}, "me");
     };

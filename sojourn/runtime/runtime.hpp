@@ -13,7 +13,8 @@
 #include "sojourn/runtime/counts.hpp"
 #include "sojourn/runtime/live_call.hpp"
 #include "sojourn/session/app.hpp"
-#include "sojourn/session/kept_session.hpp"
+#include "sojourn/session/entry.hpp"
+#include "sojourn/session/lifecycles.hpp"
 #include "sojourn/store/store.hpp"
 
 // Serves sessions: finds or creates the actor of each, hands it calls, and keeps what must be kept.
@@ -35,6 +36,7 @@ struct Options {
   std::function<Async<Json>(Json input, std::string folder)> bring_files;
   // Takes the files that an output names, by {"file": {"path": ...}}, into keeping, and says there where they are.
   std::function<Async<Json>(Json output, OutputPlace place)> keep_files;
+  session::Lifecycles lifecycles;
   std::function<void()> webhook_owed = [] {};  // some call with a webhook is over, durably
   Milliseconds cancel_grace{2'000};            // between asking a call to stop and ending its worker
   Milliseconds close_grace{5'000};             // for a worker's clean-up at the end of a session
@@ -64,6 +66,7 @@ struct RunRequest {
   JsonObject labels;
   JsonObject metadata;
   std::string user;
+  std::string lifecycle;  // "" for the open one
 };
 
 // What is known of a call.
@@ -71,6 +74,14 @@ struct TaskView {
   store::TaskRecord task;
   std::string app;
   std::optional<std::size_t> queue_position = std::nullopt;  // 1 for the next, of a call that waits
+};
+
+// A move of a session to another stage.
+struct StageMove {
+  std::string stage;
+  std::string reason;  // "" for none given
+  std::string actor = "local";
+  std::optional<std::uint64_t> expected_version = std::nullopt;
 };
 
 // What is known of a session.
@@ -156,13 +167,27 @@ class Runtime {
   // Errors: session_not_found, session_expired, session_ended.
   Async<void> end_session(std::string session_id, std::string actor);
 
-  // The state as it was last committed, as JSON texts by key. Errors: session_not_found.
-  Async<std::map<std::string, store::JsonText>> state(std::string session_id);
+  // Appends `entry` to the session at once, also while a call runs, and returns the session's version then. Entries
+  // of one session that wait together are one commit. Durable: when it returns. Errors: what entry.write throws;
+  // precondition_failed; queue_full; session_not_found; session_expired,
+  //         session_ended and worker_lost of one that is over, unless entry.also_after_end; those of the store.
+  Async<std::uint64_t> append(std::string session_id, session::Entry entry);
+
+  // Moves the session to a stage. Durable: when it returns. Errors: stage_not_allowed, invalid_request for a name of
+  // another shape, too_large for the reason; not_found for a lifecycle that is there no more; those of append().
+  Async<SessionView> move_stage(std::string session_id, StageMove move);
+
+  // The lifecycle of a session. Errors: not_found where it is there no more.
+  const session::Lifecycle& lifecycle_of(const store::SessionRecord& session) const;
+
+  // The session as it was last committed, with its state as JSON texts by key. Errors: session_not_found.
+  Async<store::Snapshot> stored(std::string session_id);
 
   // Writes to the session's state in its turn among the calls. Durable: when it returns.
-  // Errors: those of State::set, and those of end_session().
+  // Errors: precondition_failed where the session has another version than `expected` when that turn has come; those
+  //         of State::set, and those of end_session().
   Async<void> change_state(std::string session_id, std::vector<std::pair<std::string, std::optional<Json>>> changes,
-                           std::string actor);
+                           std::string actor, std::optional<std::uint64_t> expected = std::nullopt);
 
   Statistics statistics() const;
 
@@ -196,6 +221,7 @@ class Runtime {
   Async<std::optional<store::Snapshot>> load_settled(std::string session_id);
   Async<void> settle(std::string session_id);
   Async<void> try_to_settle(std::string session_id);
+  Async<std::optional<std::uint64_t>> append_after_end(std::string session_id, const session::Entry& entry);
   static RecoverySurroundings recovery(Parts& parts);
   static Async<void> end_overslept(Parts& parts);
   std::shared_ptr<Actor> keep(std::unique_ptr<session::KeptSession> kept, std::shared_ptr<session::App> app,

@@ -452,7 +452,7 @@ TEST_F(RuntimeTest, StateWrittenFromOutsideTakesItsTurn) {
     co_await test.runtime->change_state(id, {{"count", Json(41)}, {"other", Json("x")}}, "me");
     EXPECT_EQ((co_await test.call(id, "increment")).task.output, "42");
     co_await test.runtime->change_state(id, {{"other", std::nullopt}}, "me");
-    EXPECT_EQ((co_await test.runtime->state(id)).size(), 1u);
+    EXPECT_EQ((co_await test.runtime->stored(id)).state.size(), 1u);
     EXPECT_TRUE((co_await store::verify(test.store, id)).ok());
   });
 }

@@ -134,6 +134,8 @@ Api::Api(runtime::Runtime& runtime, store::Store& store, Clock& clock, ApiOption
   add(Method::put, "/sessions/{id}/state/{key}", Scope::apps_execute, &Api::put_state_value);
   add(Method::del, "/sessions/{id}/state/{key}", Scope::apps_execute, &Api::delete_state_value);
   add(Method::get, "/sessions/{id}/events", Scope::apps_read, &Api::list_events);
+  add(Method::get, "/sessions/{id}/stage", Scope::apps_read, &Api::get_stage);
+  add(Method::put, "/sessions/{id}/stage", Scope::apps_execute, &Api::put_stage);
   add(Method::get, "/apps", Scope::apps_read, &Api::list_apps);
   add(Method::get, "/apps/{name}", Scope::apps_read, &Api::get_app);
   add(Method::get, "/apps/{namespace}/{name}", Scope::apps_read, &Api::get_app);

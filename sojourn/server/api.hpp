@@ -60,6 +60,8 @@ class Api {
   Async<void> put_state_value(Ask& ask);
   Async<void> delete_state_value(Ask& ask);
   Async<void> list_events(Ask& ask);
+  Async<void> get_stage(Ask& ask);
+  Async<void> put_stage(Ask& ask);
   Async<void> list_apps(Ask& ask);
   Async<void> get_app(Ask& ask);
   Async<void> announce_files(Ask& ask);

@@ -6,6 +6,7 @@
 
 #include "sojourn/http/server.hpp"
 #include "sojourn/server/api.hpp"
+#include "sojourn/server/versions.hpp"
 #include "sojourn/server/wire.hpp"
 
 namespace sojourn::server {
@@ -21,6 +22,13 @@ struct Api::Ask {
 
   Async<void> answer(int status, std::string json) {
     return responder.send(data_response(bare, status, std::move(json)));
+  }
+
+  // A session or a part of it, which has that version.
+  Async<void> answer_version(std::uint64_t version, std::string json, int status = 200) {
+    http::Response response = data_response(bare, status, std::move(json));
+    response.headers.add("ETag", etag_of(version));
+    return responder.send(std::move(response));
   }
 };
 

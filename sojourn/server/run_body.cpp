@@ -5,74 +5,11 @@
 #include <utility>
 
 #include "sojourn/base/limits.hpp"
+#include "sojourn/server/fields.hpp"
 
 namespace sojourn::server {
 
 namespace {
-
-Error wrong(std::string_view field, std::string_view expected) {
-  return Error(ErrorCode::invalid_request, fmt::format("'{}' must be {}", field, expected), {{"field", field}});
-}
-
-// The fields of a body, each taken once and checked. A null field counts as absent.
-class Fields {
- public:
-  explicit Fields(JsonObject body) : body_(std::move(body)) {}
-
-  std::string string(std::string_view field) {
-    Json* value = find(field);
-    if (value == nullptr) return "";
-    if (!value->is_string()) throw wrong(field, "a string");
-    return std::string(value->get_string());
-  }
-
-  bool boolean(std::string_view field) {
-    const Json* value = find(field);
-    if (value == nullptr) return false;
-    if (!value->is_bool()) throw wrong(field, "true or false");
-    return value->get_bool();
-  }
-
-  JsonObject object(std::string_view field) {
-    Json* value = find(field);
-    if (value == nullptr) return {};
-    if (!value->is_object()) throw wrong(field, "an object");
-    return std::move(value->get_object());
-  }
-
-  Json any(std::string_view field) {
-    Json* value = find(field);
-    return value == nullptr ? Json() : std::move(*value);
-  }
-
-  std::optional<Seconds> seconds(std::string_view field, Seconds most) {
-    const Json* value = find(field);
-    if (value == nullptr) return std::nullopt;
-    if (!value->is_int64() || value->get_int64() < 1 || value->get_int64() > most.count()) {
-      throw wrong(field,
-                  fmt::format("a whole number of seconds from 1 to {}, not {}", most.count(), to_text(*value)));
-    }
-    return Seconds(value->get_int64());
-  }
-
-  std::optional<Time> time(std::string_view field) {
-    const std::string text = string(field);
-    if (text.empty()) return std::nullopt;
-    try {
-      return parse_time(text);
-    } catch (const Error& error) {
-      throw Error(error.code(), fmt::format("'{}': {}", field, error.message()), {{"field", field}});
-    }
-  }
-
- private:
-  Json* find(std::string_view field) {
-    Json* value = body_.if_contains(field);
-    return value == nullptr || value->is_null() ? nullptr : value;
-  }
-
-  JsonObject body_;
-};
 
 constexpr Seconds longest_lifetime{366 * 24 * 3600};
 constexpr Seconds longest_call{24 * 3600};
@@ -85,6 +22,7 @@ void read_session_fields(Fields& fields, runtime::RunRequest& request) {
   request.labels = fields.object("labels");
   request.metadata = fields.object("metadata");
   request.user = fields.string("user_id");
+  request.lifecycle = fields.string("lifecycle");
 }
 
 // Takes "namespace/name@version:function" apart.

@@ -49,6 +49,12 @@ std::optional<ApiKeys> read_keys(const ServeOptions& options) {
   return std::nullopt;
 }
 
+session::Lifecycles read_lifecycles(const ServeOptions& options) {
+  session::Lifecycles lifecycles;
+  lifecycles.read(options.lifecycles);
+  return lifecycles;
+}
+
 // What marks the workers of every server on this data, one after another: the next one finds by it what they left.
 std::uint32_t owner_of(const std::filesystem::path& data) {
   struct stat folder{};
@@ -80,6 +86,7 @@ class Service {
         options_(options),
         log_(log),
         keys_(read_keys(options)),
+        lifecycles_(read_lifecycles(options)),
         store_(store::SqliteStore::open(
             {.folder = options.data, .lays_out_log = true, .sync_failed = [this] { tell_of_failed_sync(); }})),
         folders_(options.data),
@@ -151,6 +158,7 @@ class Service {
             [this](Json output, runtime::OutputPlace place) {
               return files_.calls.keep(std::move(output), std::move(place));
             },
+        .lifecycles = lifecycles_,
         .webhook_owed = [this] { webhooks_.look(); }};
   }
 
@@ -246,6 +254,7 @@ class Service {
   SystemClock clock_;
   SystemRandom random_;
   std::optional<ApiKeys> keys_;
+  session::Lifecycles lifecycles_;
   std::unique_ptr<store::SqliteStore> store_;
   store::SessionFolders folders_;
   const std::uint32_t owner_;

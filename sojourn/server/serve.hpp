@@ -19,7 +19,8 @@ struct ServeOptions {
   std::string host = "127.0.0.1";
   std::uint16_t port = 8080;  // 0 picks a free one
   std::filesystem::path data = "data";
-  std::filesystem::path apps = "apps";  // where it is missing there are no program apps
+  std::filesystem::path apps = "apps";              // where it is missing there are no program apps
+  std::filesystem::path lifecycles = "lifecycles";  // where it is missing there are those that are built in
   std::optional<std::filesystem::path> keys;
   worker::UserRange worker_users;  // an id of these for each worker; none: all have the server's
   Seconds drain_grace{10};         // how long running calls may take when the server stops
@@ -35,7 +36,7 @@ struct ServeOptions {
 
 // Serves until SIGTERM or SIGINT, then takes no more calls, lets those that run finish within the grace, and closes
 // every worker. A second signal does not wait for them. Errors: address_in_use, config_invalid (another address than
-// loopback without keys), store_locked, store_read_only,
+// loopback without keys, or a broken lifecycle), store_locked, store_read_only,
 //         store_corrupt, store_newer, io_error: before anything is served. A broken app.toml is logged, not an error.
 // Threads: call it on the main thread; it returns when all is closed.
 void serve(const ServeOptions& options, const Log& log);

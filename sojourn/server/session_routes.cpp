@@ -78,7 +78,8 @@ Async<void> Api::list_sessions(Ask& ask) {
 }
 
 Async<void> Api::get_session(Ask& ask) {
-  co_await ask.answer(200, session_json(co_await runtime_.session(ask.captures.at(0))));
+  const runtime::SessionView view = co_await runtime_.session(ask.captures.at(0));
+  co_await ask.answer_version(view.record.version, session_json(view));
 }
 
 Async<void> Api::keepalive(Ask& ask) {
@@ -94,37 +95,40 @@ Async<void> Api::end_session(Ask& ask) {
 
 Async<void> Api::get_state(Ask& ask) {
   std::string json = "{";
-  for (const auto& [key, value] : co_await runtime_.state(ask.captures.at(0))) {
+  const store::Snapshot session = co_await runtime_.stored(ask.captures.at(0));
+  for (const auto& [key, value] : session.state) {
     if (json.size() > 1) json += ',';
     append_json_string(json, key);
     json.append(":").append(value);
   }
   json += '}';
-  co_await ask.answer(200, std::move(json));
+  co_await ask.answer_version(session.record.version, std::move(json));
 }
 
 Async<void> Api::get_state_value(Ask& ask) {
-  const auto state = co_await runtime_.state(ask.captures.at(0));
-  const auto found = state.find(ask.captures.at(1));
-  if (found == state.end()) {
+  const store::Snapshot session = co_await runtime_.stored(ask.captures.at(0));
+  const auto found = session.state.find(ask.captures.at(1));
+  if (found == session.state.end()) {
     throw Error(ErrorCode::not_found,
                 fmt::format("session {} has no state['{}']", ask.captures.at(0), ask.captures.at(1)));
   }
-  co_await ask.answer(200, found->second);
+  co_await ask.answer_version(session.record.version, found->second);
 }
 
 Async<void> Api::put_state_value(Ask& ask) {
   Json value = parse_json(ask.request.body);
   std::vector<std::pair<std::string, std::optional<Json>>> changes;
   changes.emplace_back(ask.captures.at(1), std::move(value));
-  co_await runtime_.change_state(ask.captures.at(0), std::move(changes), ask.caller.name);
+  co_await runtime_.change_state(ask.captures.at(0), std::move(changes), ask.caller.name,
+                                 expected_version(ask.request));
   co_await ask.responder.send({.status = 204});
 }
 
 Async<void> Api::delete_state_value(Ask& ask) {
   std::vector<std::pair<std::string, std::optional<Json>>> changes;
   changes.emplace_back(ask.captures.at(1), std::nullopt);
-  co_await runtime_.change_state(ask.captures.at(0), std::move(changes), ask.caller.name);
+  co_await runtime_.change_state(ask.captures.at(0), std::move(changes), ask.caller.name,
+                                 expected_version(ask.request));
   co_await ask.responder.send({.status = 204});
 }
 

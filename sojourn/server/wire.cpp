@@ -135,6 +135,7 @@ std::string session_json(const runtime::SessionView& view) {
   const bool failed = head.status == store::SessionStatus::failed;
   object.string("status", status_of(head.status))
       .string("stage", head.stage)
+      .string("lifecycle", session.lifecycle)
       .string("user_id", session.user)
       .time("created_at", session.created_at)
       .time("updated_at", head.updated_at)

@@ -57,6 +57,9 @@ class Journal {
   const store::ChainHead& head() const { return head_; }
   std::size_t waiting() const { return waiting_.size(); }
 
+  // The number of the first event that seal() puts after those that wait now.
+  std::uint64_t next_seq() const { return head_.seq + waiting_.size() + (lines_cut_ > 0 ? 1 : 0) + 1; }
+
  private:
   store::ChainHead head_;
   std::vector<NewEvent> waiting_;

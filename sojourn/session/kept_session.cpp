@@ -7,6 +7,7 @@
 
 #include "sojourn/base/error.hpp"
 #include "sojourn/base/ids.hpp"
+#include "sojourn/session/entry.hpp"
 
 namespace sojourn::session {
 
@@ -33,6 +34,11 @@ Async<bool> try_create(store::Store& store, store::NewSession session) {
     co_return false;
   }
   co_return true;
+}
+
+bool is_empty(const Step& step) {
+  return step.events.empty() && step.state.empty() && step.tasks.empty() && step.resources_added.empty() &&
+         step.resources_released.empty() && step.usage == store::Usage() && !step.change && !step.closing;
 }
 
 }  // namespace
@@ -73,8 +79,17 @@ KeptSession::KeptSession(store::Store& store, Clock& clock, store::Snapshot snap
 
 Async<void> KeptSession::commit(Step step) {
   const AsyncMutex::Turn turn = co_await turn_.take();
+  check_version(step.expected_version, record_.version);
   store::SessionHead head = record_.head;
   head.usage.add(step.usage);
+  if (step.compose) {
+    Draft draft{.record = record_,
+                .head = head,
+                .step = step,
+                .now = std::max(clock_.now(), head.updated_at),
+                .first_seq = journal_.next_seq()};
+    if (!step.compose(draft) && is_empty(step) && journal_.waiting() == 0) co_return;
+  }
   if (step.change) step.change(head);
   if (step.closing) step.events.push_back(step.closing(head));
   // The wall clock may be set back; a journal's times stay where they were until it has caught up.

@@ -14,6 +14,8 @@
 // A session that a store keeps. Everything done to it becomes durable in steps, one commit each, one at a time.
 namespace sojourn::session {
 
+struct Draft;
+
 // What one commit does, besides taking along the events that wait in the journal.
 struct Step {
   std::vector<NewEvent> events;           // after those that wait
@@ -22,7 +24,10 @@ struct Step {
   std::vector<store::ResourceRecord> resources_added;
   std::vector<std::string> resources_released;
   store::Usage usage;                               // added to the head's
+  std::optional<std::uint64_t> expected_version;    // else precondition_failed
   std::function<void(store::SessionHead&)> change;  // applied to the head when this step's turn has come
+  // Puts the step together when its turn has come, before `change`. Whether there is anything to commit by it.
+  std::function<bool(Draft&)> compose;
   // The last event, where it tells of the head as this step leaves it.
   std::function<NewEvent(const store::SessionHead&)> closing;
 };
@@ -57,7 +62,7 @@ class KeptSession {
 
   // Makes `step` durable. When it fails nothing has changed but that the journal's waiting events still wait, and the
   // state's changes are still pending.
-  // Errors: those of Store::commit. Order: of the calls.
+  // Errors: precondition_failed; what `compose` throws; those of Store::commit. Order: of the calls.
   Async<void> commit(Step step);
 
  private:

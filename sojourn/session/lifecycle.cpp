@@ -85,10 +85,11 @@ void Lifecycle::check(std::string_view from, std::string_view to) const {
   if (open_) return;
   const std::vector<std::string> allowed = allowed_after(from);
   if (std::ranges::find(allowed, to) != allowed.end()) return;
+  const std::string unknown = has(to) ? "" : fmt::format(" (there is no stage '{}')", to);
   const std::string choice =
       allowed.empty() ? fmt::format("'{}' is final", from) : fmt::format("allowed: {}", fmt::join(allowed, ", "));
   throw Error(ErrorCode::stage_not_allowed,
-              fmt::format("a session cannot move from '{}' to '{}'; {}", from, to, choice),
+              fmt::format("a session cannot move from '{}' to '{}'{}; {}", from, to, unknown, choice),
               {{"from", from}, {"to", to}, {"allowed", JsonArray(allowed.begin(), allowed.end())}});
 }
 

@@ -22,6 +22,7 @@ class Lifecycle {
 
   const std::string& name() const { return name_; }    // "" for the open one
   const std::string& first() const { return first_; }  // where a session starts
+  bool has(std::string_view stage) const { return open_ || moves_.contains(stage); }
   bool is_final(std::string_view stage) const;
 
   // The stages that may follow `stage`, sorted; empty for a final one and for the open lifecycle, where all may.

@@ -102,6 +102,9 @@ class Shapes(unittest.TestCase):
         self.check("session", server.json("GET", f"/sessions/{session['id']}"))
         self.check("session", server.json("POST", f"/sessions/{session['id']}/keepalive"))
 
+        assessed = server.json("POST", "/sessions", {"lifecycle": "impact-assessment"})
+        self.check("stage", server.json("PUT", f"/sessions/{assessed['id']}/stage", {"stage": "requirement_submitted"}))
+
         said = server.json("POST", "/apps/run", {"app": "markdown-notes:load", "wait": True,
                                                  "input": {"notes": [{"title": "a", "text": "b"}]}})
         self.check("log_line", next(line for line in server.json("GET", f"/tasks/{said['id']}/logs")
@@ -121,7 +124,7 @@ class Shapes(unittest.TestCase):
         task = self.run_counter(session=session)["id"]
         file = self.server.json("POST", "/files", {"files": [{"filename": "a"}]})[0]
         bodies = {"POST /apps/run": {"app": "counter"}, "POST /run": {"app": "counter"}, "POST /sessions": {},
-                  "PUT /sessions/{id}/state/{key}": 7, "POST /files": {"files": [{}]}, "PUT /files/{id}": b"bytes"}
+                  "PUT /sessions/{id}/state/{key}": 7, "PUT /sessions/{id}/stage": {"stage": "reviewed"}, "POST /files": {"files": [{}]}, "PUT /files/{id}": b"bytes"}
         rows = [cells for cells in pages.table_rows(PAGE, "path") if "{namespace}" not in cells[0]]
         rows.sort(key=lambda cells: cells[0] == "`DELETE /sessions/{id}`")  # last, since it ends what the others use
         for cells in rows:

@@ -1,6 +1,7 @@
 """The reference tables say what the sources say."""
 
 import re
+import tomllib
 import unittest
 
 import pages
@@ -51,6 +52,12 @@ class Tables(unittest.TestCase):
             source = (pages.ROOT / path.strip("`")).read_text(encoding="utf-8")
             with self.subTest(bound=cells[0]):
                 self.assertIn(text.strip("`"), source)
+
+    def test_the_lifecycle_shown_is_the_one_that_is_built_in(self):
+        page = pages.ROOT / "docs" / "formats" / "lifecycle.md"
+        shown, = (text for _, marks, text, _ in pages.blocks(page) if "lifecycle" in marks)
+        built_in = (pages.ROOT / "lifecycles" / "impact-assessment.toml").read_text(encoding="utf-8")
+        self.assertEqual(tomllib.loads(shown), tomllib.loads(built_in))
 
     def test_tests_that_stand_for_a_promise_are_there(self):
         sources = "".join(path.read_text(encoding="utf-8") for path in (pages.ROOT / "sojourn").rglob("*_test.cpp"))
