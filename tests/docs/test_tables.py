@@ -42,6 +42,13 @@ class Tables(unittest.TestCase):
         shown = [line for line in page.splitlines() if line.startswith("| `")]
         self.assertEqual(shown, list(error_rows()))
 
+    def test_codes_of_algorithms_are_those_of_their_table(self):
+        text = (pages.ROOT / "sojourn/steps/step_codes.def").read_text(encoding="utf-8")
+        rows = re.findall(r'^SOJOURN_STEP_CODE\((\d+), (\w+), (true|false), "(.*)"\)', text, flags=re.MULTILINE)
+        table = [[f"`{number}`", f"`{name}`", "fatal" if fatal == "true" else "recoverable", advice]
+                 for number, name, fatal, advice in rows]
+        self.assertEqual(pages.table_rows(pages.ROOT / "docs" / "guide" / "inspection.md", "code"), table)
+
     def test_limits_are_those_of_the_sources(self):
         shown = {cells[0].strip("`"): value_of(cells[1]) for cells in pages.table_rows(REFERENCE / "limits.md", "name")}
         self.assertEqual(shown, limits_of_base())

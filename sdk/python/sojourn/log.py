@@ -15,18 +15,19 @@ class Log:
         self._send = send
 
     def debug(self, message: object, **fields: Any) -> None:
-        self._line("debug", message, fields)
+        self.line("debug", message, fields)
 
     def info(self, message: object, **fields: Any) -> None:
-        self._line("info", message, fields)
+        self.line("info", message, fields)
 
     def warning(self, message: object, **fields: Any) -> None:
-        self._line("warning", message, fields)
+        self.line("warning", message, fields)
 
     def error(self, message: object, **fields: Any) -> None:
-        self._line("error", message, fields)
+        self.line("error", message, fields)
 
-    def _line(self, level: str, message: object, fields: dict[str, Any]) -> None:
+    def line(self, level: str, message: object, fields: dict[str, Any]) -> None:
+        """Says `message` with a level that is a word, for who passes on what another logger was told."""
         shown = {_readable(name): _loggable(value) for name, value in fields.items()}
         frame = {"type": "log", "level": level, "message": _cut(_readable(message)), "fields": shown}
         self._send(dumps(frame)[:-1])

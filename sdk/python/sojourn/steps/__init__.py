@@ -1,0 +1,39 @@
+"""Inspection algorithms that work in steps and keep in their session what one step found for the next.
+
+    from sojourn.steps import Algorithm
+
+An algorithm written for the ProcVision SDK changes its import line only: BaseAlgorithm is the same class. Serve it with
+`python3 -m sojourn.steps MODULE:CLASS` as the command of an app.toml, or `sojourn.serve(sojourn.steps.app(CLASS))`.
+"""
+
+from .algorithm import Algorithm, BaseAlgorithm, Diagnostics, StructuredLogger
+from .app import app
+from .codes import (
+    CODES,
+    FatalError,
+    GPUOutOfMemoryError,
+    ProgramError,
+    RecoverableError,
+    StepError,
+)
+from .runner import Detection, Recorder, StepRunner, detect
+from .session import Session
+
+__all__ = [
+    "Algorithm",
+    "BaseAlgorithm",
+    "CODES",
+    "Detection",
+    "Diagnostics",
+    "FatalError",
+    "GPUOutOfMemoryError",
+    "ProgramError",
+    "Recorder",
+    "RecoverableError",
+    "Session",
+    "StepError",
+    "StepRunner",
+    "StructuredLogger",
+    "app",
+    "detect",
+]

@@ -1,0 +1,62 @@
+"""What is the same in every language, from the one file that holds it; sojourn/steps/cases_test.cpp runs it too."""
+
+import json
+import unittest
+from pathlib import Path
+
+from sojourn.steps import CODES, Session, StepError
+from sojourn.steps.parameters import check_declaration, check_info, check_params
+from sojourn.steps.results import check_result
+from sojourn.values import dumps
+
+CASES = json.loads((Path(__file__).parents[2] / "steps_cases.json").read_text(encoding="utf-8"))
+
+
+class SharedCases(unittest.TestCase):
+    def expect(self, case, code, work):
+        """Runs a case: what it does is taken or refused as the case says."""
+        with self.subTest(case=str(case)):
+            if "refused" not in case:
+                return work()
+            with self.assertRaises(StepError) as caught:
+                work()
+            self.assertEqual(caught.exception.code.name, code)
+            self.assertTrue(caught.exception.message.startswith(case["refused"] + ":"), caught.exception.message)
+            self.assertIn(case.get("words", ""), caught.exception.message)
+        return None
+
+    def test_hold_the_one_table_of_error_codes(self):
+        table = [[code.number, code.name, "fatal" if code.fatal else "recoverable"] for code in CODES]
+        self.assertEqual(table, CASES["codes"])
+
+    def test_parameters_are_checked_before_the_algorithm_runs(self):
+        declared = [check_declaration(parameter, "declared") for parameter in CASES["declared"]]
+        for case in CASES["params"]:
+            taken = self.expect(case, "invalid_params", lambda: check_params(declared, case["given"]))
+            if "taken" in case:
+                self.assertEqual(dumps(taken), dumps(case["taken"]))
+
+    def test_get_info_is_held_to_its_shape(self):
+        for case in CASES["info"]:
+            info = self.expect(case, "invalid_result", lambda: check_info(case["given"]))
+            if info:
+                self.assertEqual(check_info(info), info)
+
+    def test_results_are_checked_on_both_levels(self):
+        rect = {"x": 0, "y": 0, "width": 1, "height": 1}
+        for case in CASES["results"]:
+            if "rects" in case:
+                case["given"]["data"]["defect_rects"] = [rect] * case["rects"]
+            result = self.expect(case, "invalid_result", lambda: check_result(case["given"], case["phase"]))
+            if result:
+                self.assertEqual(check_result(result, case["phase"]), result)
+
+    def test_state_gives_back_each_value_as_it_was_set(self):
+        session = Session("s")
+        for text in CASES["state"]:
+            session.set("value", json.loads(text))
+            self.assertEqual(dumps(session.get("value")), text)
+
+
+if __name__ == "__main__":
+    unittest.main()

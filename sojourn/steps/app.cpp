@@ -1,0 +1,165 @@
+#include "sojourn/steps/app.hpp"
+
+#include <fmt/format.h>
+
+#include <boost/asio/post.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <utility>
+
+#include "sojourn/base/loop.hpp"
+#include "sojourn/steps/detection.hpp"
+#include "sojourn/steps/step_input.hpp"
+
+namespace sojourn::steps {
+
+namespace {
+
+// How a step's failure is told to who called it.
+Error to_call_error(const Result& failed, std::optional<int> step_index) {
+  const auto code = find_step_code(failed.error_code);
+  JsonObject details{{"error_code", failed.error_code}, {"recoverable", !failed.is_fatal()}};
+  if (code) details["error"] = info(*code).name;
+  if (step_index) details["step_index"] = *step_index;
+  return {ErrorCode::app_error, failed.message, std::move(details)};
+}
+
+// Takes what the algorithm says on its thread to the session's.
+class PostingRecorder final : public Recorder {
+ public:
+  PostingRecorder(Executor executor, session::WorkerEvents& events)
+      : executor_(std::move(executor)), events_(events) {}
+
+  // The call that runs, or null. Threads: that of the session.
+  void serve(session::CallScope* scope) { scope_ = scope; }
+
+  void log(LogLevel level, std::string_view message, JsonObject fields) override {
+    boost::asio::post(executor_, [this, level, text = std::string(message), fields = std::move(fields)]() mutable {
+      if (scope_ != nullptr) {
+        scope_->log(level, text, std::move(fields));
+      } else {
+        events_.log(level, "app", text, std::move(fields));
+      }
+    });
+  }
+
+  void step_finished(JsonObject record) override {
+    boost::asio::post(executor_, [this, record = std::move(record)]() mutable {
+      if (scope_ != nullptr) scope_->record("algorithm.step", std::move(record));
+    });
+  }
+
+ private:
+  Executor executor_;
+  session::WorkerEvents& events_;
+  session::CallScope* scope_ = nullptr;
+};
+
+// Order: what the algorithm posts to the loop runs before the coroutine that waits for the algorithm goes on.
+class AlgorithmWorker final : public session::Worker {
+ public:
+  AlgorithmWorker(Executor executor, session::WorkerEvents& events) : recorder_(std::move(executor), events) {}
+
+  Async<void> set_up(AlgorithmFactory factory) {
+    co_await thread_.run([&] { runner_.emplace(std::move(factory), recorder_, clock_, served); });
+  }
+
+  Async<Json> call(session::CallScope& scope) override {
+    recorder_.serve(&scope);
+    std::exception_ptr failure;
+    Json output;
+    try {
+      output = co_await answer(scope);
+    } catch (const StepError& error) {
+      failure = std::make_exception_ptr(to_call_error(Result::error(error), std::nullopt));
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    recorder_.serve(nullptr);
+    if (failure) std::rethrow_exception(failure);
+    co_return output;
+  }
+
+  Async<void> close(session::CloseReason, Instant) override {
+    co_await thread_.run([&] { runner_->close(); });
+  }
+
+  void kill(const Error&) override {}  // no thread can be ended; its process is
+
+ private:
+  static constexpr RunnerOptions served{.keeps_state = false};
+
+  Async<Json> answer(session::CallScope& scope) {
+    const std::string& function = scope.request().function;
+    if (function == "info") co_return runner_->info().to_json();
+    if (function == "detect") co_return co_await detect(scope);
+    if (function == "reset") {
+      co_await thread_.run([&] { runner_->reset(scope.session()); });
+      co_return nullptr;
+    }
+    const auto step = function == "pre_execute" ? &StepRunner::pre_execute : &StepRunner::execute;
+    const StepInput input = step_input(scope.request().input);
+    const Outcome outcome = co_await thread_.run([&] { return ((*runner_).*step)(scope.session(), input); });
+    if (!outcome.result.ok) throw to_call_error(outcome.result, outcome.step_index);
+    co_return outcome.to_json();
+  }
+
+  Async<Json> detect(session::CallScope& scope) {
+    DetectionInput input = detection_input(scope.request().input);
+    std::optional<Detection> detection;
+    co_await thread_.run([&] { detection.emplace(*runner_, scope.session(), std::move(input)); });
+    while (!detection->done()) {
+      if (scope.cancel_requested())
+        throw Error(ErrorCode::cancelled, "the detection was cancelled between two steps");
+      co_await thread_.run([&] { detection->run_step(); });
+      if (detection->done()) break;
+      co_await scope.checkpoint();
+      scope.emit(detection->outcome());
+    }
+    if (const Outcome* failed = detection->failure()) throw to_call_error(failed->result, failed->step_index);
+    co_return detection->outcome();
+  }
+
+  SystemClock clock_;
+  PostingRecorder recorder_;
+  std::optional<StepRunner> runner_;
+  BlockingPool thread_{1};  // the last member: it ends before what it works on
+};
+
+class AlgorithmApp final : public session::App {
+ public:
+  explicit AlgorithmApp(AlgorithmFactory factory) : factory_(std::move(factory)) {
+    const Info declared = Info::from_json(factory_()->get_info().to_json());
+    info_.name = declared.name;
+    info_.version = declared.version;
+    info_.description = declared.description;
+    info_.functions = {"info", "pre_execute", "execute", "reset", "detect"};
+    info_.default_function = "detect";
+    info_.recover = true;
+  }
+
+  const session::AppInfo& info() const override { return info_; }
+
+  Async<std::unique_ptr<session::Worker>> open(session::Opening opening, Instant) override {
+    auto worker = std::make_unique<AlgorithmWorker>(co_await boost::asio::this_coro::executor, *opening.events);
+    std::optional<StepError> failed;
+    try {
+      co_await worker->set_up(factory_);
+    } catch (const StepError& error) {
+      failed = error;
+    }
+    if (failed) throw to_call_error(Result::error(*failed), std::nullopt);
+    co_return worker;
+  }
+
+ private:
+  AlgorithmFactory factory_;
+  session::AppInfo info_;
+};
+
+}  // namespace
+
+std::unique_ptr<session::App> app(AlgorithmFactory factory) {
+  return std::make_unique<AlgorithmApp>(std::move(factory));
+}
+
+}  // namespace sojourn::steps

@@ -1,0 +1,111 @@
+#include <gmock/gmock.h>
+
+#include <fstream>
+#include <sstream>
+
+#include "sojourn/session/session.hpp"
+#include "sojourn/steps/info.hpp"
+#include "sojourn/steps/result.hpp"
+
+// What is the same in every language, from the one file that holds it.
+namespace sojourn::steps {
+
+namespace {
+
+using testing::HasSubstr;
+using testing::StartsWith;
+
+JsonObject read_file(const std::string& name) {
+  std::ifstream file(std::string(SOJOURN_SDK) + "/" + name);
+  std::stringstream text;
+  text << file.rdbuf();
+  return parse_json_object(text.str());
+}
+
+const JsonArray& cases(std::string_view list) {
+  static const JsonObject all = read_file("steps_cases.json");
+  return all.at(list).as_array();
+}
+
+std::string text_at(const JsonObject& object, std::string_view key) {
+  const Json* value = object.if_contains(key);
+  return value == nullptr ? "" : std::string(value->as_string());
+}
+
+// Runs a case: what it does is taken or refused as the case says.
+template <class F>
+void expect(const JsonObject& one, StepCode code, F work) {
+  SCOPED_TRACE(to_text(one));
+  const std::string refused = text_at(one, "refused");
+  try {
+    work();
+    EXPECT_EQ(refused, "") << "was taken";
+  } catch (const StepError& error) {
+    EXPECT_NE(refused, "") << "was refused: " << error.message();
+    EXPECT_EQ(error.code(), code);
+    EXPECT_THAT(error.message(), StartsWith(refused + ":"));
+    EXPECT_THAT(error.message(), HasSubstr(text_at(one, "words")));
+  }
+}
+
+TEST(SharedCases, HoldTheOneTableOfErrorCodes) {
+  JsonArray table;
+  for (int number = 1000; number < 10'000; ++number) {
+    const auto code = find_step_code(std::to_string(number));
+    if (!code) continue;
+    EXPECT_EQ(find_step_code(info(*code).name), code);
+    EXPECT_FALSE(info(*code).advice.empty());
+    table.push_back({info(*code).number, info(*code).name, info(*code).fatal ? "fatal" : "recoverable"});
+  }
+  EXPECT_EQ(table, cases("codes"));
+}
+
+TEST(SharedCases, ParametersAreCheckedBeforeTheAlgorithmRuns) {
+  std::vector<Parameter> declared;
+  for (const Json& one : cases("declared")) declared.push_back(Parameter::from_json(one.as_object(), "declared"));
+  for (const Json& value : cases("params")) {
+    const JsonObject& one = value.as_object();
+    expect(one, StepCode::invalid_params, [&] {
+      EXPECT_EQ(to_text(checked(declared, one.at("given").as_object())),
+                one.contains("taken") ? to_text(one.at("taken")) : "");
+    });
+  }
+}
+
+TEST(SharedCases, GetInfoIsHeldToItsShape) {
+  for (const Json& value : cases("info")) {
+    const JsonObject& one = value.as_object();
+    expect(one, StepCode::invalid_result, [&] {
+      const Info info = Info::from_json(one.at("given").as_object());
+      EXPECT_EQ(Info::from_json(info.to_json()).to_json(), info.to_json());
+    });
+  }
+}
+
+TEST(SharedCases, ResultsAreCheckedOnBothLevels) {
+  for (const Json& value : cases("results")) {
+    const JsonObject& one = value.as_object();
+    JsonObject given = one.at("given").as_object();
+    if (const Json* count = one.if_contains("rects")) {
+      given["data"].as_object()["defect_rects"] =
+          to_json(std::vector<Rect>(count->to_number<std::size_t>(), {.width = 1, .height = 1}));
+    }
+    expect(one, StepCode::invalid_result, [&] {
+      const Result result = Result::from_json(given);
+      check(result, one.at("phase") == Json("execute") ? Phase::execute : Phase::pre_execute);
+      EXPECT_EQ(Result::from_json(result.to_json()).to_json(), result.to_json());
+    });
+  }
+}
+
+TEST(SharedCases, StateGivesBackEachValueAsItWasSet) {
+  session::Session session("s");
+  for (const Json& text : cases("state")) {
+    session.set("value", parse_json(text.as_string()));
+    EXPECT_EQ(to_text(*session.get("value")), std::string_view(text.as_string()));
+  }
+}
+
+}  // namespace
+
+}  // namespace sojourn::steps
