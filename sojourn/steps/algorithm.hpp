@@ -8,6 +8,7 @@
 #include "sojourn/steps/info.hpp"
 #include "sojourn/steps/recorder.hpp"
 #include "sojourn/steps/result.hpp"
+#include "sojourn/steps/shared_image.hpp"
 
 // An inspection algorithm that works in steps and keeps in its session what one step found for the next.
 namespace sojourn::steps {
@@ -16,9 +17,12 @@ namespace sojourn::steps {
 struct Shot {
   int step_index;  // from 1
   const std::string& pid;
-  const JsonObject& user_params;  // as get_info declares them, with what the caller left out filled in
-  const std::string& shared_mem_id;
+  const JsonObject& user_params;     // as get_info declares them, with what the caller left out filled in
+  const std::string& shared_mem_id;  // "" where there is no picture
   const JsonObject& image_meta;
+
+  // The picture that the caller took. Errors: those of SharedImage::open.
+  SharedImage image() const { return SharedImage::open(shared_mem_id, image_meta); }
 };
 
 // Order:   setup, then for each step on_step_start, pre_execute, execute, on_step_finish; at last teardown. execute

@@ -8,6 +8,7 @@
 
 #include "sojourn/base/loop.hpp"
 #include "sojourn/steps/detection.hpp"
+#include "sojourn/steps/session_images.hpp"
 #include "sojourn/steps/step_input.hpp"
 
 namespace sojourn::steps {
@@ -57,7 +58,8 @@ class PostingRecorder final : public Recorder {
 // Order: what the algorithm posts to the loop runs before the coroutine that waits for the algorithm goes on.
 class AlgorithmWorker final : public session::Worker {
  public:
-  AlgorithmWorker(Executor executor, session::WorkerEvents& events) : recorder_(std::move(executor), events) {}
+  AlgorithmWorker(Executor executor, session::WorkerEvents& events)
+      : recorder_(std::move(executor), events), images_(events) {}
 
   Async<void> set_up(AlgorithmFactory factory) {
     co_await thread_.run([&] { runner_.emplace(std::move(factory), recorder_, clock_, served); });
@@ -80,7 +82,14 @@ class AlgorithmWorker final : public session::Worker {
   }
 
   Async<void> close(session::CloseReason, Instant) override {
-    co_await thread_.run([&] { runner_->close(); });
+    std::exception_ptr failure;
+    try {
+      co_await thread_.run([&] { runner_->close(); });
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    images_.release_all();
+    if (failure) std::rethrow_exception(failure);
   }
 
   void kill(const Error&) override {}  // no thread can be ended; its process is
@@ -94,10 +103,12 @@ class AlgorithmWorker final : public session::Worker {
     if (function == "detect") co_return co_await detect(scope);
     if (function == "reset") {
       co_await thread_.run([&] { runner_->reset(scope.session()); });
+      images_.release_all();
       co_return nullptr;
     }
     const auto step = function == "pre_execute" ? &StepRunner::pre_execute : &StepRunner::execute;
     const StepInput input = step_input(scope.request().input);
+    co_await images_.take(input.shared_mem_id);
     const Outcome outcome = co_await thread_.run([&] { return ((*runner_).*step)(scope.session(), input); });
     if (!outcome.result.ok) throw to_call_error(outcome.result, outcome.step_index);
     co_return outcome.to_json();
@@ -105,6 +116,8 @@ class AlgorithmWorker final : public session::Worker {
 
   Async<Json> detect(session::CallScope& scope) {
     DetectionInput input = detection_input(scope.request().input);
+    images_.release_all();
+    for (const StepInput& step : input.steps) co_await images_.take(step.shared_mem_id);
     std::optional<Detection> detection;
     co_await thread_.run([&] { detection.emplace(*runner_, scope.session(), std::move(input)); });
     while (!detection->done()) {
@@ -121,6 +134,7 @@ class AlgorithmWorker final : public session::Worker {
 
   SystemClock clock_;
   PostingRecorder recorder_;
+  SessionImages images_;
   std::optional<StepRunner> runner_;
   BlockingPool thread_{1};  // the last member: it ends before what it works on
 };

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include "sojourn/base/event.hpp"
 #include "sojourn/base/loop.hpp"
 #include "sojourn/steps/example_test.hpp"
 
@@ -38,8 +39,11 @@ class Scope final : public session::CallScope, public session::WorkerEvents {
   void log(LogLevel, std::string_view stream, std::string_view message, JsonObject) override {
     said.push_back(std::string(stream) + ": " + std::string(message));
   }
-  void resource_added(session::ResourceNote) override {}
-  void resource_released(std::string_view) override {}
+  void resource_added(session::ResourceNote resource) override {
+    said.push_back("holds " + to_text(resource.cleanup));
+    resource.recorded->set(true);
+  }
+  void resource_released(std::string_view id) override { said.push_back("released " + std::string(id)); }
   void lost(Error) override {}
 
   std::vector<std::string> said;
@@ -131,6 +135,20 @@ TEST_F(Served, ATeardownThatThrowsIsTold) {
   script.throws = "teardown";
   call("info", nullptr);
   EXPECT_EQ(message(), "teardown: no luck");
+}
+
+TEST_F(Served, AnImageIsTheSessionsFromBeforeTheStepUntilItsEnd) {
+  const SharedImage image = SharedImage::create({.width = 2, .height = 2});
+  call("execute", {{"step_index", 1}, {"pid", "A01"}, {"shared_mem_id", image.id()}});
+  EXPECT_THAT(scope.said, ElementsAre("holds {\"shm\":\"/" + image.id() + "\"}", "judged", "algorithm.step 1",
+                                      "released " + image.id()))
+      << message();
+  EXPECT_FALSE(SharedImage::remove(image.id()));
+}
+
+TEST_F(Served, AnIdThatIsNoImagesIsLeftAlone) {
+  call("execute", {{"step_index", 1}, {"pid", "A01"}, {"shared_mem_id", "dev-shm:s-1"}});
+  EXPECT_THAT(scope.said, ElementsAre("judged", "algorithm.step 1"));
 }
 
 TEST_F(Served, RefusesInputOfTheWrongShapeByTheNameOfTheField) {

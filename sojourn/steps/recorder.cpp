@@ -28,7 +28,7 @@ void LineRecorder::log(LogLevel level, std::string_view message, JsonObject fiel
 }
 
 void LineRecorder::step_finished(JsonObject record) {
-  record["message"] = "step finished";
+  record["event"] = "algorithm.step";
   write_line(stream_, record);
 }
 

@@ -271,7 +271,7 @@ TEST(LineRecorder, WritesOneLineOfJsonAndNeverFails) {
   recorder.step_finished({{"step_index", 1}});
   EXPECT_THAT(stream.str(), HasSubstr("{\"n\":1,\"level\":\"info\",\"message\":\"ready\"}\n"));
   EXPECT_THAT(stream.str(), HasSubstr("a line was left out"));
-  EXPECT_THAT(stream.str(), HasSubstr("{\"step_index\":1,\"message\":\"step finished\"}\n"));
+  EXPECT_THAT(stream.str(), HasSubstr("{\"step_index\":1,\"event\":\"algorithm.step\"}\n"));
 }
 
 // Seed 000's example: the time of a step by a key that one hook sets and another reads.

@@ -5,6 +5,7 @@ import unittest
 from pathlib import Path
 
 from e2e.program import COMPLETED, FAILED, SOURCE, Served, wait_for
+from sojourn.steps import put_image
 
 BUILD = Path(os.environ.get("SOJOURN_BUILD", str(SOURCE / "build" / "release")))
 
@@ -28,11 +29,6 @@ class Gauges:
     def execute(self, session, index, **params):
         return self.server.run(self.app, "execute", {"step_index": index, "pid": "bolt", "user_params": params},
                                session=session)
-
-    def failure(self, task):
-        self.assertEqual(task["status"], FAILED, task)
-        error = task["error_details"] if "error_details" in task else task["error"]
-        return error
 
     def test_tells_what_it_is(self):
         info = self.server.output(self.app, "info")
@@ -109,7 +105,18 @@ class Gauges:
                if event["type"] == "algorithm.step"]
         self.assertEqual(ran, [1, 2])  # the first step did not run again
 
-    def test_pings_are_answered_while_it_works_and_a_deadline_ends_what_hangs(self):
+    def test_an_image_is_released_with_its_session_and_after_a_crash(self):
+        for end in (self.server.kill_worker, lambda session: self.server.delete(f"/sessions/{session}")):
+            id, meta = put_image(bytes(12), 2, 2)
+            session = self.server.new_session(self.app)
+            image = {"shared_mem_id": id, "image_meta": meta}
+            self.server.output(self.app, "execute", {"step_index": 1, "pid": "bolt", "user_params": {"reading": 5.0},
+                                                     **image}, session=session)
+            self.assertTrue(Path("/dev/shm", id).exists())
+            end(session)
+            wait_for(lambda: not Path("/dev/shm", id).exists(), "the removal of the image")
+
+    def test_a_step_that_does_not_stop_is_ended_with_its_worker_and_no_more(self):
         session = self.server.new_session(self.app)
         self.execute(session, 1, reading=500.0)
         task = self.server.run(self.app, "execute", {"step_index": 2, "pid": "bolt",

@@ -12,6 +12,7 @@ from sojourn import Error, testing
 from sojourn.steps import (
     Algorithm,
     BaseAlgorithm,
+    Diagnostics,
     FatalError,
     GPUOutOfMemoryError,
     ProgramError,
@@ -411,6 +412,16 @@ class SeedExample(unittest.TestCase):
         self.assertTrue(session.exists("step_start_ms"))
         runner.reset(session)
         self.assertFalse(session.exists("step_start_ms"))
+
+
+class Published(unittest.TestCase):
+    def test_keep_what_they_have_where_a_value_is_refused(self):
+        diagnostics = Diagnostics()
+        diagnostics.publish("mean", 1.5)
+        self.assertRaises(TypeError, diagnostics.publish, "mean", math.nan)
+        self.assertRaises(TypeError, diagnostics.publish, 5, 1)
+        self.assertRaises(Error, diagnostics.publish, "text", "x" * 65_536)
+        self.assertEqual(diagnostics.get(), {"mean": 1.5})
 
 
 class Logger(unittest.TestCase):

@@ -16,6 +16,7 @@ from .codes import (
     RecoverableError,
     StepError,
 )
+from .images import Image, open_image, put_image, read_image_from_shared_memory, remove_image
 from .runner import Detection, Recorder, StepRunner, detect
 from .session import Session
 
@@ -27,6 +28,7 @@ __all__ = [
     "Diagnostics",
     "FatalError",
     "GPUOutOfMemoryError",
+    "Image",
     "ProgramError",
     "Recorder",
     "RecoverableError",
@@ -36,4 +38,8 @@ __all__ = [
     "StructuredLogger",
     "app",
     "detect",
+    "open_image",
+    "put_image",
+    "read_image_from_shared_memory",
+    "remove_image",
 ]

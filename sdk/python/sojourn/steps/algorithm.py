@@ -8,11 +8,12 @@ import time
 from abc import ABC, abstractmethod
 from typing import Any, Callable, Optional, TextIO
 
-from ..error import NotSerializable
-from ..values import Refused, check, loads_own, dumps
+from ..error import Error, NotSerializable
+from ..values import Refused, check, dumps, loads_own, size
 from .session import Session
 
 Fields = dict[str, Any]
+MOST_BYTES = 64 * 1024  # of a step's diagnostics, as text
 
 
 class Diagnostics:
@@ -23,13 +24,16 @@ class Diagnostics:
         self._texts: dict[str, str] = {}
 
     def publish(self, key: str, value: Any) -> None:
-        """Keeps a copy. Raises TypeError for what JSON cannot hold."""
+        """Keeps a copy. Raises TypeError for what JSON cannot hold, Error too_large past MOST_BYTES in all."""
         if not isinstance(key, str):
             raise TypeError(f"a key of the diagnostics is text, not {type(key).__name__}")
         try:
-            self._texts[key] = dumps(value)
+            texts = {**self._texts, key: dumps(value)}
         except Refused as refused:
             raise NotSerializable(f"diagnostics[{key!r}]", refused) from None
+        if sum(size(name) + size(text) for name, text in texts.items()) > MOST_BYTES:
+            raise Error("too_large", f"the diagnostics of a step have at most {MOST_BYTES} bytes", False)
+        self._texts = texts
 
     def get(self) -> Fields:
         return {key: loads_own(text) for key, text in self._texts.items()}

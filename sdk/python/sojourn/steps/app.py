@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Callable
 
 from ..app import App
@@ -9,6 +10,7 @@ from ..error import Error
 from ..session import Session as ServedSession
 from .algorithm import Algorithm, Fields
 from .codes import StepError, find_code
+from .images import is_image_id, remove_image
 from .results import error_result, is_fatal
 from .runner import Detection, Recorder, StepRunner
 from .session import Session
@@ -43,24 +45,47 @@ class _AlgorithmApp(App):
     def unload(self) -> None:
         self._runner.close()
 
+    def _take_images(self, *steps: Fields) -> None:
+        """From here on each is the session's, also where this process dies."""
+        resources = self.session.resources
+        for step in steps:
+            id = step.get("shared_mem_id")
+            if is_image_id(id) and id not in resources:
+                resources.add(id, "image", partial(remove_image, id), cleanup_note={"shm": f"/{id}"})
+
+    def _release_images(self) -> None:
+        for resource in self.session.resources:
+            if resource.kind == "image":
+                resource.cleanup()
+                self.session.resources.release(resource.id)
+
     def info(self) -> Fields:
         return self._runner.info
 
     def pre_execute(self, input: Any) -> Fields:
-        return _worked(self._runner.pre_execute(self._session, **_step_input(input)))
+        return self._step(self._runner.pre_execute, input)
 
     def execute(self, input: Any) -> Fields:
-        return _worked(self._runner.execute(self._session, **_step_input(input)))
+        return self._step(self._runner.execute, input)
+
+    def _step(self, run: Callable[..., Fields], input: Any) -> Fields:
+        step = _step_input(input)
+        self._take_images(step)
+        return _worked(run(self._session, **step))
 
     def reset(self) -> None:
         try:
             self._runner.reset(self._session)
         except StepError as error:
             raise _call_error(error_result(error)) from error
+        self._release_images()
 
     def detect(self, session: ServedSession, input: Any) -> Fields:
+        fields = _detection_input(input)
+        self._release_images()
+        self._take_images(*fields["steps"])
         try:
-            detection = Detection(self._runner, self._session, **_detection_input(input))
+            detection = Detection(self._runner, self._session, **fields)
         except StepError as error:
             raise _call_error(error_result(error)) from error
         while not detection.done:

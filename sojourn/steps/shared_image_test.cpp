@@ -1,0 +1,115 @@
+#include "sojourn/steps/shared_image.hpp"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <string>
+
+#include "sojourn/steps/step_error.hpp"
+
+namespace sojourn::steps {
+
+namespace {
+
+using testing::HasSubstr;
+
+class Images : public testing::Test {
+ protected:
+  void TearDown() override {
+    if (SharedImage::remove(image.id())) return;
+    EXPECT_TRUE(is_removed);
+  }
+
+  // The code and message that opening fails with.
+  std::string refusal(const std::string& id, const JsonObject& meta) {
+    try {
+      SharedImage::open(id, meta);
+    } catch (const StepError& error) {
+      return std::string(info(error.code()).name) + ": " + error.message();
+    }
+    return "it was opened";
+  }
+
+  SharedImage image = SharedImage::create({.width = 5, .height = 3, .stride = 16});
+  bool is_removed = false;
+};
+
+TEST_F(Images, AreReadWhereTheyWereWritten) {
+  std::ranges::fill(image.writable(), std::byte{7});
+  image.writable()[16] = std::byte{200};
+  const SharedImage seen = SharedImage::open(image.id(), image.describe());
+  EXPECT_EQ(seen.meta().width, 5);
+  EXPECT_EQ(seen.bytes().size(), 48u);
+  EXPECT_EQ(seen.row(1).size(), 15u);
+  EXPECT_EQ(seen.row(1)[0], std::byte{200});
+  image.writable()[17] = std::byte{201};
+  EXPECT_EQ(seen.row(1)[1], std::byte{201});  // the same pages
+}
+
+TEST_F(Images, SayWhatTheyAre) {
+  EXPECT_EQ(to_text(image.describe()),
+            R"({"width":5,"height":3,"channels":3,"stride":16,"format":"rgb8","checksum":"crc32:f288b395"})");
+}
+
+TEST_F(Images, ThatAreMissingAreAnErrorAndNeverBlack) {
+  is_removed = SharedImage::remove(image.id());
+  EXPECT_FALSE(SharedImage::remove(image.id()));
+  EXPECT_THAT(refusal(image.id(), image.describe()), HasSubstr("image_not_found: shared_mem_id: sojourn-image-"));
+}
+
+TEST_F(Images, ThatAreShorterThanDeclaredAreAnError) {
+  JsonObject meta = image.describe();
+  meta["height"] = 4;
+  EXPECT_THAT(refusal(image.id(), meta), HasSubstr("has 48 bytes; its image_meta declares 64"));
+}
+
+TEST_F(Images, WithAnotherChecksumAreAnError) {
+  const JsonObject meta = image.describe();
+  image.writable()[3] = std::byte{1};
+  EXPECT_THAT(refusal(image.id(), meta), HasSubstr("image_load_failed: "));
+  EXPECT_THAT(refusal(image.id(), meta), HasSubstr("another checksum"));
+}
+
+TEST_F(Images, MayBeReadOnAfterTheyWereRemoved) {
+  const SharedImage seen = SharedImage::open(image.id(), image.describe());
+  is_removed = SharedImage::remove(image.id());
+  EXPECT_EQ(crc32(seen.bytes()), crc32(image.bytes()));
+}
+
+TEST_F(Images, AreRefusedWhereTheirMetaDoesNotHoldTogether) {
+  const std::vector<std::pair<JsonObject, std::string>> cases{
+      {{{"width", 0}}, "image_meta.width: must be a whole number from 1"},
+      {{{"width", "5"}}, "image_meta.width"},
+      {{{"height", nullptr}}, "image_meta.height"},
+      {{{"channels", 1}}, "image_meta.channels: must be a whole number from 3 to 3"},
+      {{{"stride", 14}}, "image_meta.stride: must be a whole number from 15"},
+      {{{"stride", 1 << 30}}, "image_meta.height: an image has at most"},
+      {{{"format", "hsv8"}}, "unsupported_color_space: image_meta.format: must be one of gray8, rgb8, bgr8, rgba8"},
+      {{{"checksum", "crc32:123"}}, "image_meta.checksum"},
+      {{{"checksum", 7}}, "image_meta.checksum"}};
+  for (const auto& [change, words] : cases) {
+    JsonObject meta = image.describe();
+    for (const auto& [key, value] : change) meta[key] = value;
+    EXPECT_THAT(refusal(image.id(), meta), HasSubstr(words));
+  }
+}
+
+TEST_F(Images, OnlyAreOpenedAndRemovedByIdsOfImages) {
+  for (const std::string id : {"", "dev-shm:s-1", "sojourn-image-../x", "sojourn-image-a/b", "/sojourn-image-a"}) {
+    EXPECT_THAT(refusal(id, image.describe()), HasSubstr("is no id of an image"));
+    EXPECT_THROW(SharedImage::remove(id), StepError);
+  }
+}
+
+TEST(Crc32, IsThatOfZlib) {
+  const std::string text = "123456789";
+  EXPECT_EQ(crc32(std::as_bytes(std::span(text))), 0xCBF43926u);
+  EXPECT_EQ(crc32({}), 0u);
+}
+
+}  // namespace
+
+}  // namespace sojourn::steps
