@@ -22,17 +22,16 @@ using namespace sojourn::store;
 
 const std::string id = "sess_1";
 
-// One session at rest.
-struct Stored {
-  Snapshot snapshot;
-  std::vector<Event> events;
-  std::vector<TaskRecord> tasks;
-};
-
-// What verification reads of a session.
+// What verification reads of a session: at once, or in parts.
 class OneSession final : public Store {
  public:
-  explicit OneSession(const Stored& stored) : stored_(stored) {}
+  OneSession(const FullSession& stored, bool at_once) : stored_(stored), at_once_(at_once) {}
+
+  Async<std::optional<FullSession>> load_all(std::string, std::size_t) override {
+    FullSession all = at_once_ ? stored_ : FullSession{.snapshot = stored_.snapshot};
+    all.whole = at_once_;
+    co_return all;
+  }
 
   Async<std::optional<Snapshot>> load(std::string) override { co_return stored_.snapshot; }
   Async<std::optional<TaskRecord>> task(std::string task_id) override {
@@ -67,15 +66,16 @@ class OneSession final : public Store {
     return found;
   }
 
-  const Stored& stored_;
+  const FullSession& stored_;
+  const bool at_once_;
 };
 
 std::string hash_of(std::string_view text) {
   return '"' + to_hex(sha256(text)) + '"';
 }
 
-Stored write_history() {
-  Stored stored;
+FullSession write_history() {
+  FullSession stored;
   SessionRecord& record = stored.snapshot.record;
   record.id = id;
   record.head.chain.hash = chain_start(id);
@@ -107,7 +107,7 @@ Stored write_history() {
 }
 
 // Whether `altered` is as it was written, in all that the journal speaks of.
-bool is_whole(const Stored& altered, const Stored& written) {
+bool is_whole(const FullSession& altered, const FullSession& written) {
   return altered.events == written.events && altered.tasks == written.tasks &&
          altered.snapshot.state == written.snapshot.state &&
          altered.snapshot.record.head.chain == written.snapshot.record.head.chain;
@@ -118,7 +118,7 @@ void alter_byte(std::string& text, std::uint8_t where, std::uint8_t value) {
 }
 
 // Does one thing to what is stored: `what` says which, to the event, task or key `which`.
-void alter(Stored& stored, std::uint8_t what, std::uint8_t which, std::uint8_t where, std::uint8_t value) {
+void alter(FullSession& stored, std::uint8_t what, std::uint8_t which, std::uint8_t where, std::uint8_t value) {
   ChainHead& head = stored.snapshot.record.head.chain;
   if (stored.events.empty() || stored.tasks.empty()) return;
   const auto event = stored.events.begin() + which % stored.events.size();
@@ -177,7 +177,7 @@ void put_in_order(std::vector<Event>& events) {
 }
 
 // Makes the chain fit again, as one does who can write the whole database.
-void seal(Stored& stored) {
+void seal(FullSession& stored) {
   Hash previous = chain_start(id);
   for (Event& event : stored.events) previous = event.hash = chain_hash(previous, event.body);
   stored.snapshot.record.head.chain.hash = previous;
@@ -187,23 +187,29 @@ Async<void> keep_report(Store& store, VerifyReport& report) {
   report = co_await verify(store, id);
 }
 
+VerifyReport verified(Loop& loop, const FullSession& stored, bool at_once) {
+  OneSession store(stored, at_once);
+  VerifyReport report;
+  loop.run(keep_report(store, report));
+  return report;
+}
+
 }  // namespace
 
 // The first byte says whether the chain is sealed again; four more each are one thing that is altered.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  static const Stored written = write_history();
+  static const FullSession written = write_history();
   static Loop loop;
   if (size == 0) return 0;
-  Stored stored = written;
+  FullSession stored = written;
   for (std::size_t at = 1; at + 4 <= size; at += 4) {
     alter(stored, data[at], data[at + 1], data[at + 2], data[at + 3]);
     put_in_order(stored.events);
   }
   const bool sealed = data[0] % 2 == 1;
   if (sealed) seal(stored);
-  OneSession store(stored);
-  VerifyReport report;
-  loop.run(keep_report(store, report));
+  const VerifyReport report = verified(loop, stored, true);
+  expect(report.ok() == verified(loop, stored, false).ok(), "it is the same read at once or in parts");
   if (is_whole(stored, written)) expect(report.ok(), "what was written is whole");
   if (!sealed && !is_whole(stored, written)) expect(!report.ok(), "what was altered is found");
   for (const Finding& finding : report.findings) {
