@@ -1,11 +1,16 @@
 #include <fmt/format.h>
+#include <malloc.h>
 
 #include <chrono>
+#include <filesystem>
 #include <numeric>
 #include <string_view>
 #include <vector>
 
+#include "sojourn/base/random.hpp"
+#include "sojourn/flow/saved_state.hpp"
 #include "sojourn/flow/session.hpp"
+#include "sojourn/store/durable_file.hpp"
 
 // What flows cost: prints one JSON object, of microseconds and bytes as their names say. The goals are in
 // bench/RESULTS.md.
@@ -66,7 +71,29 @@ double us_of(Strategy& pool, bool record, const auto& node, int calls) {
   });
 }
 
+// What the heap holds more of after a call of each, and its record, are there. Other threads' heaps count too.
+double bytes_of_a_call(Strategy& pool, int calls) {
+  Session session(pool);
+  session.call_sync(in_turn, 1'000);
+  const auto before = ::mallinfo2();
+  session.call_sync(in_turn, calls);
+  const auto after = ::mallinfo2();
+  return static_cast<double>(after.uordblks - before.uordblks) / calls;
+}
+
+double save_us(Strategy& pool, int calls) {
+  Session session(pool);
+  session.call_sync(in_turn, calls - 1);
+  SystemRandom random;
+  const SavedSession saved{.uuid = Uuid::draw(random), .start = {}, .end = {}};
+  const auto file = std::filesystem::temp_directory_path() / ("flow-figures-" + saved.uuid.text());
+  const double us = least_us(7, [&] { store::replace_file(file, saved_state(saved, session.info().graph)); });
+  std::filesystem::remove(file);
+  return us;
+}
+
 void print() {
+  set_config({.logging_setting = LoggingSetting::none, .save_state = false});
   ThreadPool pool, one(1);
   fmt::print("{{\n");
   const auto line = [](std::string_view name, double value) { fmt::print("  \"{}\": {:.3f},\n", name, value); };
@@ -85,6 +112,8 @@ void print() {
   line("session_and_call_us", least_us(7, [&] {
                                 for (int i = 0; i < 1'000; ++i) Session(pool).call_sync(trivial, 1);
                               }) / 1'000);
+  line("save_1000_calls_us", save_us(pool, 1'000));
+  line("bytes_of_a_recorded_call", bytes_of_a_call(pool, 100'000));
   const double alone = us_of(one, true, compute_all, 8);
   fmt::print("  \"speed_up\": {:.3f},\n  \"threads\": {}\n}}\n", alone / us_of(pool, true, compute_all, 8),
              pool.width());

@@ -53,6 +53,16 @@ const std::string& Scope::session_id() const {
   return run_.core->id;
 }
 
+void Scope::broadcast(Json item) const {
+  Core& core = *run_.core;
+  core.publisher.publish(core.clock.now(), BroadcastEvent{.call = id_, .item = std::move(item)});
+}
+
+void Scope::log(LogLevel level, std::string_view message, const JsonObject& fields) const noexcept {
+  const Core& core = *run_.core;
+  core.log.write(core.clock.now(), level, message, fields);
+}
+
 std::vector<std::string> Scope::path() const {
   std::vector<std::string> names(depth_ + 1);
   std::size_t place = names.size();
@@ -62,20 +72,46 @@ std::vector<std::string> Scope::path() const {
 
 Call::Call(Scope& scope) : scope_(scope), recorded_(scope.run_.core->config.record) {
   if (scope.job_.is_cancelled()) {
-    throw Error(ErrorCode::cancelled,
-                fmt::format("node \"{}\" did not begin: the run was stopped", scope.node_name()));
+    refuse(Error(ErrorCode::cancelled,
+                 fmt::format("node \"{}\" did not begin: the run was stopped", scope.node_name())));
   }
   if (scope.depth_ >= max_depth) {
-    throw Error(ErrorCode::too_large,
-                fmt::format("node \"{}\" is {} calls deep: the limit of one run", scope.node_name(), scope.depth_));
+    refuse(Error(ErrorCode::too_large,
+                 fmt::format("node \"{}\" is {} calls deep: the limit of one run", scope.node_name(), scope.depth_)));
   }
+}
+
+void Call::refuse(const Error& error) const {
+  Core& core = *scope_.run_.core;
+  if (recorded_) {
+    core.publisher.publish(core.clock.now(), RequestCreationFailure{.caller = caller_id(),
+                                                                    .node = scope_.type_,
+                                                                    .failure = {"sojourn::Error", error.message()}});
+  }
+  throw Error(error);
+}
+
+std::optional<CallId> Call::caller_id() const {
+  return scope_.caller_ == nullptr ? std::nullopt : scope_.caller_->id_;
 }
 
 void Call::begin(const JsonArray& arguments) {
   Core& core = *scope_.run_.core;
   began_ = core.clock.instant();
-  scope_.id_ = core.record.begin(scope_.type_, scope_.caller_ == nullptr ? std::nullopt : scope_.caller_->id_,
-                                 text_of(arguments), core.clock.now());
+  const Time now = core.clock.now();
+  Text input = text_of(arguments);
+  scope_.id_ = core.record.begin(scope_.type_, caller_id(), input, now);
+  const Scope* caller = scope_.caller_;
+  if (core.log.is_on(LogLevel::info)) {
+    core.log.write(
+        now, LogLevel::info,
+        fmt::format("{} CREATED {}", caller == nullptr ? "START" : caller->node_name(), scope_.node_name()));
+  }
+  core.publisher.publish(now, RequestCreation{.call = *scope_.id_,
+                                              .caller = caller_id(),
+                                              .node = scope_.type_,
+                                              .caller_node = caller == nullptr ? nullptr : caller->type_,
+                                              .input = std::move(input)});
 }
 
 Nanoseconds Call::elapsed() const {
@@ -84,20 +120,40 @@ Nanoseconds Call::elapsed() const {
 
 void Call::complete(const Json& output) {
   Core& core = *scope_.run_.core;
-  core.record.complete(*scope_.id_, text_of(output), core.clock.now(), elapsed());
+  const Time now = core.clock.now();
+  const Nanoseconds duration = elapsed();
+  Text text = text_of(output);
+  core.record.complete(*scope_.id_, text, now, duration);
+  if (core.log.is_on(LogLevel::info)) core.log.write(now, LogLevel::info, scope_.node_name() + " DONE");
+  core.publisher.publish(now, RequestSuccess{.call = *scope_.id_,
+                                             .caller = caller_id(),
+                                             .node = scope_.type_,
+                                             .output = std::move(text),
+                                             .duration = duration});
 }
 
 void Call::fail(const std::exception_ptr& error) noexcept {
   Core& core = *scope_.run_.core;
   const Failure failure = failure_of(error);
   const bool stopped = scope_.job_.is_cancelled();
-  if (recorded_) core.record.fail(*scope_.id_, failure, core.clock.now(), elapsed());
+  const Time now = core.clock.now();
+  core.log.write(now, LogLevel::error, fmt::format("{} FAILED: {}", scope_.node_name(), failure.message));
+  if (recorded_) {
+    const Nanoseconds duration = elapsed();
+    core.record.fail(*scope_.id_, failure, now, duration);
+    core.publisher.publish(now, RequestFailure{.call = *scope_.id_,
+                                               .caller = caller_id(),
+                                               .node = scope_.type_,
+                                               .failure = failure,
+                                               .duration = duration});
+  }
   if (stopped || !(core.config.end_on_error || is_fatal(error))) return;
   const std::string path = fmt::format("{}", fmt::join(scope_.path(), " > "));
-  scope_.run_.stop(Error(
-      ErrorCode::app_error,
-      fmt::format("the run ended with an error in node \"{}\" ({}): {}", scope_.node_name(), path, failure.message),
-      {{"node", scope_.node_name()}, {"path", path}, {"type", failure.type}}));
+  const std::string message =
+      fmt::format("the run ended with an error in node \"{}\" ({}): {}", scope_.node_name(), path, failure.message);
+  core.publisher.publish(now, FatalFailure{.call = scope_.id_, .message = message});
+  scope_.run_.stop(
+      Error(ErrorCode::app_error, message, {{"node", scope_.node_name()}, {"path", path}, {"type", failure.type}}));
 }
 
 std::exception_ptr not_begun() {

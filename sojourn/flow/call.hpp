@@ -22,6 +22,8 @@ class Call {
   void fail(const std::exception_ptr& error) noexcept;
 
  private:
+  [[noreturn]] void refuse(const Error& error) const;
+  std::optional<CallId> caller_id() const;
   Nanoseconds elapsed() const;
 
   Scope& scope_;

@@ -7,6 +7,7 @@
 
 #include "sojourn/base/ids.hpp"
 #include "sojourn/base/limits.hpp"
+#include "sojourn/store/durable_file.hpp"
 
 namespace sojourn::flow {
 
@@ -30,15 +31,107 @@ std::string id_of(const Config& config, Time now) {
   return id;
 }
 
+Uuid drawn_uuid() {
+  SystemRandom random;
+  return Uuid::draw(random);
+}
+
+Json json_of(const std::optional<std::string>& text) {
+  return text ? Json(to_valid_utf8(*text)) : Json();
+}
+
+// Some 200 MB of messages; past it the oldest are lost to the file of events, not to the record.
+constexpr std::size_t event_queue = 1'000'000;
+
 }  // namespace
 
 Core::Core(Strategy& run_on, Clock* given_clock, Settings settings)
     : strategy(run_on),
       clock(given_clock == nullptr ? machine_clock : *given_clock),
-      config(resolve(settings)),
+      config(resolve(settings, config_sources())),
       started(clock.now()),
       id(id_of(config, started)),
-      context(std::move(settings.context)) {}
+      uuid(drawn_uuid()),
+      log(config.logging_setting, config.log_file),
+      context(config.context) {
+  if (config.broadcast_callback) follow_broadcasts();
+  if (!config.save_state) return;
+  home_ = saved_home();
+  follow_events();
+}
+
+void Core::follow_broadcasts() {
+  publisher.subscribe(
+      "broadcast",
+      MessageHandler([callback = *config.broadcast_callback, loop = std::make_shared<Loop>()](
+                         const Message& message) { callback(*loop, std::get<BroadcastEvent>(message.body).item); }),
+      {.wants = is_one_of<BroadcastEvent>});
+}
+
+void Core::follow_events() {
+  std::exception_ptr error;
+  try {
+    events_ = std::make_shared<EventLines>(home_ / "data" / "events", uuid);
+    events_->started(started, {{"session_id", uuid.text()},
+                               {"flow_name", json_of(config.flow_name)},
+                               {"flow_id", nullptr},
+                               {"session_name", json_of(config.name)},
+                               {"entry_point_name", nullptr},
+                               {"timeout", std::chrono::duration<double>(config.timeout).count()},
+                               {"end_on_error", config.end_on_error},
+                               {"save_state", true}});
+    publisher.subscribe_batches(
+        "events", [lines = events_](const auto& messages) { lines->write(messages); },
+        {.wants = is_one_of<RequestCreation, RequestSuccess, RequestFailure>, .queue = event_queue});
+  } catch (...) {
+    error = std::current_exception();
+  }
+  if (!error) return;
+  warn("its events cannot be written", error);
+  events_.reset();
+}
+
+SavedSession Core::saved() const {
+  return {.uuid = uuid, .flow_name = config.flow_name, .name = config.name, .start = started, .end = clock.now()};
+}
+
+void Core::conclude() {
+  std::call_once(concluded_, [this] {
+    const bool delivered = publisher.close(config.grace);
+    if (!delivered)
+      log.write(clock.now(), LogLevel::warning, "a subscriber did not end: what waited for it is dropped");
+    if (!config.save_state) return;
+    const Graph graph = record.graph();
+    try {
+      const SavedSession session = saved();
+      const auto file = saved_file(home_, session);
+      store::make_folders(file.parent_path());
+      store::replace_file(file, saved_state(session, graph));
+    } catch (...) {
+      warn("it cannot be saved", std::current_exception());
+    }
+    // A subscriber that is stuck may still write.
+    if (!events_ || !delivered) return;
+    try {
+      const auto failed = std::ranges::find(graph.calls(), CallStatus::failed, [](const CallRecord& call) {
+        return call.caller ? CallStatus::open : call.status();
+      });
+      const bool good = failed == graph.calls().end();
+      const double duration = std::chrono::duration<double>(clock.now() - started).count();
+      events_->completed(clock.now(), {{"session_id", uuid.text()},
+                                       {"status", good ? "success" : "failure"},
+                                       {"error", good ? Json() : Json(failed->failure->message)},
+                                       {"duration_seconds", duration}});
+    } catch (...) {
+      warn("its last event cannot be written", std::current_exception());
+    }
+  });
+}
+
+void Core::warn(std::string_view what, const std::exception_ptr& error) const {
+  log.write(clock.now(), LogLevel::warning,
+            fmt::format("flow session {}: {}: {}", id, what, failure_of(error).message));
+}
 
 void Core::ended(const std::shared_ptr<Run>& run) {
   std::vector<std::function<void()>> woken;
@@ -69,7 +162,7 @@ void Run::stop(Error cause) {
   {
     const std::scoped_lock lock(mutex_);
     if (cause_) return;
-    cause_ = std::move(cause);
+    cause_ = cause;
   }
   root->cancel();
 }

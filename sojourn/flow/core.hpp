@@ -13,8 +13,12 @@
 #include "sojourn/base/clock.hpp"
 #include "sojourn/base/error.hpp"
 #include "sojourn/flow/context.hpp"
+#include "sojourn/flow/event_lines.hpp"
+#include "sojourn/flow/flow_log.hpp"
 #include "sojourn/flow/job.hpp"
+#include "sojourn/flow/publisher.hpp"
 #include "sojourn/flow/record.hpp"
+#include "sojourn/flow/saved_state.hpp"
 #include "sojourn/flow/settings.hpp"
 
 // What a session and its running calls share. Not for programs: they have Session and Scope.
@@ -29,6 +33,12 @@ struct Core {
 
   void ended(const std::shared_ptr<Run>& run);
 
+  // Delivers what waits, ends the events, and saves the session. What cannot be written is logged. Once.
+  void conclude();
+
+  SavedSession saved() const;
+  const std::filesystem::path& home() const { return home_; }
+
   // Calls `wake` as soon as nothing runs.
   void when_idle(std::function<void()> wake);
 
@@ -38,8 +48,11 @@ struct Core {
   const Config config;
   const Time started;
   const std::string id;
+  const Uuid uuid;
+  const FlowLog log;
   Context context;
   Record record;
+  Publisher publisher;
 
   std::atomic<bool> closed = false;
 
@@ -47,6 +60,15 @@ struct Core {
   std::condition_variable changed;      // when a run has ended
   std::set<std::shared_ptr<Run>> runs;  // those that run
   std::vector<std::function<void()>> waiting;
+
+ private:
+  void follow_broadcasts();
+  void follow_events();
+  void warn(std::string_view what, const std::exception_ptr& error) const;
+
+  std::once_flag concluded_;
+  std::filesystem::path home_;          // where it is saved
+  std::shared_ptr<EventLines> events_;  // shared with the subscriber that writes them
 };
 
 // One call from outside with all it leads to.

@@ -3,10 +3,19 @@
 #include <boost/asio/error.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/system/system_error.hpp>
+#include <utility>
 
 namespace sojourn::flow {
 
 namespace asio = boost::asio;
+
+Async<void> keep_error(Async<void> work, std::exception_ptr& error) {
+  try {
+    co_await std::move(work);
+  } catch (...) {
+    error = std::current_exception();
+  }
+}
 
 void Crossing::arrive(std::exception_ptr error) {
   if (error) {
@@ -41,8 +50,8 @@ Async<bool> Crossing::wait_until(Clock& clock, Instant deadline) {
   co_return over_;
 }
 
-void Crossing::rethrow() const {
-  if (error_) std::rethrow_exception(error_);
+void Crossing::rethrow() {
+  if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
 }
 
 }  // namespace sojourn::flow

@@ -11,6 +11,10 @@
 // Waiting on one executor for things that end on others.
 namespace sojourn::flow {
 
+// Runs `work`, and keeps what it threw. An exception is then held by nobody but its keeper: one thread hands it on
+// whole to another, which frees it.
+Async<void> keep_error(Async<void> work, std::exception_ptr& error);
+
 // Lifetime: shared by who waits and by all that must arrive.
 class Crossing : public std::enable_shared_from_this<Crossing> {
  public:
@@ -25,8 +29,8 @@ class Crossing : public std::enable_shared_from_this<Crossing> {
   Async<bool> wait();
   Async<bool> wait_until(Clock& clock, Instant deadline);
 
-  // Throws the error that was kept, if there is one. After all have arrived.
-  void rethrow() const;
+  // Throws the error that was kept, if there is one, once. After all have arrived.
+  void rethrow();
 
  private:
   Executor home_;

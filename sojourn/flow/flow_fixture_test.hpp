@@ -14,6 +14,12 @@
 // Words for tests of flows on one thread, with a clock that is turned by hand.
 namespace sojourn::flow {
 
+// Tests say what they want saved and logged, and where.
+inline const bool is_quiet = [] {
+  set_config({.logging_setting = LoggingSetting::none, .save_state = false});
+  return true;
+}();
+
 class FlowTest : public testing::Test {
  protected:
   // The code and message of what `action` throws.

@@ -40,15 +40,15 @@ void Job::start(Async<void> work, std::function<void(std::exception_ptr)> done) 
   // From the lane, for the signal is touched nowhere else.
   asio::post(lane_, [job = shared_from_this(), work = std::move(work), done = std::move(done)]() mutable {
     Job& self = *job;
-    auto over = [job = std::move(job), done = std::move(done)](std::exception_ptr error) {
+    const auto alive = self.shared_from_this();
+    auto over = [job = std::move(job), done = std::move(done)](std::exception_ptr) {
       if (job->parent_) {
         const std::scoped_lock lock(job->parent_->mutex_);
         job->parent_->children_.erase(job->place_);
       }
-      done(std::move(error));
+      done(std::exchange(job->error_, nullptr));
     };
-    const auto alive = self.shared_from_this();
-    asio::co_spawn(self.lane_, std::move(work),
+    asio::co_spawn(self.lane_, keep_error(std::move(work), self.error_),
                    asio::bind_cancellation_slot(self.signal_->signal.slot(), std::move(over)));
     // A signal that came before the work had begun met nobody.
     if (self.is_cancelled()) self.signal_->signal.emit(asio::cancellation_type::terminal);

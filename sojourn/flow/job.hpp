@@ -48,6 +48,7 @@ class Job : public std::enable_shared_from_this<Job> {
   std::atomic<bool> cancelled_ = false;
   unsigned calls_ = 0;
   std::unique_ptr<Signal> signal_;  // touched on the lane only
+  std::exception_ptr error_;        // likewise
 
   std::mutex mutex_;
   std::list<std::shared_ptr<Job>> children_;         // those that run

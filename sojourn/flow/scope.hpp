@@ -73,6 +73,12 @@ class Scope {
   // Shared by all nodes of the session.
   Context& context() const;
 
+  // Tells the session's subscribers, and its broadcast callback, without waiting for them.
+  void broadcast(Json item) const;
+
+  // A line in the session's log. Never throws.
+  void log(LogLevel level, std::string_view message, const JsonObject& fields = {}) const noexcept;
+
   // Whether the node should return soon: nobody waits for what it does any more.
   bool is_cancelled() const noexcept { return job_.is_cancelled(); }
 

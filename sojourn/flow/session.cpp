@@ -22,18 +22,50 @@ CallStatus SessionInfo::status() const {
   return failed ? CallStatus::failed : CallStatus::completed;
 }
 
+struct Session::Place {
+  std::atomic<Session*> session;
+};
+
+namespace {
+
+// Closed sessions are dropped when somebody looks, for it may be another thread that closes one.
+template <class Place>
+std::vector<std::shared_ptr<Place>>& open_places() {
+  thread_local std::vector<std::shared_ptr<Place>> places;
+  while (!places.empty() && places.back()->session == nullptr) places.pop_back();
+  return places;
+}
+
+}  // namespace
+
+Session* Session::current() {
+  const auto& places = open_places<Place>();
+  return places.empty() ? nullptr : places.back()->session.load();
+}
+
+void Session::leave_thread() {
+  place_->session = nullptr;
+  open_places<Place>();
+}
+
 Session::Session(Strategy& strategy, Settings settings)
-    : core_(std::make_shared<Core>(strategy, nullptr, std::move(settings))) {}
+    : place_(std::make_shared<Place>(this)), core_(std::make_shared<Core>(strategy, nullptr, std::move(settings))) {
+  open_places<Place>().push_back(place_);
+}
 
 Session::Session(Strategy& strategy, Clock& clock, Settings settings)
-    : core_(std::make_shared<Core>(strategy, &clock, std::move(settings))) {}
+    : place_(std::make_shared<Place>(this)), core_(std::make_shared<Core>(strategy, &clock, std::move(settings))) {
+  open_places<Place>().push_back(place_);
+}
 
 Session::~Session() {
+  leave_thread();
   stop_all("its session was closed");
-  std::unique_lock lock(core_->mutex);
   if (core_->strategy.goes_on_while_waited_for()) {
+    std::unique_lock lock(core_->mutex);
     core_->changed.wait_for(lock, core_->config.grace, [this] { return core_->runs.empty(); });
   }
+  core_->conclude();
 }
 
 const std::string& Session::id() const {
@@ -44,6 +76,18 @@ Context& Session::context() {
   return core_->context;
 }
 
+Publisher& Session::publisher() {
+  return core_->publisher;
+}
+
+void Session::broadcast(Json item) {
+  core_->publisher.publish(core_->clock.now(), BroadcastEvent{.call = std::nullopt, .item = std::move(item)});
+}
+
+std::filesystem::path Session::saved_to() const {
+  return saved_file(core_->home(), core_->saved());
+}
+
 const Config& Session::config() const {
   return core_->config;
 }
@@ -51,6 +95,7 @@ const Config& Session::config() const {
 SessionInfo Session::info() const {
   const std::scoped_lock lock(core_->mutex);
   return {.id = core_->id,
+          .uuid = core_->uuid.text(),
           .closed = core_->closed,
           .running = core_->runs.size(),
           .started = core_->started,
@@ -109,10 +154,12 @@ void Session::stop_all(const char* why) {
 
 Async<void> Session::close() {
   const auto core = core_;
+  leave_thread();
   stop_all("its session was closed");
   const auto idle = std::make_shared<Crossing>(co_await asio::this_coro::executor, 1);
   core->when_idle([idle] { idle->arrive(nullptr); });
   co_await idle->wait_until(core->clock, core->clock.instant() + core->config.grace);
+  core->conclude();
 }
 
 std::shared_ptr<Job> detail::first_job(const Run& run) {

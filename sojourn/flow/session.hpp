@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include "sojourn/flow/publisher.hpp"
 #include "sojourn/flow/scope.hpp"
 #include "sojourn/flow/settings.hpp"
 #include "sojourn/flow/strategy.hpp"
@@ -20,6 +21,7 @@ struct Core;
 
 struct SessionInfo {
   std::string id;
+  std::string uuid;  // by which its saved state knows it
   bool closed = false;
   std::size_t running = 0;  // calls from outside that are not over
   Time started;
@@ -29,14 +31,19 @@ struct SessionInfo {
   CallStatus status() const;  // open while a call from outside is; failed if one has
 };
 
+// Sessions may be nested: each works by itself, and the innermost that a thread has made and not closed is its
+// current one. When it is closed, the one before is current again.
+//
 // Threads: safe, but for construction, close and destruction.
 class Session {
  public:
-  // Lifetime: strategy and clock outlive it. Errors: invalid_request for a run_identifier that is no session's id.
+  // Lifetime: strategy and clock outlive it.
+  // Errors: invalid_request for a run_identifier that is no session's id; config_invalid; io_error for a log file.
   explicit Session(Strategy& strategy, Settings settings = {});
   Session(Strategy& strategy, Clock& clock, Settings settings);
 
-  // Closes it. Calls that still run are stopped; on a ThreadPool it waits for them, for `grace` at most.
+  // Closes it. Calls that still run are stopped; on a ThreadPool it waits for them, for `grace` at most. Errors are
+  // logged.
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
@@ -56,11 +63,20 @@ class Session {
 
   const std::string& id() const;
   Context& context();
+  Publisher& publisher();  // subscribe to it; the session publishes
+  void broadcast(Json item);
   const Config& config() const;
   SessionInfo info() const;
 
-  // Stops what runs and waits for it, for `grace` at most. Later calls fail with session_ended. Idempotent.
+  // Stops what runs and waits for it, then for the subscribers, for `grace` at most each; then saves the session, if
+  // save_state says so. What cannot be saved is logged. Later calls fail with session_ended. Idempotent.
   Async<void> close();
+
+  // Where it is saved when it is closed.
+  std::filesystem::path saved_to() const;
+
+  // The current session of the calling thread, or null.
+  static Session* current();
 
  private:
   // A run that is counted among those of the session. Errors: session_ended.
@@ -71,8 +87,11 @@ class Session {
 
   void run_here(Async<void> work);
   void stop_all(const char* why);
+  void leave_thread();
 
-  std::shared_ptr<Core> core_;  // shared with the runs, of which one may be stuck in a node
+  struct Place;
+  std::shared_ptr<Place> place_;  // among its thread's sessions; shared with the thread's list of them
+  std::shared_ptr<Core> core_;    // shared with the runs, of which one may be stuck in a node
 };
 
 namespace detail {
@@ -121,6 +140,15 @@ Result Session::call_sync(Node<Result, Arguments...> node, std::type_identity_t<
   std::optional<Stored<Result>> slot;
   run_here(detail::keep<Result>(call<Result, Arguments...>(std::move(node), std::move(arguments)...), slot));
   if constexpr (!std::is_void_v<Result>) return std::move(*slot);
+}
+
+// Calls `node` in the current session of this thread; without one, in a session and on a pool of its own.
+template <class Result, class... Arguments>
+Result call_sync(Node<Result, Arguments...> node, std::type_identity_t<Arguments>... arguments) {
+  if (Session* session = Session::current()) return session->call_sync(std::move(node), std::move(arguments)...);
+  ThreadPool pool;
+  Session session(pool);
+  return session.call_sync(std::move(node), std::move(arguments)...);
 }
 
 }  // namespace sojourn::flow

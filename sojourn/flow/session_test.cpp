@@ -3,11 +3,16 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <unistd.h>
 #include <boost/asio/cancellation_state.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
+
 #include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <latch>
 #include <thread>
 
@@ -312,6 +317,122 @@ TEST(FlowSessionOnAPool, KeepsSessionsApart) {
     }
   }
   for (const auto& session : sessions) EXPECT_EQ(session->info().graph.calls().size(), 1U);
+}
+
+// Cases 5, 21, 43 and 84. The original lost what was broadcast just before the end.
+TEST_F(FlowSession, BringsBroadcastsToItsCallbackCompleteAndInOrder) {
+  const auto tells = node("tells", [](Scope& scope) {
+    for (int n = 0; n < 200; ++n) scope.broadcast(n);
+  });
+  std::vector<Json> items;
+  {
+    Session session(one_thread, {.broadcast_callback = [&items](const Json& item) { items.push_back(item); }});
+    session.broadcast("before any call");
+    session.call_sync(tells);
+    EXPECT_EQ(session.publisher().subscribers().front().name, "broadcast");
+  }
+  ASSERT_EQ(items.size(), 201U);
+  EXPECT_EQ(items.front(), Json("before any call"));
+  for (int n = 0; n < 200; ++n) EXPECT_EQ(items[static_cast<std::size_t>(n) + 1], Json(n));
+}
+
+TEST_F(FlowSession, AwaitsABroadcastCallbackThatIsACoroutineAndOutlivesOneThatThrows) {
+  std::vector<Json> items;
+  {
+    Session session(one_thread, {.broadcast_callback = [&items](Json item) -> Async<void> {
+                      SystemClock now;
+                      co_await sleep_until(now, now.instant());
+                      items.push_back(item);
+                      if (item == Json(1)) throw std::runtime_error("one");
+                    }});
+    session.broadcast(1);
+    session.broadcast(2);
+  }
+  EXPECT_THAT(items, ElementsAre(Json(1), Json(2)));
+}
+
+TEST_F(FlowSession, TellsItsSubscribersOfEveryCall) {
+  Session session(one_thread);
+  std::vector<std::string> heard;
+  const auto name_of = [](const Message& message) -> std::string {
+    if (const auto* creation = std::get_if<RequestCreation>(&message.body)) return "creation " + creation->node->name;
+    if (const auto* success = std::get_if<RequestSuccess>(&message.body)) return "success " + *success->output;
+    if (const auto* failure = std::get_if<RequestFailure>(&message.body))
+      return "failure " + failure->failure.message;
+    return std::holds_alternative<FatalFailure>(message.body) ? "fatal" : "other";
+  };
+  session.publisher().subscribe("test",
+                                MessageHandler([&](const Message& message) { heard.push_back(name_of(message)); }));
+  session.call_sync(twice, 4);
+  EXPECT_THROW(session.call_sync(boom, 1), std::out_of_range);
+  EXPECT_THROW(session.call_sync(node("fatal", [] { throw Fatal("end"); })), Error);
+  loop.run(session.close());
+  EXPECT_THAT(heard, ElementsAre("creation twice", "success 8", "creation boom", "failure no 1", "creation fatal",
+                                 "failure end", "fatal"));
+}
+
+// Case 31 and the defect that the end of an inner session ended the outer one's.
+TEST_F(FlowSession, InnerSessionGivesWayToTheOuterOne) {
+  EXPECT_EQ(Session::current(), nullptr);
+  Session outer(one_thread, {.context = {{"who", "outer"}}});
+  {
+    Session inner(one_thread, {.context = {{"who", "inner"}}});
+    EXPECT_EQ(Session::current(), &inner);
+    EXPECT_EQ(call_sync(twice, 1), 2);
+    EXPECT_EQ(inner.info().graph.calls().size(), 1U);
+    loop.run(inner.close());
+    EXPECT_EQ(Session::current(), &outer);
+  }
+  EXPECT_EQ(call_sync(twice, 2), 4);
+  EXPECT_EQ(outer.info().graph.calls().size(), 1U);
+  EXPECT_EQ(outer.context().get("who"), Json("outer"));
+}
+
+// Case 71.
+TEST(FlowSessionOnAPool, CallWithoutASessionHasOneOfItsOwn) {
+  EXPECT_EQ(call_sync(twice, 4), 8);
+  EXPECT_EQ(Session::current(), nullptr);
+}
+
+TEST(FlowSessionOnAPool, IsNobodysCurrentOneOnceAnotherThreadClosedIt) {
+  ThreadPool pool(1);
+  auto session = std::make_unique<Session>(pool);
+  EXPECT_EQ(Session::current(), session.get());
+  std::jthread([&] {
+    EXPECT_EQ(Session::current(), nullptr);
+    session.reset();
+  }).join();
+  EXPECT_EQ(Session::current(), nullptr);
+}
+
+TEST_F(FlowSession, LogsByItsSettingAndIntoItsFile) {
+  const auto file = std::filesystem::path(testing::TempDir()) / ("flow-log-" + std::to_string(::getpid()));
+  const auto talks = node("talks", [](Scope& scope) {
+    scope.log(LogLevel::debug, "small");
+    scope.log(LogLevel::warning, "large", {{"n", 1}});
+  });
+  const auto printed = [&](LoggingSetting setting) {
+    testing::internal::CaptureStderr();
+    Session(one_thread, {.logging_setting = setting, .log_file = file}).call_sync(talks);
+    const std::string text = testing::internal::GetCapturedStderr();
+    return std::pair(std::ranges::count(text, '\n'), text);
+  };
+  EXPECT_EQ(printed(LoggingSetting::verbose).first, 4);
+  const auto [lines, text] = printed(LoggingSetting::regular);
+  EXPECT_EQ(lines, 3);
+  EXPECT_THAT(text, HasSubstr("info    START CREATED talks\n"));
+  EXPECT_THAT(text, HasSubstr("warning large {\"n\":1}\n"));
+  EXPECT_THAT(text, HasSubstr("info    talks DONE\n"));
+  EXPECT_EQ(printed(LoggingSetting::quiet).first, 1);
+  EXPECT_EQ(printed(LoggingSetting::none).first, 0);
+  std::ifstream written(file);
+  EXPECT_EQ(std::count(std::istreambuf_iterator<char>(written), {}, '\n'), 12);
+  std::filesystem::remove(file);
+}
+
+TEST_F(FlowSession, RefusesALogFileThatCannotBeWritten) {
+  EXPECT_THAT(error_of([&] { Session(one_thread, {.log_file = "/nowhere/flow.log"}); }),
+              Pair(ErrorCode::io_error, HasSubstr("/nowhere/flow.log")));
 }
 
 }  // namespace

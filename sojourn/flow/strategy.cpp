@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "sojourn/base/error.hpp"
+#include "sojourn/flow/crossing.hpp"
 
 namespace sojourn::flow {
 
@@ -95,14 +96,11 @@ void ThreadPool::run(Async<void> work) {
   if (State::current == state_.get()) throw waits_for_itself();
   // Shared, for who waits may be gone before the call that wakes it has returned.
   const auto over = std::make_shared<std::promise<void>>();
-  asio::co_spawn(state_->waits, std::move(work), [over](std::exception_ptr error) {
-    if (error) {
-      over->set_exception(std::move(error));
-    } else {
-      over->set_value();
-    }
-  });
-  over->get_future().get();
+  std::exception_ptr error;
+  asio::co_spawn(state_->waits, keep_error(std::move(work), error),
+                 [over](const std::exception_ptr&) { over->set_value(); });
+  over->get_future().wait();
+  if (error) std::rethrow_exception(std::move(error));
 }
 
 void OneThread::run(Async<void> work) {

@@ -1,0 +1,92 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "sojourn/base/async.hpp"
+#include "sojourn/flow/message.hpp"
+
+// Brings what happens in a flow session to its subscribers, first in first out.
+//
+// Each subscriber has a queue and a thread of its own, so one that is slow, blocks or throws delays nobody else, and
+// never a node.
+namespace sojourn::flow {
+
+using SubscriptionId = std::uint64_t;
+using MessageHandler = std::function<void(const Message&)>;
+
+struct SubscriberOptions {
+  std::function<bool(const Message&)> wants = nullptr;  // all of them, if it is not given. Called by the publisher
+  std::optional<std::uint64_t> from = std::nullopt;  // first what is kept from this offset on; else what comes later
+  std::size_t queue = 10'000;  // messages that wait; past it the oldest are dropped, and counted
+};
+
+struct SubscriberState {
+  SubscriptionId id;
+  std::string name;
+  std::size_t waiting = 0;
+  std::uint64_t delivered = 0;
+  std::uint64_t dropped = 0;
+  std::uint64_t failed = 0;  // deliveries that threw
+  std::string last_error;
+};
+
+// For `wants`: only messages that hold one of these types.
+template <class... Bodies>
+bool is_one_of(const Message& message) {
+  return (std::holds_alternative<Bodies>(message.body) || ...);
+}
+
+// Threads: safe.
+class Publisher {
+ public:
+  static constexpr std::size_t default_history = 1'024;
+
+  explicit Publisher(std::size_t history = default_history) : history_limit_(history) {}
+  ~Publisher();  // closes it, without waiting for what is not delivered
+  Publisher(const Publisher&) = delete;
+  Publisher& operator=(const Publisher&) = delete;
+
+  // Ignored once it is closed. Cost: constant for each subscriber that wants it; delivers nothing itself.
+  void publish(Time time, MessageBody body);
+
+  // `handler` is called on the subscriber's thread, with one message at a time in the order of their offsets.
+  // Errors: unavailable once it is closed.
+  SubscriptionId subscribe(std::string name, MessageHandler handler, SubscriberOptions options = {});
+  SubscriptionId subscribe(std::string name, std::function<Async<void>(Message)> handler,
+                           SubscriberOptions options = {});
+
+  // Likewise with all that waits at once. An exception loses what it was called with.
+  SubscriptionId subscribe_batches(std::string name,
+                                   std::function<void(std::span<const std::shared_ptr<const Message>>)> handler,
+                                   SubscriberOptions options = {});
+
+  // No delivery begins after it returns; one that runs is not waited for. Errors: not_found.
+  void unsubscribe(SubscriptionId id);
+
+  // Delivers what waits, until `patience` is over, and ends the subscribers' threads. A handler that does not return
+  // keeps its thread. Idempotent. True if everything was delivered.
+  bool close(Milliseconds patience);
+
+  std::vector<SubscriberState> subscribers() const;
+  std::uint64_t next_offset() const;
+
+ private:
+  struct Subscriber;
+
+  const std::size_t history_limit_;
+  mutable std::mutex mutex_;
+  bool closed_ = false;
+  std::uint64_t next_offset_ = 0;
+  SubscriptionId next_id_ = 1;
+  std::deque<std::shared_ptr<const Message>> history_;
+  std::vector<std::shared_ptr<Subscriber>> subscribers_;  // shared with their threads
+};
+
+}  // namespace sojourn::flow

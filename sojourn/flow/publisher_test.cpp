@@ -1,0 +1,186 @@
+#include "sojourn/flow/publisher.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <latch>
+#include <semaphore>
+#include <thread>
+
+#include "sojourn/base/event.hpp"
+
+namespace sojourn::flow {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+
+constexpr Milliseconds long_enough = Seconds(60);
+
+// Broadcasts numbers, and reads them from what subscribers got.
+class FlowPublisher : public testing::Test {
+ protected:
+  void say(int number) { publisher.publish(Time(), BroadcastEvent{.call = std::nullopt, .item = number}); }
+  static int number_of(const Message& message) {
+    return static_cast<int>(std::get<BroadcastEvent>(message.body).item.as_int64());
+  }
+  MessageHandler into(std::vector<int>& numbers) {
+    return [&numbers](const Message& message) { numbers.push_back(number_of(message)); };
+  }
+
+  Publisher publisher;
+};
+
+// Cases 35 and 37.
+TEST_F(FlowPublisher, DeliversFirstInFirstOutToFunctionsAndCoroutines) {
+  std::vector<int> plain, awaited;
+  publisher.subscribe("plain", into(plain));
+  publisher.subscribe("awaited", std::function<Async<void>(Message)>([&awaited](Message message) -> Async<void> {
+                        SystemClock clock;
+                        co_await sleep_until(clock, clock.instant());
+                        awaited.push_back(number_of(message));
+                      }));
+  for (int n = 0; n < 200; ++n) say(n);
+  EXPECT_TRUE(publisher.close(long_enough));
+  EXPECT_EQ(plain.size(), 200U);
+  EXPECT_TRUE(std::ranges::is_sorted(plain));
+  EXPECT_EQ(awaited, plain);
+}
+
+// Case 39.
+TEST_F(FlowPublisher, CountsWhatASubscriberThrowsAndGoesOn) {
+  std::vector<int> numbers;
+  std::latch two_failed(2);
+  publisher.subscribe("bad", MessageHandler([&](const Message& message) {
+                        two_failed.count_down();
+                        throw std::runtime_error("not " + std::to_string(number_of(message)));
+                      }));
+  publisher.subscribe("good", into(numbers));
+  say(1);
+  say(2);
+  two_failed.wait();
+  EXPECT_TRUE(publisher.close(long_enough));
+  EXPECT_THAT(numbers, ElementsAre(1, 2));
+  const auto states = publisher.subscribers();
+  EXPECT_EQ(states[0].delivered, 2U);
+  EXPECT_GE(states[0].failed, 1U);
+  EXPECT_THAT(states[0].last_error, testing::StartsWith("not "));
+}
+
+TEST_F(FlowPublisher, SubscriberThatBlocksDelaysNobody) {
+  std::binary_semaphore door(0);
+  std::latch all(100);
+  publisher.subscribe("stuck", MessageHandler([&door](const Message&) { door.acquire(); }));
+  publisher.subscribe("other", MessageHandler([&all](const Message&) { all.count_down(); }));
+  for (int n = 0; n < 100; ++n) say(n);
+  all.wait();
+  for (int n = 0; n < 100; ++n) door.release();
+  EXPECT_TRUE(publisher.close(long_enough));
+}
+
+TEST_F(FlowPublisher, DropsTheOldestPastASubscribersQueueAndCountsThem) {
+  std::binary_semaphore door(0);
+  std::latch taken(1);
+  std::vector<int> numbers;
+  publisher.subscribe("slow", MessageHandler([&](const Message& message) {
+                        if (number_of(message) == 0) {
+                          taken.count_down();
+                          door.acquire();
+                        }
+                        numbers.push_back(number_of(message));
+                      }),
+                      {.queue = 3});
+  say(0);
+  taken.wait();
+  for (int n = 1; n <= 10; ++n) say(n);
+  EXPECT_EQ(publisher.subscribers().front().waiting, 3U);
+  door.release();
+  EXPECT_TRUE(publisher.close(long_enough));
+  EXPECT_THAT(numbers, ElementsAre(0, 8, 9, 10));
+  EXPECT_EQ(publisher.subscribers().front().dropped, 7U);
+}
+
+TEST_F(FlowPublisher, BringsOnlyWhatASubscriberWants) {
+  std::vector<std::uint64_t> offsets;
+  publisher.subscribe("fatal",
+                      MessageHandler([&offsets](const Message& message) { offsets.push_back(message.offset); }),
+                      {.wants = is_one_of<FatalFailure>});
+  say(1);
+  publisher.publish(Time(), FatalFailure{.call = std::nullopt, .message = "end"});
+  say(2);
+  publisher.close(long_enough);
+  EXPECT_THAT(offsets, ElementsAre(1U));
+}
+
+TEST_F(FlowPublisher, RepeatsWhatWasSaidFromAnOffsetOn) {
+  for (int n = 0; n < 5; ++n) say(n);
+  std::vector<int> late, replayed;
+  publisher.subscribe("late", into(late));
+  publisher.subscribe("replayed", into(replayed), {.from = 3});
+  say(5);
+  publisher.close(long_enough);
+  EXPECT_THAT(late, ElementsAre(5));
+  EXPECT_THAT(replayed, ElementsAre(3, 4, 5));
+  EXPECT_EQ(publisher.next_offset(), 6U);
+}
+
+TEST_F(FlowPublisher, KeepsABoundedHistory) {
+  Publisher small(2);
+  for (int n = 0; n < 5; ++n) small.publish(Time(), BroadcastEvent{.call = std::nullopt, .item = n});
+  std::vector<int> numbers;
+  small.subscribe("all", into(numbers), {.from = 0});
+  small.close(long_enough);
+  EXPECT_THAT(numbers, ElementsAre(3, 4));
+}
+
+// Case 40.
+TEST_F(FlowPublisher, BringsNothingToWhoHasLeft) {
+  std::vector<int> numbers;
+  const SubscriptionId first = publisher.subscribe("first", into(numbers));
+  const SubscriptionId second = publisher.subscribe("first", into(numbers));
+  EXPECT_NE(first, second);
+  publisher.unsubscribe(first);
+  publisher.unsubscribe(second);
+  say(1);
+  EXPECT_THROW(publisher.unsubscribe(first), Error);
+  EXPECT_THAT(publisher.subscribers(), IsEmpty());
+  EXPECT_TRUE(publisher.close(long_enough));
+  EXPECT_THAT(numbers, IsEmpty());
+}
+
+// Cases 36 and 42. The original dropped what was queued at its shutdown.
+TEST_F(FlowPublisher, DeliversWhatWaitsWhenItIsClosedAndTakesNothingMore) {
+  std::vector<int> numbers;
+  publisher.subscribe("late", into(numbers));
+  for (int n = 0; n < 1'000; ++n) say(n);
+  EXPECT_TRUE(publisher.close(long_enough));
+  EXPECT_TRUE(publisher.close(long_enough));
+  say(1'000);
+  EXPECT_EQ(numbers.size(), 1'000U);
+  EXPECT_THROW(publisher.subscribe("more", into(numbers)), Error);
+}
+
+TEST(FlowPublisherAtItsEnd, LeavesASubscriberAloneThatDoesNotReturn) {
+  struct Shared {
+    std::binary_semaphore door{0};
+    std::latch taken{1};
+    std::latch left{1};
+  };
+  const auto shared = std::make_shared<Shared>();
+  {
+    Publisher publisher;
+    publisher.subscribe("stuck", MessageHandler([shared](const Message&) {
+                          shared->taken.count_down();
+                          shared->door.acquire();
+                          shared->left.count_down();
+                        }));
+    publisher.publish(Time(), FatalFailure{});
+    shared->taken.wait();
+    EXPECT_FALSE(publisher.close(Milliseconds(1)));
+  }
+  shared->door.release();
+  shared->left.wait();
+}
+
+}  // namespace
+}  // namespace sojourn::flow

@@ -1,0 +1,46 @@
+#include "sojourn/flow/uuid.hpp"
+
+#include <cstring>
+
+namespace sojourn::flow {
+
+namespace {
+
+// SplitMix64's finisher: one to one, and each bit of the input moves about half of the output's.
+std::uint64_t mixed(std::uint64_t x) {
+  x += 0x9e3779b97f4a7c15;
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
+  return x ^ (x >> 31);
+}
+
+}  // namespace
+
+Uuid Uuid::draw(Random& random) {
+  std::array<std::uint8_t, 16> bytes{};
+  random.fill(bytes);
+  std::uint64_t high = 0, low = 0;
+  std::memcpy(&high, bytes.data(), 8);
+  std::memcpy(&low, bytes.data() + 8, 8);
+  return {high, low};
+}
+
+std::string Uuid::of(Kind kind, std::uint64_t number) const {
+  const std::uint64_t low = mixed(low_ ^ mixed((number << 3) | static_cast<std::uint64_t>(kind)));
+  return Uuid(mixed(high_ ^ low), low).text();
+}
+
+std::string Uuid::text() const {
+  const std::uint64_t high = (high_ & 0xffffffffffff0fff) | 0x4000;            // version 4
+  const std::uint64_t low = (low_ & 0x3fffffffffffffff) | 0x8000000000000000;  // its variant
+  std::string text;
+  text.reserve(36);
+  for (int digit = 0; digit < 32; ++digit) {
+    if (digit == 8 || digit == 12 || digit == 16 || digit == 20) text += '-';
+    const std::uint64_t half = digit < 16 ? high : low;
+    text += "0123456789abcdef"[(half >> (60 - 4 * (digit % 16))) & 15];
+  }
+  return text;
+}
+
+}  // namespace sojourn::flow
