@@ -1,12 +1,13 @@
 #include <fmt/format.h>
 
-#include <exception>
+#include <fstream>
 #include <ostream>
 
 #include "sojourn/base/error.hpp"
-#include "sojourn/base/loop.hpp"
 #include "sojourn/cli/commands.hpp"
-#include "sojourn/store/sqlite_store.hpp"
+#include "sojourn/cli/stored.hpp"
+#include "sojourn/store/archive.hpp"
+#include "sojourn/store/journal_key.hpp"
 #include "sojourn/store/verify.hpp"
 
 namespace sojourn::cli {
@@ -54,7 +55,13 @@ class Teller {
 
  private:
   static std::string detail_of(const store::VerifyReport& report) {
-    if (report.ok()) return fmt::format("{} events", report.events);
+    if (report.ok()) {
+      using Signature = store::VerifyReport::Signature;
+      std::string detail = fmt::format("{} events", report.events);
+      if (report.signature == Signature::valid) detail += ", signed";
+      if (report.signature == Signature::unchecked) detail += ", signed by a key that is not here";
+      return detail + (report.purged ? ", purged" : "");
+    }
     const std::uint64_t more = report.findings.size() - 1 + report.more_findings;
     const std::string first = printable(report.findings.front().message);
     return more == 0 ? first : fmt::format("{} (and {} more; --json lists them)", first, more);
@@ -67,6 +74,8 @@ class Teller {
                  << to_text(JsonObject{{"id", to_valid_utf8(report.session_id)},
                                        {"ok", report.ok()},
                                        {"events", report.events},
+                                       {"purged", report.purged},
+                                       {"signature", store::to_string(report.signature)},
                                        {"findings", std::move(findings)},
                                        {"more_findings", report.more_findings}});
   }
@@ -79,50 +88,58 @@ class Teller {
   std::uint64_t broken_ = 0;
 };
 
-Async<void> verify_all(store::Store& store, Teller& teller) {
+Async<void> verify_all(store::Store& store, store::VerifyAgainst against, Teller& teller) {
   std::string cursor;
   do {
     const store::SessionPage page = co_await store.list({}, cursor, sessions_at_once);
     std::vector<std::string> ids;
     for (const store::SessionRecord& session : page.sessions) ids.push_back(session.id);
-    for (const store::VerifyReport& report : co_await store::verify(store, std::move(ids))) teller.tell(report);
+    for (const store::VerifyReport& report : co_await store::verify(store, std::move(ids), against)) {
+      teller.tell(report);
+    }
     cursor = page.next_cursor;
   } while (!cursor.empty());
 }
 
-Async<void> verify_chosen(store::Store& store, const std::string& id, Teller& teller) {
-  std::exception_ptr failure;
-  try {
-    if (id.empty()) {
-      co_await verify_all(store, teller);
-    } else {
-      teller.tell(co_await store::verify(store, id));
-    }
-  } catch (...) {
-    failure = std::current_exception();
+Async<void> verify_chosen(store::Store& store, const std::string& id, store::VerifyAgainst against, Teller& teller) {
+  if (id.empty()) {
+    co_await verify_all(store, against, teller);
+  } else {
+    teller.tell(co_await store::verify(store, id, against));
   }
-  co_await store.close();
-  if (failure) std::rethrow_exception(failure);
 }
 
-std::unique_ptr<store::SqliteStore> open_store(const Settings& settings) {
+std::optional<PublicKey> key_of(const VerifyOptions& options, const Settings& settings) {
   try {
-    return store::SqliteStore::open({.folder = settings.data, .mode = store::OpenMode::read_only});
+    return options.key.empty() ? store::find_public_key(settings.data) : store::read_public_key(options.key);
   } catch (const Error& error) {
-    if (error.code() != ErrorCode::not_found) throw;
-    throw Error(ErrorCode::config_invalid,
-                fmt::format("there is no store in {} (data: {}): {}", settings.data.string(),
-                            settings.value("data").source, error.message()));
+    throw Error(ErrorCode::config_invalid, "the public key: " + error.message());
   }
+}
+
+ExitCode verify_file(const VerifyOptions& options, const PublicKey& key, Console& console) {
+  std::ifstream file(options.archive, std::ios::binary);
+  if (!file)
+    throw Error(ErrorCode::config_invalid, fmt::format("the archive '{}' cannot be opened", options.archive));
+  Teller teller(console);
+  teller.tell(store::verify_archive(
+      [&file](char* buffer, std::size_t size) {
+        file.read(buffer, static_cast<std::streamsize>(size));
+        return static_cast<std::size_t>(file.gcount());
+      },
+      key));
+  return teller.end();
 }
 
 }  // namespace
 
 ExitCode verify_journals(const VerifyOptions& options, const Settings& settings, Console& console) {
-  Loop loop;  // outlives the store, whose calls resume on it
-  const std::unique_ptr<store::SqliteStore> store = open_store(settings);
+  const std::optional<PublicKey> key = key_of(options, settings);
+  if (!options.archive.empty()) return verify_file(options, *key, console);
+  const store::SessionFolders folders(settings.data);
+  const store::VerifyAgainst against{.key = key ? &*key : nullptr, .folders = &folders};
   Teller teller(console);
-  loop.run(verify_chosen(*store, options.session, teller));
+  read_store(settings, [&](store::Store& store) { return verify_chosen(store, options.session, against, teller); });
   return teller.end();
 }
 

@@ -25,6 +25,9 @@ struct Words {
   ListOptions list;
   NewSessionOptions new_session;
   VerifyOptions verify;
+  ShowOptions show;
+  PurgeOptions purge;
+  ExportOptions export_to;
   NewKeyOptions new_key;
   std::string session;
   bool all = false;
@@ -163,24 +166,95 @@ void add_apps(CLI::App& root, Words& words) {
   command->callback([&words] { words.command = list_apps; });
 }
 
-void add_audit(CLI::App& root, Words& words) {
-  CLI::App* audit = root.add_subcommand("audit", "Verify the journals");
-  audit->require_subcommand(1);
-  audit->footer("Example:\n  sojourn audit verify --all");
-  CLI::App* command = audit->add_subcommand("verify", "Prove that nobody rewrote a journal, or show where");
+void add_verify(CLI::App& audit, Words& words) {
+  CLI::App* command = audit.add_subcommand("verify", "Prove that nobody rewrote a journal, or show where");
   command->footer(
-      "Reads the data folder itself, beside a running server or without one. Exits with 0 only when all holds.\n\n"
+      "Reads the data folder itself, beside a running server or without one, or an archive, with nothing but its\n"
+      "server's public key. Exits with 0 only when all holds.\n\n"
       "Examples:\n"
       "  sojourn audit verify --data data\n"
-      "  sojourn audit verify sess_20260115_103045_a1b2c3 --data data");
+      "  sojourn audit verify sess_20260115_103045_a1b2c3 --data data\n"
+      "  sojourn audit verify --archive sess_20260115_103045_a1b2c3.tar --key journal-key.pub.pem");
   CLI::Option* id = command->add_option("ID", words.verify.session, "One session; else all of them")->type_name("");
   command->add_flag("--all", words.all, "All sessions, which is also the default")->excludes(id);
+  CLI::Option* key = command
+                         ->add_option("--key", words.verify.key,
+                                      "The server's public key; else journal-key.pub.pem of the data folder")
+                         ->type_name("FILE");
+  command->add_option("--archive", words.verify.archive, "An archive that audit export wrote; takes --key")
+      ->type_name("FILE")
+      ->excludes(id)
+      ->needs(key);
   add_common(*command, words, SettingUser::reader);
   command->callback([&words] {
     words.command = [&words](const Settings& settings, Console& console) {
       return verify_journals(words.verify, settings, console);
     };
   });
+}
+
+void add_purge(CLI::App& root, Words& words) {
+  CLI::App* command = root.add_subcommand("purge", "Remove sessions that were over for long");
+  command->footer(
+      "Never one that is active, or still owes a webhook. What is removed stays provable: its number of events, last "
+      "hash and\n"
+      "signature are kept. Interrupted, it goes on where it is called again. Works on a data folder that no server "
+      "has;\n"
+      "a server does it by itself with the setting retention.\n\n"
+      "Example:\n  sojourn purge --older-than 30d --dry-run");
+  command->add_option("--older-than", words.purge.older_than, "Since their end: 90s, 45m, 12h, 30d or 8w")
+      ->required()
+      ->type_name("AGE");
+  command->add_option("--app", words.purge.app, "Only those of this app")->type_name("NAME");
+  command->add_flag("--dry-run", words.purge.dry_run, "Say what would go, and remove nothing");
+  add_common(*command, words, SettingUser::reader);
+  command->callback([&words] {
+    words.command = [&words](const Settings& settings, Console& console) {
+      return purge_sessions(words.purge, settings, console);
+    };
+  });
+}
+
+void add_show(CLI::App& audit, Words& words) {
+  CLI::App* command = audit.add_subcommand("show", "Draw a session's journal as a timeline");
+  command->footer(
+      "Reads the data folder itself, beside a running server or without one. # is work, | a stage, x what failed.\n\n"
+      "Example:\n  sojourn audit show sess_20260115_103045_a1b2c3");
+  command->add_option("ID", words.show.session, "The session's id")->required()->type_name("");
+  command->add_flag("--all", words.show.all, "Every event, also log lines and changes of state");
+  add_common(*command, words, SettingUser::reader);
+  command->callback([&words] {
+    words.command = [&words](const Settings& settings, Console& console) {
+      return show_trail(words.show, settings, console);
+    };
+  });
+}
+
+void add_audit(CLI::App& root, Words& words) {
+  CLI::App* audit = root.add_subcommand("audit", "Verify, show and export journals");
+  audit->require_subcommand(1);
+  audit->footer("Example:\n  sojourn audit verify --all");
+  add_verify(*audit, words);
+  add_show(*audit, words);
+
+  CLI::App* command = audit->add_subcommand("export", "Write a session as one archive that proves itself elsewhere");
+  command->footer(
+      "Reads the data folder itself, with the server's signing key in it, beside a running server or without one.\n"
+      "The archive is a tar file; sojourn audit verify --archive checks it.\n\n"
+      "Example:\n  sojourn audit export sess_20260115_103045_a1b2c3 --output trail.tar");
+  command->add_option("ID", words.export_to.session, "The session's id")->required()->type_name("");
+  command->add_option("--output", words.export_to.output, "Where to; else ID.tar here")->type_name("FILE");
+  add_common(*command, words, SettingUser::reader);
+  command->callback([&words] {
+    words.command = [&words](const Settings& settings, Console& console) {
+      return export_session(words.export_to, settings, console);
+    };
+  });
+
+  command = audit->add_subcommand("key", "Print the public key that journals are signed with");
+  command->footer("Example:\n  sojourn audit key --data data > journal-key.pub.pem");
+  add_common(*command, words, SettingUser::reader);
+  command->callback([&words] { words.command = show_journal_key; });
 }
 
 void add_config(CLI::App& root, Words& words) {
@@ -229,6 +303,7 @@ void add_all(CLI::App& root, Words& words) {
   add_sessions(root, words);
   add_apps(root, words);
   add_audit(root, words);
+  add_purge(root, words);
   add_config(root, words);
   add_keys(root, words);
 }

@@ -55,10 +55,42 @@ ExitCode list_apps(const Settings& settings, Console& console);
 
 struct VerifyOptions {
   std::string session;  // "" for all
+  std::string archive;  // a file to verify instead of the data folder; "" for none
+  std::string key;      // file of the public key; "" for the data folder's
 };
 
-// Verifies journals in the data folder, beside a running server or without one. Returns failed unless all hold.
+// Verifies journals in the data folder, beside a running server or without one, or an archive, which takes no data
+// folder. Returns failed unless all hold.
 ExitCode verify_journals(const VerifyOptions& options, const Settings& settings, Console& console);
+
+struct PurgeOptions {
+  std::string older_than;  // an age
+  std::string app;         // "" for all
+  bool dry_run = false;
+};
+
+// Removes sessions of the data folder that were over for so long, while no server has it.
+ExitCode purge_sessions(const PurgeOptions& options, const Settings& settings, Console& console);
+
+struct ShowOptions {
+  std::string session;
+  bool all = false;  // every event, also log lines and state changes
+};
+
+// Draws the journal of a session of the data folder as a timeline.
+ExitCode show_trail(const ShowOptions& options, const Settings& settings, Console& console);
+
+struct ExportOptions {
+  std::string session;
+  std::string output;  // "" for ID.tar
+};
+
+// Writes a session of the data folder as one archive, whole or not at all. Returns failed where it was written, but
+// its journal does not hold.
+ExitCode export_session(const ExportOptions& options, const Settings& settings, Console& console);
+
+// Prints the public key of the data folder.
+ExitCode show_journal_key(const Settings& settings, Console& console);
 
 ExitCode show_settings(const Settings& settings, Console& console);
 

@@ -100,6 +100,16 @@ void apply_webhook_allow_private(Settings& settings, const std::string& text) {
   settings.webhook_allow_private = text == "true";
 }
 
+void apply_retention(Settings& settings, const std::string& text) {
+  const std::uint64_t bytes = settings.retention.bytes;
+  settings.retention = server::parse_retention(text);
+  settings.retention.bytes = bytes;
+}
+
+void apply_retention_size(Settings& settings, const std::string& text) {
+  settings.retention.bytes = text.empty() ? 0 : server::parse_size(text);
+}
+
 void apply_url(Settings& settings, const std::string& text) {
   client::parse_server_url(text);
   settings.url = text;
@@ -147,6 +157,12 @@ constexpr std::array settings_table{
     SettingInfo{"webhook_allow_private", "--webhook-allow-private", "SOJOURN_WEBHOOK_ALLOW_PRIVATE", "BOOL", "false",
                 "Send webhooks to this machine and private networks too", server, false, false,
                 apply_webhook_allow_private},
+    SettingInfo{"retention", "--retention", "SOJOURN_RETENTION", "RULES", "",
+                "How long sessions are kept once they are over: AGE, APP=AGE, ...; else for ever", server, false, false,
+                apply_retention},
+    SettingInfo{"retention_size", "--retention-size", "SOJOURN_RETENTION_SIZE", "SIZE", "",
+                "What all sessions may take up; past it the oldest go that are over", server, false, false,
+                apply_retention_size},
     SettingInfo{"url", "--url", "SOJOURN_URL", "URL", "http://127.0.0.1:8080",
                 "Server that the commands talk to", client, false, false, apply_url},
     SettingInfo{"api_key", "", "SOJOURN_API_KEY", "KEY", "",

@@ -11,6 +11,7 @@
 
 #include "sojourn/base/clock.hpp"
 #include "sojourn/base/log.hpp"
+#include "sojourn/server/retention.hpp"
 #include "sojourn/worker/worker_users.hpp"
 
 // Everything that can be set, and where each value came from: flag, else environment, else sojourn.toml, else
@@ -40,6 +41,7 @@ struct Settings {
   Seconds drain_grace{};
   std::string webhook_key;  // "" for none
   bool webhook_allow_private = false;
+  server::RetentionRules retention;
   std::string url;
   std::string api_key;  // "" for none
   Seconds timeout{};

@@ -63,7 +63,14 @@ class GuardedStore final : public store::Store {
     return store_.list(std::move(query), std::move(cursor), limit);
   }
   Async<store::Leftovers> leftovers() override { return store_.leftovers(); }
-  Async<std::uint64_t> purge(store::SessionQuery query) override { return store_.purge(std::move(query)); }
+  Async<std::uint64_t> purge(store::SessionQuery query, std::size_t limit) override {
+    return store_.purge(std::move(query), limit);
+  }
+  Async<std::vector<std::string>> unswept(std::size_t limit) override { return store_.unswept(limit); }
+  Async<void> sweep(std::string session_id) override { return store_.sweep(std::move(session_id)); }
+  Async<std::optional<store::Tombstone>> tombstone(std::string session_id) override {
+    return store_.tombstone(std::move(session_id));
+  }
   Async<void> close() override { return store_.close(); }
 
  private:

@@ -29,6 +29,7 @@ struct RecoverySurroundings;
 
 struct Options {
   std::string owner = "server";
+  std::string journal_key;  // the id of the key that signs how journals end; "" where none does
   // Makes a session's folder and returns its absolute path; empty for none. May block: it runs on `blocking`.
   std::function<std::string(const store::SessionRecord&)> make_folder;
   // Puts the files that an input names into the session's folder, and says there where they are. Asked for calls with

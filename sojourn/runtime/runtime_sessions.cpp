@@ -131,6 +131,7 @@ Async<std::shared_ptr<Actor>> Runtime::begin_session(const RunRequest& request, 
     data["stage"] = record.head.stage;
   }
   if (record.idle_timeout) data["timeout"] = record.idle_timeout->count();
+  if (!parts_->options.journal_key.empty()) data["key"] = parts_->options.journal_key;
   if (record.idle_timeout || record.lifetime) {
     const Seconds longest = Seconds::max();
     record.head.expires_at =

@@ -136,6 +136,10 @@ Api::Api(runtime::Runtime& runtime, store::Store& store, Clock& clock, ApiOption
   add(Method::get, "/sessions/{id}/events", Scope::apps_read, &Api::list_events);
   add(Method::get, "/sessions/{id}/stage", Scope::apps_read, &Api::get_stage);
   add(Method::put, "/sessions/{id}/stage", Scope::apps_execute, &Api::put_stage);
+  if (options_.followers != nullptr) {
+    add(Method::get, "/sessions/{id}/events/stream", Scope::apps_read, &Api::follow_events);
+  }
+  if (options_.journal_key != nullptr) add(Method::get, "/audit/key", std::nullopt, &Api::get_journal_key);
   add(Method::get, "/apps", Scope::apps_read, &Api::list_apps);
   add(Method::get, "/apps/{name}", Scope::apps_read, &Api::get_app);
   add(Method::get, "/apps/{namespace}/{name}", Scope::apps_read, &Api::get_app);

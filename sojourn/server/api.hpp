@@ -5,10 +5,12 @@
 #include <string>
 #include <vector>
 
+#include "sojourn/base/ed25519.hpp"
 #include "sojourn/http/server.hpp"
 #include "sojourn/runtime/runtime.hpp"
 #include "sojourn/server/api_keys.hpp"
 #include "sojourn/server/files.hpp"
+#include "sojourn/server/journal_followers.hpp"
 #include "sojourn/server/metrics.hpp"
 #include "sojourn/server/task_stream.hpp"
 #include "sojourn/server/webhooks.hpp"
@@ -21,8 +23,10 @@ struct ApiOptions {
   StreamTimes stream;
   std::function<JsonObject()> isolation = [] { return JsonObject(); };  // of workers: /readyz tells it
   MetricSources metrics;
-  Files* files = nullptr;        // none: no routes for files
-  Webhooks* webhooks = nullptr;  // none: refused
+  Files* files = nullptr;                  // none: no routes for files
+  Webhooks* webhooks = nullptr;            // none: refused
+  JournalFollowers* followers = nullptr;   // none: no journal can be followed
+  const PublicKey* journal_key = nullptr;  // none: journals are not signed
 };
 
 // Threads: the runtime's executor.
@@ -62,6 +66,8 @@ class Api {
   Async<void> list_events(Ask& ask);
   Async<void> get_stage(Ask& ask);
   Async<void> put_stage(Ask& ask);
+  Async<void> follow_events(Ask& ask);
+  Async<void> get_journal_key(Ask& ask);
   Async<void> list_apps(Ask& ask);
   Async<void> get_app(Ask& ask);
   Async<void> announce_files(Ask& ask);

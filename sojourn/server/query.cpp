@@ -6,6 +6,20 @@
 
 namespace sojourn::server {
 
+namespace {
+
+std::string percent_encoded(std::string_view text) {
+  std::string encoded;
+  for (const char c : text) {
+    const bool plain =
+        (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+    encoded += plain ? std::string(1, c) : fmt::format("%{:02X}", static_cast<unsigned char>(c));
+  }
+  return encoded;
+}
+
+}  // namespace
+
 std::uint64_t whole_number(const http::Target& target, std::string_view field, std::uint64_t fallback,
                            std::uint64_t most) {
   const auto text = target.find(field);
@@ -17,6 +31,15 @@ std::uint64_t whole_number(const http::Target& target, std::string_view field, s
                 {{"field", field}});
   }
   return number;
+}
+
+std::string next_page(std::string_view path, const http::Target& target, std::string_view field,
+                      std::string_view value) {
+  std::string link = fmt::format("<{}?{}={}", path, field, percent_encoded(value));
+  for (const auto& [key, other] : target.query) {
+    if (key != field) link.append("&").append(percent_encoded(key)).append("=").append(percent_encoded(other));
+  }
+  return link + ">; rel=\"next\"";
 }
 
 }  // namespace sojourn::server

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 #include "sojourn/http/message.hpp"
@@ -14,5 +15,9 @@ constexpr std::size_t largest_page = 1'000;
 // The whole number of a field. Errors: invalid_request for what is none of 1 to `most`.
 std::uint64_t whole_number(const http::Target& target, std::string_view field, std::uint64_t fallback,
                            std::uint64_t most);
+
+// The value of a Link header that names the same list, but with this value of `field`.
+std::string next_page(std::string_view path, const http::Target& target, std::string_view field,
+                      std::string_view value);
 
 }  // namespace sojourn::server

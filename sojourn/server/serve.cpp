@@ -18,7 +18,10 @@
 #include "sojourn/http/server.hpp"
 #include "sojourn/runtime/runtime.hpp"
 #include "sojourn/server/api.hpp"
+#include "sojourn/server/folder_writer.hpp"
+#include "sojourn/server/journal_store.hpp"
 #include "sojourn/server/wire.hpp"
+#include "sojourn/store/journal_key.hpp"
 #include "sojourn/store/session_folder.hpp"
 #include "sojourn/store/sqlite_store.hpp"
 #include "sojourn/worker/isolation.hpp"
@@ -90,6 +93,14 @@ class Service {
         store_(store::SqliteStore::open(
             {.folder = options.data, .lays_out_log = true, .sync_failed = [this] { tell_of_failed_sync(); }})),
         folders_(options.data),
+        key_(store::open_journal_key(options.data)),
+        public_key_(key_.public_key()),
+        folder_writer_(executor_, *store_, folders_, log_),
+        journals_(*store_, key_,
+                  [this](const std::string& session, bool over) {
+                    followers_.wake(session);
+                    if (over) folder_writer_.renew(session);
+                  }),
         owner_(owner_of(options.data)),
         isolation_(owner_, options.worker_users, options.data, hidden_from_workers(options)),
         supervisor_(executor_, clock_, log_,
@@ -100,8 +111,10 @@ class Service {
         files_(
             executor_, options.data, clock_, random_, log_,
             [this](const std::string& session) { return std::filesystem::is_directory(folders_.path_of(session)); }),
-        runtime_(executor_, *store_, clock_, random_, log_, runtime_options()),
+        runtime_(executor_, journals_, clock_, random_, log_, runtime_options()),
         webhooks_(executor_, runtime_, *store_, clock_, random_, log_, options.webhooks),
+        retention_(executor_, journals_, folders_, clock_, log_, options.retention,
+                   [this] { return store_->bytes_used(); }),
         api_(runtime_, *store_, clock_,
              {.keys = std::move(keys_),
               .stream = {},
@@ -110,7 +123,9 @@ class Service {
                           .http = [this] { return http_.statistics(); },
                           .webhooks = [this] { return webhooks_.statistics(); }},
               .files = &files_,
-              .webhooks = options.webhooks.key.empty() ? nullptr : &webhooks_}),
+              .webhooks = options.webhooks.key.empty() ? nullptr : &webhooks_,
+              .followers = &followers_,
+              .journal_key = &public_key_}),
         http_(
             executor_, clock_, log_, {.streams = Files::body_stream, .connections = most_connections()},
             [this](http::Request request, http::Responder& responder) {
@@ -147,6 +162,7 @@ class Service {
   runtime::Options runtime_options() {
     return {
         .owner = fmt::format("server-{}", random_.hex(4)),
+        .journal_key = public_key_.id(),
         .make_folder =
             [this](const store::SessionRecord& record) {
               folders_.write_metadata(record);
@@ -172,6 +188,7 @@ class Service {
     files_.start();
     co_await runtime_.recover();
     if (!options_.webhooks.key.empty()) webhooks_.look();
+    retention_.start();
     for (const auto& program : programs_) program->keep_warm();
     const std::uint16_t port = http_.listen(options_.host, options_.port);
     const bool v6 = options_.host.find(':') != std::string::npos;
@@ -236,12 +253,15 @@ class Service {
   Async<void> stop() {
     // Connections are taken until the calls are over, so that balancers read in /readyz that the server stops.
     co_await close_runtime();
+    followers_.close();
     http_.stop_accepting();
     co_await http_.close(clock_.instant() + Seconds(2));
     for (const auto& program : programs_) co_await program->close();
     co_await webhooks_.close();
+    co_await retention_.close();
     co_await files_.close();
     co_await supervisor_.close();
+    co_await folder_writer_.close();
     co_await store_->close();
     stopping_.cancel();
     co_await stopping_.join();
@@ -257,6 +277,11 @@ class Service {
   session::Lifecycles lifecycles_;
   std::unique_ptr<store::SqliteStore> store_;
   store::SessionFolders folders_;
+  const SigningKey key_;
+  const PublicKey public_key_;
+  JournalFollowers followers_;
+  FolderWriter folder_writer_;
+  JournalStore journals_;
   const std::uint32_t owner_;
   worker::Isolation isolation_;
   worker::Supervisor supervisor_;
@@ -264,6 +289,7 @@ class Service {
   Files files_;
   runtime::Runtime runtime_;
   Webhooks webhooks_;
+  Retention retention_;
   Api api_;
   http::Server http_;
   asio::signal_set signals_;  // from start to end, since a signal that nobody waits for then would kill the server

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "sojourn/base/log.hpp"
+#include "sojourn/server/retention.hpp"
 #include "sojourn/server/webhooks.hpp"
 #include "sojourn/session/app.hpp"
 #include "sojourn/worker/worker_users.hpp"
@@ -25,6 +26,7 @@ struct ServeOptions {
   worker::UserRange worker_users;  // an id of these for each worker; none: all have the server's
   Seconds drain_grace{10};         // how long running calls may take when the server stops
   WebhookOptions webhooks;         // without a key none are sent
+  RetentionRules retention;        // of sessions that are over
 
   // Apps in C++ that this program brings along, beside the programs in `apps`.
   std::vector<std::shared_ptr<session::App>> own_apps;  // owned by this and by the runtime

@@ -34,25 +34,6 @@ store::SessionQuery session_query(const http::Target& target) {
   return query;
 }
 
-std::string percent_encoded(std::string_view text) {
-  std::string encoded;
-  for (const char c : text) {
-    const bool plain =
-        (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
-    encoded += plain ? std::string(1, c) : fmt::format("%{:02X}", static_cast<unsigned char>(c));
-  }
-  return encoded;
-}
-
-// The same list, from `cursor` on.
-std::string next_page(const http::Target& target, std::string_view cursor) {
-  std::string link = "</sessions?cursor=" + percent_encoded(cursor);
-  for (const auto& [key, value] : target.query) {
-    if (key != "cursor") link.append("&").append(percent_encoded(key)).append("=").append(percent_encoded(value));
-  }
-  return link + ">; rel=\"next\"";
-}
-
 }  // namespace
 
 Async<void> Api::create_session(Ask& ask) {
@@ -73,7 +54,8 @@ Async<void> Api::list_sessions(Ask& ask) {
   }
   json += ']';
   http::Response response = data_response(ask.bare, 200, std::move(json));
-  if (!page.next_cursor.empty()) response.headers.add("Link", next_page(ask.target, page.next_cursor));
+  if (!page.next_cursor.empty())
+    response.headers.add("Link", next_page("/sessions", ask.target, "cursor", page.next_cursor));
   co_await ask.responder.send(std::move(response));
 }
 
@@ -130,20 +112,6 @@ Async<void> Api::delete_state_value(Ask& ask) {
   co_await runtime_.change_state(ask.captures.at(0), std::move(changes), ask.caller.name,
                                  expected_version(ask.request));
   co_await ask.responder.send({.status = 204});
-}
-
-// Each event as its stored bytes beside its hash, so that whoever reads it can check the chain.
-Async<void> Api::list_events(Ask& ask) {
-  const std::uint64_t limit = whole_number(ask.target, "limit", default_page, largest_page);
-  const std::uint64_t from = whole_number(ask.target, "from", 1, INT64_MAX);
-  const runtime::SessionView view = co_await runtime_.session(ask.captures.at(0));
-  std::string json = "[";
-  for (const store::Event& event : co_await store_.events(view.record.id, from, limit)) {
-    if (json.size() > 1) json += ',';
-    json.append("{\"event\":").append(event.body).append(",\"hash\":\"").append(to_hex(event.hash)).append("\"}");
-  }
-  json += ']';
-  co_await ask.answer(200, std::move(json));
 }
 
 }  // namespace sojourn::server

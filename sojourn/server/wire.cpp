@@ -149,6 +149,7 @@ std::string session_json(const runtime::SessionView& view) {
   if (session.lifetime) object.number("lifetime", static_cast<std::uint64_t>(session.lifetime->count()));
   if (head.status != store::SessionStatus::active) object.string("end_reason", head.end_reason);
   if (failed) object.json("error", head.error);
+  if (!head.signature.empty()) object.string("signature", head.signature);
   if (const Json* pid = view.worker.if_contains("pid")) object.string("worker_id", "pid-" + to_text(*pid));
   return object.json("busy", view.busy ? "true" : "false")
       .json("asleep", view.asleep ? "true" : "false")

@@ -6,6 +6,7 @@
 #include "sojourn/base/error.hpp"
 #include "sojourn/base/task_group.hpp"
 #include "sojourn/store/every_store_test.hpp"
+#include "sojourn/store/purge.hpp"
 
 // What every store promises (store.hpp) of many sessions: lists, leftovers, purges, commits at the same time, the
 // end.
@@ -118,16 +119,16 @@ TEST_P(EveryStore, PurgesWholeSessionsThatFitAndAreOver) {
     if (id != "sess_2") commit.head.status = SessionStatus::ended;
     session.write(store(), commit);
   }
-  EXPECT_EQ(run(store().purge({.id_text = "sess_1"})), 1u);
+  EXPECT_EQ(run(purge(store(), {.id_text = "sess_1"})), 1u);
   EXPECT_EQ(run(store().load("sess_1")), std::nullopt);
   EXPECT_THAT(run(store().events("sess_1", 1, 10)), IsEmpty());
   EXPECT_THAT(run(store().tasks("sess_1", 0, 10)), IsEmpty());
   EXPECT_EQ(run(store().task("task_of_sess_1")), std::nullopt);
   EXPECT_THAT(ids({}), ElementsAre("sess_3", "sess_2"));
 
-  EXPECT_EQ(run(store().purge({})), 1u);
+  EXPECT_EQ(run(purge(store(), {})), 1u);
   EXPECT_THAT(ids({}), ElementsAre("sess_2"));
-  EXPECT_EQ(run(store().purge({})), 0u);
+  EXPECT_EQ(run(purge(store(), {})), 0u);
   EXPECT_THAT(run(store().leftovers()).resources, SizeIs(1));
   EXPECT_EQ(refusal(store().commit({.session_id = "sess_1", .epoch = 1, .version = 2})),
             ErrorCode::session_not_found);
@@ -139,7 +140,7 @@ TEST_P(EveryStore, PurgesMoreThanItTakesAtOnce) {
     session.record.head.status = SessionStatus::ended;
     run(store().create(session));
   }
-  EXPECT_EQ(run(store().purge({})), 50u);
+  EXPECT_EQ(run(purge(store(), {})), 50u);
   EXPECT_THAT(ids({}), IsEmpty());
 }
 
@@ -147,7 +148,7 @@ TEST_P(EveryStore, NeverGivesThePurgedIdAgain) {
   NewSession session = new_session("sess_1");
   session.record.head.status = SessionStatus::ended;
   run(store().create(session));
-  run(store().purge({}));
+  run(purge(store(), {}));
   EXPECT_EQ(refusal(store().create(new_session("sess_1"))), ErrorCode::already_exists);
 }
 
@@ -165,7 +166,7 @@ TEST_P(EveryStore, RefusesEveryCallOnceItIsClosed) {
   EXPECT_EQ(refusal(store().events("sess_1", 1, 1)), ErrorCode::unavailable);
   EXPECT_EQ(refusal(store().list({}, "", 1)), ErrorCode::unavailable);
   EXPECT_EQ(refusal(store().leftovers()), ErrorCode::unavailable);
-  EXPECT_EQ(refusal(store().purge({})), ErrorCode::unavailable);
+  EXPECT_EQ(refusal(store().purge({}, 1)), ErrorCode::unavailable);
 }
 
 // Commits `count` times to a session of its own.

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <string>
@@ -22,7 +23,8 @@ namespace fs = std::filesystem;
 // A file or folder that is open.
 class Opened {
  public:
-  Opened(const fs::path& path, int flags) : path_(path), file_(::open(path.c_str(), flags | O_CLOEXEC, 0644)) {
+  Opened(const fs::path& path, int flags, ::mode_t mode = 0644)
+      : path_(path), file_(::open(path.c_str(), flags | O_CLOEXEC, mode)) {
     if (!file_) throw file_refused("open", path_, errno);
   }
 
@@ -100,6 +102,53 @@ void lay_out(const fs::path& file, std::uint64_t bytes) {
   } catch (const Error&) {
     opened.resize(before);
   }
+}
+
+void make_secret_file(const fs::path& file, std::string_view content) {
+  fs::path fresh = file;
+  fresh += ".new";
+  ::unlink(fresh.c_str());
+  try {
+    Opened out(fresh, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
+    out.write(content);
+    out.sync();
+    // A link, which unlike a rename never replaces what is there.
+    if (::link(fresh.c_str(), file.c_str()) != 0) {
+      if (errno == EEXIST) throw Error(ErrorCode::already_exists, "there is a file " + file.string() + " already");
+      throw file_refused("make", file, errno);
+    }
+  } catch (...) {
+    ::unlink(fresh.c_str());
+    throw;
+  }
+  ::unlink(fresh.c_str());
+  sync_folder(folder_of(file));
+}
+
+std::optional<std::string> read_small_file(const fs::path& file, std::size_t most) {
+  const Descriptor opened(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  if (!opened && errno == ENOENT) return std::nullopt;
+  if (!opened && errno == ELOOP) throw Error(ErrorCode::invalid_request, "'" + file.string() + "' is a link");
+  if (!opened) throw file_refused("open", file, errno);
+  struct stat found{};
+  if (::fstat(opened.get(), &found) != 0) throw file_refused("read", file, errno);
+  if (!S_ISREG(found.st_mode)) {
+    throw Error(ErrorCode::invalid_request, "'" + file.string() + "' is no plain file");
+  }
+  std::string content(std::min(static_cast<std::size_t>(found.st_size), most) + 1, '\0');
+  std::size_t size = 0;
+  while (size < content.size()) {
+    const ::ssize_t got = ::read(opened.get(), content.data() + size, content.size() - size);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) throw file_refused("read", file, errno);
+    if (got == 0) break;
+    size += static_cast<std::size_t>(got);
+  }
+  if (size == content.size()) {
+    throw Error(ErrorCode::too_large, "'" + file.string() + "' has more than " + std::to_string(most) + " bytes");
+  }
+  content.resize(size);
+  return content;
 }
 
 void replace_file(const fs::path& file, std::string_view content) {

@@ -2,6 +2,8 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
+#include <string>
 #include <string_view>
 
 // Files and folders that are there after a power cut. A name is on the disk only once the folder that holds it is
@@ -29,5 +31,14 @@ void lay_out(const std::filesystem::path& file, std::uint64_t bytes);
 // Errors: those of sync_folder(); the old content is there then, or either where only the folder's sync failed.
 // Durable: the content, and the name in its folder, when it returns.
 void replace_file(const std::filesystem::path& file, std::string_view content);
+
+// Makes a file that only its owner may read (mode 0600), with this content. Others find it whole or not at all.
+// Errors: already_exists, and the file is as it was; those of sync_folder().
+// Durable: when it returns.
+void make_secret_file(const std::filesystem::path& file, std::string_view content);
+
+// The content of a plain file; nothing where there is none. A link is not followed, nor anything else waited for.
+// Errors: too_large past `most` bytes; invalid_request for what is no plain file; io_error, store_read_only.
+std::optional<std::string> read_small_file(const std::filesystem::path& file, std::size_t most);
 
 }  // namespace sojourn::store

@@ -28,6 +28,8 @@ bool fits(const SessionRecord& record, const SessionQuery& query) {
          (query.user.empty() || record.user == query.user) &&  //
          (!query.created_from || record.created_at >= *query.created_from) &&
          (!query.created_before || record.created_at < *query.created_before) &&
+         (!query.ended_before || (record.head.ended_at && *record.head.ended_at < *query.ended_before)) &&
+         !query.other_apps.contains(record.app) &&  //
          record.id.find(query.id_text) != std::string::npos && has_labels(record, query.labels);
 }
 
@@ -207,18 +209,49 @@ Async<Leftovers> MemoryStore::leftovers() {
   co_return leftovers;
 }
 
-Async<std::uint64_t> MemoryStore::purge(SessionQuery query) {
+Async<std::uint64_t> MemoryStore::purge(SessionQuery query, std::size_t limit) {
   const auto lock = enter();
+  std::uint64_t count = 0;
   co_return std::erase_if(sessions_, [&](const auto& session) {
     const Stored& stored = session.second;
     const SessionRecord& record = stored.record;
-    if (record.head.status == SessionStatus::active || !fits(record, query)) return false;
-    tombstones_.emplace(record.id, record.head.chain);
+    if (count == limit || record.head.status == SessionStatus::active || !fits(record, query) || owes(stored)) {
+      return false;
+    }
+    ++count;
+    tombstones_.emplace(record.id, Tombstone{record.head.chain, record.head.signature});
+    unswept_.insert(record.id);
     rows_.erase(record.id);
     std::erase_if(opened_, [&](const auto& opened) { return opened.second == record.id; });
     for (const auto& [seq, id] : stored.tasks) tasks_.erase(id);
     return true;
   });
+}
+
+bool MemoryStore::owes(const Stored& stored) const {
+  return std::ranges::any_of(stored.tasks, [this](const auto& entry) {
+    const std::optional<Webhook>& webhook = tasks_.at(entry.second).webhook;
+    return webhook && webhook->status < Webhook::Status::delivered;
+  });
+}
+
+Async<std::vector<std::string>> MemoryStore::unswept(std::size_t limit) {
+  const auto lock = enter();
+  std::vector<std::string> ids(unswept_.begin(), unswept_.end());
+  if (ids.size() > limit) ids.resize(limit);
+  co_return ids;
+}
+
+Async<void> MemoryStore::sweep(std::string session_id) {
+  const auto lock = enter();
+  unswept_.erase(session_id);
+  co_return;
+}
+
+Async<std::optional<Tombstone>> MemoryStore::tombstone(std::string session_id) {
+  const auto lock = enter();
+  const auto place = tombstones_.find(session_id);
+  co_return place == tombstones_.end() ? std::nullopt : std::optional(place->second);
 }
 
 Async<OwedWebhooks> MemoryStore::webhooks_owed(Time now, std::size_t limit, std::set<std::string> busy) {

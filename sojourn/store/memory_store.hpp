@@ -29,7 +29,10 @@ class MemoryStore final : public Store, public Outbox {
   Async<std::vector<Event>> events(std::string session_id, std::uint64_t from_seq, std::size_t limit) override;
   Async<SessionPage> list(SessionQuery query, std::string cursor, std::size_t limit) override;
   Async<Leftovers> leftovers() override;
-  Async<std::uint64_t> purge(SessionQuery query) override;
+  Async<std::uint64_t> purge(SessionQuery query, std::size_t limit) override;
+  Async<std::vector<std::string>> unswept(std::size_t limit) override;
+  Async<void> sweep(std::string session_id) override;
+  Async<std::optional<Tombstone>> tombstone(std::string session_id) override;
   Async<void> close() override;
 
   Async<OwedWebhooks> webhooks_owed(Time now, std::size_t limit, std::set<std::string> busy) override;
@@ -50,6 +53,7 @@ class MemoryStore final : public Store, public Outbox {
   Stored& find(const std::string& session_id);
   Stored* find_or_null(const std::string& session_id);
   Snapshot snapshot_of(const Stored& stored) const;
+  bool owes(const Stored& stored) const;
   void check_tasks(const std::string& session_id, const std::vector<TaskRecord>& tasks) const;
   void put_tasks(Stored& stored, std::vector<TaskRecord> tasks);
   std::unique_lock<std::mutex> enter();
@@ -59,7 +63,8 @@ class MemoryStore final : public Store, public Outbox {
   std::map<std::string, Row> rows_;            // by id
   std::map<std::string, std::string> opened_;  // opening key to id
   std::map<std::string, TaskRecord> tasks_;    // by id
-  std::map<std::string, ChainHead> tombstones_;
+  std::map<std::string, Tombstone> tombstones_;
+  std::set<std::string> unswept_;
   Row next_row_ = 1;
   bool closed_ = false;
 };

@@ -75,6 +75,7 @@ struct SessionHead {
   std::optional<Time> ended_at;
   std::string end_reason;   // "" while active
   JsonText error = "null";  // of a failed session
+  std::string signature;    // of the chain's last head, once the session is over (head_signature.hpp); "" for none
 
   bool operator==(const SessionHead&) const = default;
 };

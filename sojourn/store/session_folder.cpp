@@ -2,10 +2,16 @@
 
 #include <fmt/format.h>
 
+#include <exception>
+#include <optional>
+#include <system_error>
+
 #include "sojourn/base/error.hpp"
 #include "sojourn/base/ids.hpp"
 #include "sojourn/base/json.hpp"
+#include "sojourn/base/limits.hpp"
 #include "sojourn/store/durable_file.hpp"
+#include "sojourn/store/refusals.hpp"
 
 namespace sojourn::store {
 
@@ -19,6 +25,25 @@ Json time_or_null(const std::optional<Time>& time) {
 
 Json text_or_null(const std::string& text) {
   return text.empty() ? Json(nullptr) : Json(text);
+}
+
+constexpr const char* metadata_name = "session_metadata.json";
+constexpr std::size_t metadata_bytes = 8 * limits::mebibyte;
+
+ChainHead head_in(std::string_view metadata) {
+  const JsonObject object = parse_json_object(metadata);
+  const JsonObject& ours = object.at("sojourn").as_object();
+  return {.seq = ours.at("events").to_number<std::uint64_t>(),
+          .hash = hash_from_hex(std::string_view(ours.at("last_hash").as_string()))};
+}
+
+// What is there besides what a write that broke off left behind.
+bool holds_nothing(const fs::path& folder) {
+  std::error_code error;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder, error)) {
+    if (entry.path().extension() != ".new") return false;
+  }
+  return !error;
 }
 
 }  // namespace
@@ -38,9 +63,30 @@ fs::path SessionFolders::create(std::string_view session_id) const {
   return folder;
 }
 
+void SessionFolders::remove(std::string_view session_id) const {
+  const fs::path folder = path_of(session_id);
+  std::error_code error;
+  fs::remove_all(folder, error);
+  if (error) throw file_refused("remove", folder, error.value());
+}
+
+std::uint64_t SessionFolders::bytes() const {
+  std::uint64_t bytes = 0;
+  std::error_code error;
+  const auto options = fs::directory_options::skip_permission_denied;
+  for (fs::recursive_directory_iterator place(sessions_, options, error), end; !error && place != end;
+       place.increment(error)) {
+    std::error_code ignored;
+    if (place->symlink_status(ignored).type() != fs::file_type::regular) continue;
+    const std::uintmax_t size = place->file_size(ignored);
+    if (!ignored) bytes += size;
+  }
+  return bytes;
+}
+
 void SessionFolders::write_metadata(const SessionRecord& record) const {
   const fs::path folder = create(record.id);
-  replace_file(folder / "session_metadata.json", metadata_of(record) + "\n");
+  replace_file(folder / metadata_name, metadata_of(record) + "\n");
   // Who made these folders may have died before it synced them; syncing what is on the disk costs nothing.
   const fs::path day = folder.parent_path();
   for (const fs::path& above : {day, sessions_, sessions_.parent_path()}) sync_folder(above);
@@ -66,9 +112,29 @@ JsonText metadata_of(const SessionRecord& record) {
         {"ended_at", time_or_null(head.ended_at)},
         {"end_reason", text_or_null(head.end_reason)},
         {"events", head.chain.seq},
-        {"last_hash", to_hex(head.chain.hash)}}},
+        {"last_hash", to_hex(head.chain.hash)},
+        {"signature", text_or_null(head.signature)}}},
   };
   return to_text(metadata);
+}
+
+FolderNote read_folder(const SessionFolders& folders, std::string_view session_id) {
+  FolderNote note;
+  std::error_code error;
+  if (!is_session_id(session_id)) return note;
+  const fs::path folder = folders.path_of(session_id);
+  if (!fs::is_directory(fs::symlink_status(folder, error))) return note;
+  try {
+    const std::optional<std::string> metadata = read_small_file(folder / metadata_name, metadata_bytes);
+    if (metadata) {
+      note.head = head_in(*metadata);
+    } else if (!holds_nothing(folder)) {
+      note.complaint = fmt::format("the session's folder has no {}", metadata_name);
+    }
+  } catch (const std::exception& broken) {
+    note.complaint = fmt::format("{} cannot be read: {}", metadata_name, to_valid_utf8(broken.what()));
+  }
+  return note;
 }
 
 }  // namespace sojourn::store

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
+#include <string>
 #include <string_view>
 
 #include "sojourn/store/record.hpp"
@@ -25,6 +27,13 @@ class SessionFolders {
   // Errors: invalid_request, store_read_only, store_full, io_error.
   std::filesystem::path create(std::string_view session_id) const;
 
+  // Removes the folder with all that is in it; the folder of its day stays. No link in it is followed.
+  // Errors: invalid_request, store_read_only, io_error; some of it may be gone then.
+  void remove(std::string_view session_id) const;
+
+  // Of all files in all folders; without what cannot be looked at.
+  std::uint64_t bytes() const;
+
   // Writes session_metadata.json, and the folder where it is missing; readers see the old file or the new one.
   // Errors: those of create(); the old file is still there then. Durable: when it returns.
   void write_metadata(const SessionRecord& record) const;
@@ -35,5 +44,15 @@ class SessionFolders {
 
 // What session_metadata.json holds.
 JsonText metadata_of(const SessionRecord& record);
+
+// What a folder tells of its session's journal.
+struct FolderNote {
+  ChainHead head;  // of its metadata; seq 0 where there is none
+  std::string
+      complaint;  // why the metadata cannot be read, or is missing; "" for a folder that is empty or not there
+};
+
+// Blocks. Errors: none; what cannot be read is a complaint.
+FolderNote read_folder(const SessionFolders& folders, std::string_view session_id);
 
 }  // namespace sojourn::store

@@ -16,7 +16,8 @@ constexpr std::string_view session_columns =
     "SELECT s.row, s.id, s.app, s.app_version, s.user, s.lifecycle, s.labels, s.created_at, s.idle_timeout, "
     "s.lifetime, s.owner, s.epoch, s.version, s.status, s.stage, s.chain_seq, s.chain_hash, s.call_count, "
     "s.last_call_at, s.updated_at, s.expires_at, s.ended_at, s.end_reason, s.error, "
-    "s.call_time, s.worker_time, s.cpu_time, s.peak_memory, s.bytes_in, s.bytes_out, g.context, g.setup, g.metadata "
+    "s.call_time, s.worker_time, s.cpu_time, s.peak_memory, s.bytes_in, s.bytes_out, s.signature, "
+    "g.context, g.setup, g.metadata "
     "FROM sessions s CROSS JOIN givens g ON g.session = s.row ";
 
 constexpr std::string_view task_columns =
@@ -45,7 +46,7 @@ StoredSession take_session(Statement& row) {
            head.status, head.stage, head.chain.seq, head.chain.hash, head.call_count, head.last_call_at,
            head.updated_at, head.expires_at, head.ended_at, head.end_reason, head.error, head.usage.call_time,
            head.usage.worker_time, head.usage.cpu_time, head.usage.peak_memory, head.usage.bytes_in,
-           head.usage.bytes_out, record.context, record.setup, record.metadata);
+           head.usage.bytes_out, head.signature, record.context, record.setup, record.metadata);
   return session;
 }
 
@@ -123,6 +124,11 @@ class Conditions {
     if (query.created_from) add("s.created_at >= ?", query.created_from->time_since_epoch().count());
     if (query.created_before) add("s.created_at < ?", query.created_before->time_since_epoch().count());
     if (!query.id_text.empty()) add("instr(s.id, ?) > 0", query.id_text);
+    if (query.ended_before) add("s.ended_at < ?", query.ended_before->time_since_epoch().count());
+    if (!query.other_apps.empty()) {
+      const JsonArray apps(query.other_apps.begin(), query.other_apps.end());
+      add("s.app NOT IN (SELECT value FROM json_each(?))", to_text(apps));
+    }
   }
 
   using Value = std::variant<std::int64_t, std::string>;
@@ -335,17 +341,34 @@ std::size_t count_open_webhooks(Connection& connection, std::size_t most) {
       .one<std::size_t>();
 }
 
-std::vector<std::int64_t> read_purgeable(Connection& connection, const SessionQuery& query, std::int64_t after,
-                                         std::size_t limit) {
+std::vector<std::int64_t> read_purgeable(Connection& connection, const SessionQuery& query, std::size_t limit) {
   Conditions conditions(query);
-  conditions.add("s.status <> 0 AND s.row > ?", after);
-  Statement statement =
-      connection.query("SELECT s.row FROM sessions s " + conditions.text() + " ORDER BY s.row LIMIT ?");
+  const std::string also = conditions.text().empty() ? "WHERE " : " AND ";
+  Statement statement = connection.query("SELECT s.row FROM sessions s " + conditions.text() + also +
+                                         "s.status <> 0 AND NOT EXISTS (SELECT 1 FROM webhooks w WHERE w.session = "
+                                         "s.row AND w.status < 2) ORDER BY s.row LIMIT ?");
   conditions.bind(statement);
-  statement.bind(limit);
+  const std::int64_t most = as_seq(limit);
+  statement.bind(most);
   std::vector<std::int64_t> rows;
   while (statement.next()) rows.push_back(statement.value<std::int64_t>());
   return rows;
+}
+
+std::vector<std::string> read_unswept(Connection& connection, std::size_t limit) {
+  Statement rows =
+      connection.query("SELECT id FROM tombstones WHERE swept = 0 ORDER BY session LIMIT ?", as_seq(limit));
+  std::vector<std::string> ids;
+  while (rows.next()) ids.push_back(rows.value<std::string>());
+  return ids;
+}
+
+std::optional<Tombstone> read_tombstone(Connection& connection, std::string_view id) {
+  Statement rows = connection.query("SELECT chain_seq, chain_hash, signature FROM tombstones WHERE id = ?", id);
+  if (!rows.next()) return std::nullopt;
+  Tombstone tombstone;
+  rows.read(tombstone.chain.seq, tombstone.chain.hash, tombstone.signature);
+  return tombstone;
 }
 
 }  // namespace sojourn::store

@@ -42,8 +42,9 @@ OwedWebhooks read_webhooks_owed(Connection& connection, Time now, std::size_t li
                                 const std::set<std::string>& busy);
 std::size_t count_open_webhooks(Connection& connection, std::size_t most);
 
-// Rows of sessions that fit and are not active, oldest first, past row `after`.
-std::vector<std::int64_t> read_purgeable(Connection& connection, const SessionQuery& query, std::int64_t after,
-                                         std::size_t limit);
+// Rows of sessions that fit, are not active and owe no webhook, oldest first.
+std::vector<std::int64_t> read_purgeable(Connection& connection, const SessionQuery& query, std::size_t limit);
+std::vector<std::string> read_unswept(Connection& connection, std::size_t limit);
+std::optional<Tombstone> read_tombstone(Connection& connection, std::string_view id);
 
 }  // namespace sojourn::store

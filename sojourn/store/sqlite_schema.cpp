@@ -140,7 +140,12 @@ CREATE INDEX webhooks_by_session ON webhooks (session);
 CREATE INDEX tasks_scheduled ON tasks (session, run_at) WHERE run_at IS NOT NULL AND seq = 0 AND status < 10;
 )sql";
 
-constexpr Migration all[] = {{1, version_1}, {2, version_2}, {3, version_3}};
+constexpr const char* version_4 = R"sql(
+ALTER TABLE sessions ADD COLUMN signature TEXT NOT NULL DEFAULT '';
+ALTER TABLE tombstones ADD COLUMN signature TEXT NOT NULL DEFAULT '';
+)sql";
+
+constexpr Migration all[] = {{1, version_1}, {2, version_2}, {3, version_3}, {4, version_4}};
 
 int read_pragma(Connection& connection, std::string_view pragma) {
   Statement statement = connection.query(pragma);

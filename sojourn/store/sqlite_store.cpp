@@ -22,7 +22,6 @@ namespace sojourn::store {
 namespace {
 
 // So that commits need not wait long for a purge.
-constexpr std::size_t purged_at_once = 64;
 constexpr std::int64_t swept_at_once = 1'000;
 constexpr std::uint64_t page_bytes = 4'096;
 constexpr std::uint64_t log_frame_bytes = page_bytes + 24;
@@ -219,20 +218,32 @@ Async<Leftovers> SqliteStore::leftovers() {
   co_return co_await parts_->read([](Connection& connection) { return read_leftovers(connection); });
 }
 
-Async<std::uint64_t> SqliteStore::purge(SessionQuery query) {
+Async<std::uint64_t> SqliteStore::purge(SessionQuery query, std::size_t limit) {
   parts_->require_writer();
-  std::uint64_t count = 0;
-  std::vector<std::int64_t> rows = {0};
-  for (;;) {
-    const std::int64_t after = rows.back();
-    rows = co_await parts_->read(
-        [&](Connection& connection) { return read_purgeable(connection, query, after, purged_at_once); });
-    if (rows.empty()) break;
-    count += co_await parts_->write([&] { return parts_->writer->writes->purge(rows); });
+  const std::vector<std::int64_t> rows =
+      co_await parts_->read([&](Connection& connection) { return read_purgeable(connection, query, limit); });
+  if (rows.empty()) co_return 0;
+  co_return co_await parts_->write([&] { return parts_->writer->writes->purge(rows); });
+}
+
+Async<std::vector<std::string>> SqliteStore::unswept(std::size_t limit) {
+  co_return co_await parts_->read([&](Connection& connection) { return read_unswept(connection, limit); });
+}
+
+Async<void> SqliteStore::sweep(std::string session_id) {
+  while (co_await parts_->write([&] { return parts_->writer->writes->sweep(session_id, swept_at_once); })) {
   }
-  while (co_await parts_->write([this] { return parts_->writer->writes->sweep(swept_at_once); })) {
-  }
-  co_return count;
+}
+
+Async<std::optional<Tombstone>> SqliteStore::tombstone(std::string session_id) {
+  co_return co_await parts_->read([&](Connection& connection) { return read_tombstone(connection, session_id); });
+}
+
+Async<std::uint64_t> SqliteStore::bytes_used() {
+  co_return co_await parts_->read([](Connection& connection) {
+    const auto pages = connection.query("PRAGMA page_count").one<std::uint64_t>();
+    return (pages - connection.query("PRAGMA freelist_count").one<std::uint64_t>()) * page_bytes;
+  });
 }
 
 Async<void> SqliteStore::close() {

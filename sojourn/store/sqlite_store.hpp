@@ -50,8 +50,14 @@ class SqliteStore final : public Store, public Outbox {
   Async<std::vector<Event>> events(std::string session_id, std::uint64_t from_seq, std::size_t limit) override;
   Async<SessionPage> list(SessionQuery query, std::string cursor, std::size_t limit) override;
   Async<Leftovers> leftovers() override;
-  Async<std::uint64_t> purge(SessionQuery query) override;
+  Async<std::uint64_t> purge(SessionQuery query, std::size_t limit) override;
+  Async<std::vector<std::string>> unswept(std::size_t limit) override;
+  Async<void> sweep(std::string session_id) override;
+  Async<std::optional<Tombstone>> tombstone(std::string session_id) override;
   Async<void> close() override;
+
+  // What the database takes up, without the pages of its file that are free.
+  Async<std::uint64_t> bytes_used();
 
   Async<OwedWebhooks> webhooks_owed(Time now, std::size_t limit, std::set<std::string> busy) override;
   Async<void> webhook_tried(std::string task_id, Webhook webhook) override;

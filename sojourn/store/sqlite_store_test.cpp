@@ -14,6 +14,7 @@
 #include "sojourn/store/fault_disk_test.hpp"
 #include "sojourn/store/ledger_test.hpp"
 #include "sojourn/store/memory_store.hpp"
+#include "sojourn/store/purge.hpp"
 #include "sojourn/store/sqlite_schema.hpp"
 #include "sojourn/store/sqlite_writes.hpp"
 #include "sojourn/store/store_fixture_test.hpp"
@@ -133,7 +134,7 @@ TEST_F(SqliteStoreTest, IsReadBesideItsWriter) {
   EXPECT_EQ(refusal(reader->commit(session.next({"mine"}))), ErrorCode::store_read_only);
   EXPECT_EQ(refusal(reader->create(new_session("sess_2"))), ErrorCode::store_read_only);
   EXPECT_EQ(refusal(reader->adopt("sess_1", "me")), ErrorCode::store_read_only);
-  EXPECT_EQ(refusal(reader->purge({})), ErrorCode::store_read_only);
+  EXPECT_EQ(refusal(reader->purge({}, 1)), ErrorCode::store_read_only);
   run(reader->close());
 }
 
@@ -432,7 +433,7 @@ TEST_F(SqliteStoreTest, KeepsATombstoneOfAPurgedSession) {
   NewSession session = new_session("sess_1");
   session.record.head.status = SessionStatus::ended;
   run(open().create(session));
-  run(store_->purge({}));
+  run(purge(*store_, {}));
   close();
   Connection connection(file(), OpenMode::read_only);
   Statement rows = connection.query("SELECT id, chain_seq, chain_hash FROM tombstones");
@@ -466,7 +467,7 @@ TEST_F(SqliteStoreTest, PurgesALargeSessionInSeveralTransactions) {
   commit.head.status = SessionStatus::ended;
   session.write(*store_, commit);
   const std::uint64_t before = store_->statistics().transactions;
-  EXPECT_EQ(run(store_->purge({})), 1u);
+  EXPECT_EQ(run(purge(*store_, {})), 1u);
   EXPECT_GE(store_->statistics().transactions, before + 4);
   close();
   EXPECT_EQ(Connection(file(), OpenMode::read_only).query("SELECT count(*) FROM events").one<int>(), 0);
@@ -479,14 +480,15 @@ TEST_F(SqliteStoreTest, GoesOnWithAPurgeThatACrashCutShort) {
   run(open().create(session));
   close();
   run_sql(
-      "INSERT INTO tombstones SELECT row, id, chain_seq, chain_hash, 0 FROM sessions; "
+      "INSERT INTO tombstones (session, id, chain_seq, chain_hash, swept) SELECT row, id, chain_seq, chain_hash, 0 "
+      "FROM sessions; "
       "DELETE FROM sessions; DELETE FROM givens");
   open();
   EXPECT_EQ(run(store_->load("sess_1")), std::nullopt);
   EXPECT_EQ(run(store_->task("task_1")), std::nullopt);
   EXPECT_THAT(run(store_->events("sess_1", 1, 10)), IsEmpty());
   EXPECT_THAT(run(store_->leftovers()).open_tasks, IsEmpty());
-  EXPECT_EQ(run(store_->purge({})), 0u);
+  EXPECT_EQ(run(purge(*store_, {})), 0u);
   close();
   Connection connection(file(), OpenMode::read_only);
   EXPECT_EQ(connection.query("SELECT count(*) FROM events").one<int>(), 0);

@@ -45,13 +45,13 @@ void SqliteWrites::create(const NewSession& session) {
       "INSERT INTO sessions (row, id, app, app_version, user, lifecycle, labels, created_at, idle_timeout, lifetime, "
       "owner, epoch, version, status, stage, chain_seq, chain_hash, call_count, last_call_at, updated_at, "
       "expires_at, "
-      "ended_at, end_reason, error, call_time, worker_time, cpu_time, peak_memory, bytes_in, bytes_out) "
-      "VALUES (?,?,?,?,?,?,?,?,?,?,?,?,1,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+      "ended_at, end_reason, error, call_time, worker_time, cpu_time, peak_memory, bytes_in, bytes_out, signature) "
+      "VALUES (?,?,?,?,?,?,?,?,?,?,?,?,1,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
       row, record.id, record.app, record.app_version, record.user, record.lifecycle, record.labels, record.created_at,
       record.idle_timeout, record.lifetime, record.owner, record.epoch, head.status, head.stage, head.chain.seq,
       head.chain.hash, head.call_count, head.last_call_at, head.updated_at, head.expires_at, head.ended_at,
       head.end_reason, head.error, head.usage.call_time, head.usage.worker_time, head.usage.cpu_time,
-      head.usage.peak_memory, head.usage.bytes_in, head.usage.bytes_out);
+      head.usage.peak_memory, head.usage.bytes_in, head.usage.bytes_out, head.signature);
   connection_.execute("INSERT INTO givens (session, context, setup, metadata, opening_key) VALUES (?,?,?,?,?)", row,
                       record.context, record.setup, record.metadata, session.opening_key);
   write_events(row, session.events);
@@ -90,8 +90,8 @@ std::uint64_t SqliteWrites::purge(std::span<const std::int64_t> rows) {
   std::uint64_t count = 0;
   for (const std::int64_t row : rows) {
     connection_.execute(
-        "INSERT INTO tombstones (session, id, chain_seq, chain_hash, swept) "
-        "SELECT row, id, chain_seq, chain_hash, 0 FROM sessions WHERE row = ? AND status <> 0",
+        "INSERT INTO tombstones (session, id, chain_seq, chain_hash, signature, swept) "
+        "SELECT row, id, chain_seq, chain_hash, signature, 0 FROM sessions WHERE row = ? AND status <> 0",
         row);
     if (connection_.changes() == 0) continue;
     known_.erase(connection_.query("SELECT id FROM tombstones WHERE session = ?", row).one<std::string>());
@@ -102,10 +102,10 @@ std::uint64_t SqliteWrites::purge(std::span<const std::int64_t> rows) {
   return count;
 }
 
-bool SqliteWrites::sweep(std::int64_t limit) {
+bool SqliteWrites::sweep(const std::string& session_id, std::int64_t limit) {
   std::int64_t session = 0;
   {
-    Statement unswept = connection_.query("SELECT session FROM tombstones WHERE swept = 0 LIMIT 1");
+    Statement unswept = connection_.query("SELECT session FROM tombstones WHERE id = ? AND swept = 0", session_id);
     if (!unswept.next()) return false;
     unswept.read(session);
   }
@@ -122,7 +122,7 @@ bool SqliteWrites::sweep(std::int64_t limit) {
     more = more || connection_.changes() == limit;
   }
   if (!more) connection_.execute("UPDATE tombstones SET swept = 1 WHERE session = ?", session);
-  return true;
+  return more;
 }
 
 SqliteWrites::Known& SqliteWrites::find(const std::string& session_id) {
@@ -150,10 +150,11 @@ void SqliteWrites::write_head(const Known& known, const SessionHead& head) {
       head.usage.call_time, head.usage.bytes_in, head.usage.bytes_out, known.row);
   // Apart, since these seldom change and setting an indexed column costs its index even where the value stays.
   if (head.status != before.status || head.stage != before.stage || head.ended_at != before.ended_at ||
-      head.end_reason != before.end_reason || head.error != before.error) {
+      head.end_reason != before.end_reason || head.error != before.error || head.signature != before.signature) {
     connection_.execute(
-        "UPDATE sessions SET status = ?, stage = ?, ended_at = ?, end_reason = ?, error = ? WHERE row = ?",
-        head.status, head.stage, head.ended_at, head.end_reason, head.error, known.row);
+        "UPDATE sessions SET status = ?, stage = ?, ended_at = ?, end_reason = ?, error = ?, signature = ? "
+        "WHERE row = ?",
+        head.status, head.stage, head.ended_at, head.end_reason, head.error, head.signature, known.row);
   }
   if (head.usage.worker_time != before.usage.worker_time || head.usage.cpu_time != before.usage.cpu_time ||
       head.usage.peak_memory != before.usage.peak_memory) {

@@ -30,8 +30,8 @@ class SqliteWrites {
 
   void webhook_tried(const std::string& task_id, const Webhook& webhook);
 
-  // Removes at most about `limit` rows of each kind that belonged to a purged session. Whether more may be left.
-  bool sweep(std::int64_t limit);
+  // Removes at most about `limit` rows of each kind that belonged to that purged session. Whether more may be left.
+  bool sweep(const std::string& session_id, std::int64_t limit);
 
   // Forgets what it remembers; to be called whenever a transaction did not become durable.
   void rolled_back() { known_.clear(); }

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -90,6 +91,16 @@ struct SessionQuery {
   std::optional<Time> created_from;    // inclusive
   std::optional<Time> created_before;  // exclusive
   std::string id_text;                 // part of the id
+  std::optional<Time> ended_before;    // exclusive; of those that are over
+  std::set<std::string> other_apps;    // than these
+};
+
+// What is left of a session that was purged.
+struct Tombstone {
+  ChainHead chain;
+  std::string signature;  // of the head; "" for none
+
+  bool operator==(const Tombstone&) const = default;
 };
 
 struct SessionPage {
@@ -145,9 +156,19 @@ class Store {
   // Everything that a former owner left open. For the start of a server, before it serves.
   virtual Async<Leftovers> leftovers() = 0;
 
-  // Removes the sessions that fit and are not active, each whole; a tombstone keeps id, number of events and last
-  // hash. Returns how many. When it fails, some may be gone already.
-  virtual Async<std::uint64_t> purge(SessionQuery query) = 0;
+  // Takes sessions that fit out of sight, oldest first and at most `limit`: each whole, and none that is active or
+  // owes a webhook. A tombstone stays. Returns how many. What belonged to them is removed by sweep(). Durable: when
+  // it returns.
+  virtual Async<std::uint64_t> purge(SessionQuery query, std::size_t limit) = 0;
+
+  // Ids of purged sessions that were not swept to the end, at most `limit`.
+  virtual Async<std::vector<std::string>> unswept(std::size_t limit) = 0;
+
+  // Removes what belonged to a purged session, a part at a time, so that no commit waits long. Durable: when it
+  // returns; what an earlier call began is gone on with.
+  virtual Async<void> sweep(std::string session_id) = 0;
+
+  virtual Async<std::optional<Tombstone>> tombstone(std::string session_id) = 0;
 
   // Waits for the commits that run, then closes. Calls after it are unavailable. Idempotent.
   virtual Async<void> close() = 0;

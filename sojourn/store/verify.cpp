@@ -3,16 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <boost/asio/this_coro.hpp>
-#include <boost/json/monotonic_resource.hpp>
-#include <boost/json/parser.hpp>
 #include <optional>
-#include <unordered_map>
 
 #include "sojourn/base/error.hpp"
 #include "sojourn/base/limits.hpp"
 #include "sojourn/base/task_group.hpp"
+#include "sojourn/store/journal_verifier.hpp"
 #include "sojourn/store/refusals.hpp"
 
 namespace sojourn::store {
@@ -27,183 +24,6 @@ constexpr std::size_t sessions_at_once = 4;
 constexpr std::size_t large_tasks_at_once = 8;
 constexpr std::size_t small_tasks_at_once = 64;
 constexpr std::size_t small_task_bytes = 64 * limits::kibibyte;
-
-// A hash in hex digits as the newest event that names it recorded it; empty where the key was deleted.
-struct Recorded {
-  std::uint64_t seq = 0;
-  std::string hash;
-};
-
-// Reads event bodies into memory that it uses again and again.
-class BodyReader {
- public:
-  BodyReader() : memory_(buffer_.data(), buffer_.size()), parser_({}, options()) {}
-
-  // The body as an object, valid until the next call; null if it is none.
-  const JsonObject* read(std::string_view body) {
-    value_.reset();
-    memory_.release();
-    parser_.reset(&memory_);
-    boost::json::error_code error;
-    parser_.write(body.data(), body.size(), error);
-    if (error) return nullptr;
-    value_.emplace(parser_.release());
-    return value_->if_object();
-  }
-
- private:
-  static boost::json::parse_options options() {
-    boost::json::parse_options options;
-    options.max_depth = limits::json_depth + 2;  // the caller's data stands two levels deep
-    return options;
-  }
-
-  std::array<unsigned char, 16 * limits::kibibyte> buffer_;
-  boost::json::monotonic_resource memory_;
-  boost::json::parser parser_;
-  std::optional<Json> value_;
-};
-
-class Verifier {
- public:
-  explicit Verifier(const std::string& session_id) : previous_(chain_start(session_id)) {
-    report_.session_id = session_id;
-  }
-
-  void check_event(const Event& event) {
-    ++report_.events;
-    const std::uint64_t expected = ++seq_;
-    seq_ = event.seq;
-    const JsonObject* body = reader_.read(event.body);
-    const bool gap = event.seq != expected;
-    const Hash computed = chain_hash(previous_, event.body);
-    const bool fits = computed == event.hash || (other_ && chain_hash(*other_, event.body) == event.hash);
-    if (gap) {
-      add({Finding::Kind::missing, expected, "", "",
-           fmt::format("event {} is missing: event {} follows event {}", expected, event.seq, expected - 1)});
-    } else if (body == nullptr) {
-      add({Finding::Kind::malformed, event.seq, "", "", fmt::format("event {} is no JSON object", event.seq)});
-    } else if (!has_seq(*body, event.seq)) {
-      add({Finding::Kind::misplaced, event.seq, "", "",
-           fmt::format("event {} bears another number in its body", event.seq)});
-    } else if (!fits) {
-      add({Finding::Kind::altered, event.seq, "", "",
-           fmt::format("event {} was altered: its hash is not that of its body after event {}", event.seq,
-                       event.seq - 1)});
-    }
-    if (body != nullptr) record(event.seq, *body);
-    // Either the body was altered and the next event builds on the stored hash, or that hash was, and it builds on
-    // this one.
-    other_ = fits || gap ? std::nullopt : std::optional(computed);
-    previous_ = event.hash;
-  }
-
-  // After the last event that the row knows of.
-  void check_head(const ChainHead& head) {
-    if (seq_ < head.seq) {
-      add({Finding::Kind::cut_off, seq_ + 1, "", "",
-           fmt::format("the newest events are missing: the last one is {}, the session's row knows {}", seq_,
-                       head.seq)});
-    } else if (previous_ != head.hash && other_ != head.hash) {
-      add({Finding::Kind::head, head.seq, "", "",
-           fmt::format("the hash in the session's row is not that of its newest event {}", head.seq)});
-    }
-  }
-
-  void check_state(const std::map<std::string, JsonText>& state) {
-    for (const auto& [key, value] : state) {
-      const auto place = state_.find(key);
-      if (place == state_.end()) {
-        add({Finding::Kind::state, 0, key, "", fmt::format("state '{}' has a value that no event recorded", key)});
-      } else if (place->second.hash.empty()) {
-        add({Finding::Kind::state, place->second.seq, key, "",
-             fmt::format("state '{}' has a value, though event {} deleted it", key, place->second.seq)});
-      } else if (place->second.hash != to_hex(sha256(value))) {
-        add({Finding::Kind::state, place->second.seq, key, "",
-             fmt::format("state '{}' is not what event {} recorded", key, place->second.seq)});
-      }
-    }
-    for (const auto& [key, recorded] : state_) {
-      if (recorded.hash.empty() || state.contains(key)) continue;
-      add({Finding::Kind::state, recorded.seq, key, "",
-           fmt::format("state '{}' is missing, though event {} recorded a value", key, recorded.seq)});
-    }
-  }
-
-  // Holds one completed task against the events, and forgets what they recorded of it.
-  void check_output(const std::string& task, const std::string& output_hash) {
-    const auto place = outputs_.find(task);
-    if (place == outputs_.end()) {
-      add({Finding::Kind::output, 0, "", task, fmt::format("no event recorded the output of task '{}'", task)});
-      return;
-    }
-    if (place->second.hash != output_hash) {
-      add({Finding::Kind::output, place->second.seq, "", task,
-           fmt::format("the output of task '{}' is not what event {} recorded", task, place->second.seq)});
-    }
-    outputs_.erase(place);
-  }
-
-  void add_missing_task(const std::string& task, std::uint64_t seq) {
-    add({Finding::Kind::output, seq, "", task,
-         fmt::format("task '{}' is missing or not completed, though event {} recorded its output", task, seq)});
-  }
-
-  void add_surplus(const Event& event) {
-    add({Finding::Kind::added, event.seq, "", "",
-         fmt::format("event {} was added: the session's row does not know it", event.seq)});
-  }
-
-  // Outputs that events recorded and check_output() was not asked for.
-  const std::unordered_map<std::string, Recorded>& outputs() const { return outputs_; }
-
-  VerifyReport take() { return std::move(report_); }
-
- private:
-  static bool has_seq(const JsonObject& body, std::uint64_t expected) {
-    const Json* seq = body.if_contains("seq");
-    return seq != nullptr && seq->is_int64() && std::cmp_equal(seq->get_int64(), expected);
-  }
-
-  void record(std::uint64_t seq, const JsonObject& body) {
-    const Json* value = body.if_contains("data");
-    const JsonObject* data = value == nullptr ? nullptr : value->if_object();
-    if (data == nullptr) return;
-    const Json* output = data->if_contains("output");
-    const Json* task = data->if_contains("task");
-    if (output != nullptr && task != nullptr && task->is_string()) {
-      note(outputs_[std::string(task->get_string())], seq, *output);
-    }
-    const Json* state = data->if_contains("state");
-    if (state == nullptr || !state->is_object()) return;
-    for (const auto& [key, hash] : state->get_object()) note(state_[std::string(key)], seq, hash);
-  }
-
-  static void note(Recorded& recorded, std::uint64_t seq, const Json& hash) {
-    recorded.seq = seq;
-    if (hash.is_string()) {
-      recorded.hash.assign(hash.get_string().data(), hash.get_string().size());
-    } else {
-      recorded.hash.clear();
-    }
-  }
-
-  void add(Finding finding) {
-    if (report_.findings.size() < VerifyReport::most_findings) {
-      report_.findings.push_back(std::move(finding));
-    } else {
-      ++report_.more_findings;
-    }
-  }
-
-  VerifyReport report_;
-  BodyReader reader_;
-  std::uint64_t seq_ = 0;      // of the last event
-  Hash previous_;              // as stored with it
-  std::optional<Hash> other_;  // as it should have been, where that differs
-  std::unordered_map<std::string, Recorded> state_;
-  std::unordered_map<std::string, Recorded> outputs_;
-};
 
 // Id and output hash of each completed task.
 Async<std::vector<std::pair<std::string, std::string>>> read_outputs(Store& store, std::string session_id) {
@@ -223,7 +43,7 @@ Async<std::vector<std::pair<std::string, std::string>>> read_outputs(Store& stor
 }
 
 // Checks the events up to `newest`, in pages.
-Async<void> walk_events(Store& store, Verifier& verifier, std::string session_id, std::uint64_t newest) {
+Async<void> walk_events(Store& store, JournalVerifier& verifier, std::string session_id, std::uint64_t newest) {
   for (std::uint64_t from = 1; from <= newest;) {
     const std::vector<Event> events = co_await store.events(session_id, from, events_at_once);
     for (const Event& event : events) {
@@ -236,48 +56,65 @@ Async<void> walk_events(Store& store, Verifier& verifier, std::string session_id
 }
 
 // Outputs recorded for tasks that were not yet completed when the outputs were read.
-Async<void> check_later_outputs(Store& store, Verifier& verifier) {
+Async<void> check_later_outputs(Store& store, JournalVerifier& verifier) {
   const auto recorded = verifier.outputs();
-  for (const auto& [id, output] : recorded) {
+  for (const auto& [id, seq] : recorded) {
     const std::optional<TaskRecord> task = co_await store.task(id);
     if (task && task->status == TaskStatus::completed) {
       verifier.check_output(id, to_hex(sha256(task->output)));
     } else {
-      verifier.add_missing_task(id, output.seq);
+      verifier.add_missing_task(id, seq);
     }
   }
 }
 
+// What is left of a session that was purged.
+Async<VerifyReport> verify_tombstone(Store& store, std::string session_id, VerifyAgainst against) {
+  const std::optional<Tombstone> tombstone = co_await store.tombstone(session_id);
+  if (!tombstone) throw session_unknown(session_id);
+  JournalVerifier verifier(session_id);
+  SessionHead head{.status = SessionStatus::ended, .chain = tombstone->chain, .signature = tombstone->signature};
+  verifier.check_signature(head, against.key);
+  VerifyReport report = verifier.take();
+  report.events = tombstone->chain.seq;
+  report.purged = true;
+  co_return report;
+}
+
 // Takes the next session that nobody has taken, until none is left.
-Async<void> verify_next(Store& store, const std::vector<std::string>& ids, std::size_t& next,
+Async<void> verify_next(Store& store, const std::vector<std::string>& ids, VerifyAgainst against, std::size_t& next,
                         std::vector<std::optional<VerifyReport>>& reports) {
   while (next < ids.size()) {
     const std::size_t number = next++;
     try {
-      reports[number] = co_await verify(store, ids[number]);
+      reports[number] = co_await verify(store, ids[number], against);
     } catch (const Error& error) {
       if (error.code() != ErrorCode::session_not_found) throw;
     }
   }
 }
 
-VerifyReport verify(const FullSession& session) {
-  Verifier verifier(session.snapshot.record.id);
-  const ChainHead& head = session.snapshot.record.head.chain;
+VerifyReport verify(const FullSession& session, VerifyAgainst against, const FolderNote& folder) {
+  const SessionRecord& record = session.snapshot.record;
+  JournalVerifier verifier(record.id);
+  verifier.expect(folder);
+  const ChainHead& head = record.head.chain;
   const auto surplus = std::ranges::find_if(session.events, [&](const Event& event) { return event.seq > head.seq; });
   std::for_each(session.events.begin(), surplus, [&](const Event& event) { verifier.check_event(event); });
   verifier.check_head(head);
+  verifier.check_record(record, against.key);
   if (surplus != session.events.end()) verifier.add_surplus(*surplus);
   verifier.check_state(session.snapshot.state);
   for (const TaskRecord& task : session.tasks) {
     if (task.status == TaskStatus::completed) verifier.check_output(task.id, to_hex(sha256(task.output)));
   }
-  for (const auto& [task, output] : verifier.outputs()) verifier.add_missing_task(task, output.seq);
+  for (const auto& [task, seq] : verifier.outputs()) verifier.add_missing_task(task, seq);
   return verifier.take();
 }
 
-Async<VerifyReport> verify_in_parts(Store& store, std::string session_id) {
-  Verifier verifier(session_id);
+Async<VerifyReport> verify_in_parts(Store& store, std::string session_id, VerifyAgainst against, FolderNote folder) {
+  JournalVerifier verifier(session_id);
+  verifier.expect(folder);
   // In this order, so that of a session that goes on meanwhile nothing is read that is newer than its events below.
   const auto outputs = co_await read_outputs(store, session_id);
   const std::optional<Snapshot> snapshot = co_await store.load(session_id);
@@ -286,6 +123,7 @@ Async<VerifyReport> verify_in_parts(Store& store, std::string session_id) {
 
   co_await walk_events(store, verifier, session_id, head.seq);
   verifier.check_head(head);
+  verifier.check_record(snapshot->record, against.key);
   const std::vector<Event> surplus = co_await store.events(session_id, head.seq + 1, 1);
   if (!surplus.empty()) {
     const std::optional<Snapshot> now = co_await store.load(session_id);
@@ -299,24 +137,23 @@ Async<VerifyReport> verify_in_parts(Store& store, std::string session_id) {
 
 }  // namespace
 
-std::string_view to_string(Finding::Kind kind) {
-  constexpr std::string_view words[] = {"altered", "malformed", "misplaced", "missing", "cut_off",
-                                        "added",   "head",      "state",     "output"};
-  return words[static_cast<std::size_t>(kind)];
-}
-
-Async<VerifyReport> verify(Store& store, std::string session_id) {
+Async<VerifyReport> verify(Store& store, std::string session_id, VerifyAgainst against) {
+  // Before the store, which then knows all that the folder does.
+  FolderNote folder;
+  if (against.folders != nullptr) folder = read_folder(*against.folders, session_id);
   const std::optional<FullSession> session = co_await store.load_all(session_id, bytes_at_once);
-  if (!session) throw session_unknown(session_id);
-  if (session->whole) co_return verify(*session);
-  co_return co_await verify_in_parts(store, session_id);
+  if (!session) co_return co_await verify_tombstone(store, session_id, against);
+  if (session->whole) co_return verify(*session, against, folder);
+  co_return co_await verify_in_parts(store, session_id, against, std::move(folder));
 }
 
-Async<std::vector<VerifyReport>> verify(Store& store, std::vector<std::string> session_ids) {
+Async<std::vector<VerifyReport>> verify(Store& store, std::vector<std::string> session_ids, VerifyAgainst against) {
   std::size_t next = 0;
   std::vector<std::optional<VerifyReport>> reports(session_ids.size());
   TaskGroup group(co_await boost::asio::this_coro::executor);
-  for (std::size_t i = 0; i < sessions_at_once; ++i) group.spawn(verify_next(store, session_ids, next, reports));
+  for (std::size_t i = 0; i < sessions_at_once; ++i) {
+    group.spawn(verify_next(store, session_ids, against, next, reports));
+  }
   co_await group.join();
   std::vector<VerifyReport> found;
   for (std::optional<VerifyReport>& report : reports) {

@@ -6,12 +6,15 @@
 #include <vector>
 
 #include "sojourn/base/async.hpp"
+#include "sojourn/base/ed25519.hpp"
+#include "sojourn/store/session_folder.hpp"
 #include "sojourn/store/store.hpp"
 
 // Proof that nobody rewrote what happened: a session's events held against their hash chain and its row, and its
 // state and outputs held against the hashes that the events recorded (docs/formats/journal.md).
 //
-// Who can write the whole database can write a whole new chain; keep a session's last hash elsewhere against that.
+// Who can write the whole database can write a whole new chain, but cannot sign it (head_signature.hpp). A session
+// that is not over has no signature yet: keep its last hash elsewhere against that, as its folder does.
 namespace sojourn::store {
 
 struct Finding {
@@ -25,6 +28,11 @@ struct Finding {
     head,       // the session's row has another hash than its newest event
     state,      // a state row is not what the last event that named its key recorded
     output,     // likewise a task's output
+    context,    // the session's context is not what its first event recorded
+    ending,     // the session's row and its events do not agree on whether it is over
+    signature,  // the head of a session that is over is not signed by the key
+    folder,     // session_metadata.json knows another journal than the store, or cannot be read
+    archive,    // an archive is not as it was written (archive.hpp)
   };
 
   Kind kind{};
@@ -37,7 +45,12 @@ struct Finding {
 std::string_view to_string(Finding::Kind kind);
 
 struct VerifyReport {
+  // Of the head: there is none, as of a session that goes on; nobody gave its key; the key made it; it did not.
+  enum class Signature { none, unchecked, valid, broken };
+
   std::string session_id;
+  Signature signature = Signature::none;
+  bool purged = false;            // nothing is left but its tombstone, whose signature was checked
   std::uint64_t events = 0;       // looked at
   std::vector<Finding> findings;  // events first, by seq; at most most_findings
   std::uint64_t more_findings = 0;
@@ -46,13 +59,24 @@ struct VerifyReport {
   bool ok() const { return findings.empty(); }
 };
 
+std::string_view to_string(VerifyReport::Signature signature);
+
+// What else is held against the store. Lifetime: until the verification returns.
+struct VerifyAgainst {
+  const PublicKey* key = nullptr;           // the server's; null: signatures are not checked
+  const SessionFolders* folders = nullptr;  // null: folders are not looked at
+};
+
 // Verifies one session as it stands when it is called; it may go on being served meanwhile.
-// Errors: session_not_found; those of the store. Cost: about 2 us an event, 1 ms at a time on the caller's executor.
-Async<VerifyReport> verify(Store& store, std::string session_id);
+// Errors: session_not_found, also for one that never was; those of the store. Cost: about 2 us an event, 1 ms at a
+// time on the caller's executor, where
+//         a folder's one small file is read too.
+Async<VerifyReport> verify(Store& store, std::string session_id, VerifyAgainst against = {});
 
 // Verifies these sessions, several at once, and returns their reports in this order; without those of sessions that
 // are not there, or no longer.
 // Errors: those of the store. Cost: as above; what is read next is read meanwhile.
-Async<std::vector<VerifyReport>> verify(Store& store, std::vector<std::string> session_ids);
+Async<std::vector<VerifyReport>> verify(Store& store, std::vector<std::string> session_ids,
+                                        VerifyAgainst against = {});
 
 }  // namespace sojourn::store

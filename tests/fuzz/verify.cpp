@@ -53,7 +53,10 @@ class OneSession final : public Store {
   Async<std::string> session_opened_by(std::string) override { co_return ""; }
   Async<SessionPage> list(SessionQuery, std::string, std::size_t) override { co_return SessionPage(); }
   Async<Leftovers> leftovers() override { co_return Leftovers(); }
-  Async<std::uint64_t> purge(SessionQuery) override { co_return 0; }
+  Async<std::uint64_t> purge(SessionQuery, std::size_t) override { co_return 0; }
+  Async<std::vector<std::string>> unswept(std::size_t) override { co_return std::vector<std::string>(); }
+  Async<void> sweep(std::string) override { co_return; }
+  Async<std::optional<Tombstone>> tombstone(std::string) override { co_return std::nullopt; }
   Async<void> close() override { co_return; }
 
  private:

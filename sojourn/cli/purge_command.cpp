@@ -1,0 +1,96 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <ostream>
+
+#include "sojourn/base/error.hpp"
+#include "sojourn/base/ids.hpp"
+#include "sojourn/cli/commands.hpp"
+#include "sojourn/cli/stored.hpp"
+#include "sojourn/store/purge.hpp"
+#include "sojourn/store/session_folder.hpp"
+
+namespace sojourn::cli {
+
+namespace {
+
+constexpr std::size_t sessions_at_once = 1'000;
+constexpr std::uint64_t bar_width = 30;
+
+struct Found {
+  std::uint64_t sessions = 0;
+  std::uint64_t events = 0;
+};
+
+Async<void> count(store::Store& store, store::SessionQuery query, Found& found) {
+  std::string cursor;
+  do {
+    const store::SessionPage page = co_await store.list(query, cursor, sessions_at_once);
+    for (const store::SessionRecord& session : page.sessions) {
+      if (session.head.status == store::SessionStatus::active) continue;
+      ++found.sessions;
+      found.events += session.head.chain.seq;
+    }
+    cursor = page.next_cursor;
+  } while (!cursor.empty());
+}
+
+// Where somebody looks on, a bar on one line that is written over again and again.
+void draw_progress(Console& console, std::uint64_t gone, std::uint64_t all) {
+  if (!console.colour || console.json || all == 0) return;
+  const std::uint64_t done = std::min(gone * bar_width / all, bar_width);
+  console.err << fmt::format("\r[{:#<{}}{:.<{}}] {} of {} sessions", "", done, "", bar_width - done, gone, all)
+              << std::flush;
+  if (gone >= all) console.err << '\n';
+}
+
+Async<void> remove_folder(const store::SessionFolders& folders, std::string session_id) {
+  if (is_session_id(session_id)) folders.remove(session_id);
+  co_return;
+}
+
+Async<void> purge(store::Store& store, store::SessionQuery query, const store::SessionFolders& folders,
+                  Console& console, Found& found, std::uint64_t& gone) {
+  co_await count(store, query, found);
+  gone = co_await store::purge(
+      store, std::move(query),
+      {.remove_folder = [&folders](std::string id) { return remove_folder(folders, std::move(id)); },
+       .go_on =
+           [&](std::uint64_t so_far) {
+             draw_progress(console, so_far, found.sessions);
+             return true;
+           }});
+  draw_progress(console, std::max(gone, found.sessions), found.sessions);
+}
+
+store::SessionQuery query_of(const PurgeOptions& options) {
+  try {
+    return {.app = options.app, .ended_before = SystemClock().now() - server::parse_age(options.older_than)};
+  } catch (const Error& error) {
+    throw Error(ErrorCode::config_invalid, "--older-than: " + error.message());
+  }
+}
+
+}  // namespace
+
+ExitCode purge_sessions(const PurgeOptions& options, const Settings& settings, Console& console) {
+  const store::SessionQuery query = query_of(options);
+  const store::SessionFolders folders(settings.data);
+  Found found;
+  std::uint64_t gone = 0;
+  if (options.dry_run) {
+    read_store(settings, [&](store::Store& store) { return count(store, query, found); });
+  } else {
+    change_store(settings, [&](store::Store& store) { return purge(store, query, folders, console, found, gone); });
+  }
+  if (console.json) {
+    print_json(console, JsonObject{{"sessions", found.sessions}, {"events", found.events}, {"removed", gone}});
+  } else if (options.dry_run) {
+    console.out << fmt::format("{} sessions with {} events would be removed\n", found.sessions, found.events);
+  } else {
+    console.out << fmt::format("{} sessions removed\n", gone);
+  }
+  return ExitCode::ok;
+}
+
+}  // namespace sojourn::cli

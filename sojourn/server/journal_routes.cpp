@@ -1,0 +1,59 @@
+#include <fmt/format.h>
+
+#include <charconv>
+
+#include "sojourn/server/api.hpp"
+#include "sojourn/server/ask.hpp"
+#include "sojourn/server/event_stream.hpp"
+#include "sojourn/server/query.hpp"
+
+// What is asked of journals: /sessions/{id}/events and /audit.
+namespace sojourn::server {
+
+namespace {
+
+// The number of the event after the last one that a client has, which comes back to a stream that broke off.
+std::uint64_t first_wanted(const http::Request& request, const http::Target& target) {
+  const auto last = request.headers.find("Last-Event-ID");
+  if (!last || last->empty()) return whole_number(target, "from", 1, INT64_MAX);
+  std::uint64_t seq = 0;
+  const auto [end, error] = std::from_chars(last->data(), last->data() + last->size(), seq);
+  if (error != std::errc() || end != last->data() + last->size() || seq >= INT64_MAX) {
+    throw Error(ErrorCode::invalid_request, "'Last-Event-ID' must be the number of an event",
+                {{"field", "Last-Event-ID"}});
+  }
+  return seq + 1;
+}
+
+}  // namespace
+
+Async<void> Api::list_events(Ask& ask) {
+  const std::uint64_t limit = whole_number(ask.target, "limit", default_page, largest_page);
+  const std::uint64_t from = whole_number(ask.target, "from", 1, INT64_MAX);
+  EventPage page = co_await event_page(runtime_, store_, ask.captures.at(0), from, limit, event_filter(ask.target));
+  http::Response response = data_response(ask.bare, 200, std::move(page.json));
+  if (page.next > 0) {
+    const std::string path = fmt::format("/sessions/{}/events", ask.captures.at(0));
+    response.headers.add("Link", next_page(path, ask.target, "from", std::to_string(page.next)));
+  }
+  co_await ask.responder.send(std::move(response));
+}
+
+Async<void> Api::follow_events(Ask& ask) {
+  const auto accept = ask.request.headers.find("Accept").value_or("");
+  const bool sse = accept.find("text/event-stream") != std::string_view::npos;
+  EventStream stream{.format = sse ? StreamFormat::sse : StreamFormat::ndjson,
+                     .from = first_wanted(ask.request, ask.target),
+                     .filter = event_filter(ask.target),
+                     .times = options_.stream};
+  co_await stream_events(runtime_, store_, *options_.followers, clock_, ask.captures.at(0), std::move(stream),
+                         ask.responder);
+}
+
+Async<void> Api::get_journal_key(Ask& ask) {
+  const PublicKey& key = *options_.journal_key;
+  co_await ask.answer(200,
+                      to_text(JsonObject{{"algorithm", "Ed25519"}, {"key", key.id()}, {"public_key", key.pem()}}));
+}
+
+}  // namespace sojourn::server

@@ -1,0 +1,295 @@
+#include "sojourn/store/journal_verifier.hpp"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <boost/json/monotonic_resource.hpp>
+#include <boost/json/parser.hpp>
+#include <optional>
+#include <unordered_map>
+#include <utility>
+
+#include "sojourn/base/json.hpp"
+#include "sojourn/base/limits.hpp"
+#include "sojourn/store/head_signature.hpp"
+
+namespace sojourn::store {
+
+namespace {
+
+// A hash in hex digits as the newest event that names it recorded it; empty where the key was deleted.
+struct Recorded {
+  std::uint64_t seq = 0;
+  std::string hash;
+};
+
+void note(Recorded& recorded, std::uint64_t seq, const Json& hash) {
+  recorded.seq = seq;
+  if (hash.is_string()) {
+    recorded.hash.assign(hash.get_string().data(), hash.get_string().size());
+  } else {
+    recorded.hash.clear();
+  }
+}
+
+// Reads event bodies into memory that it uses again and again.
+class BodyReader {
+ public:
+  BodyReader() : memory_(buffer_.data(), buffer_.size()), parser_({}, options()) {}
+
+  // The body as an object, valid until the next call; null if it is none.
+  const JsonObject* read(std::string_view body) {
+    value_.reset();
+    memory_.release();
+    parser_.reset(&memory_);
+    boost::json::error_code error;
+    parser_.write(body.data(), body.size(), error);
+    if (error) return nullptr;
+    value_.emplace(parser_.release());
+    return value_->if_object();
+  }
+
+ private:
+  static boost::json::parse_options options() {
+    boost::json::parse_options options;
+    options.max_depth = limits::json_depth + 2;  // the caller's data stands two levels deep
+    return options;
+  }
+
+  std::array<unsigned char, 16 * limits::kibibyte> buffer_;
+  boost::json::monotonic_resource memory_;
+  boost::json::parser parser_;
+  std::optional<Json> value_;
+};
+
+bool has_seq(const JsonObject& body, std::uint64_t expected) {
+  const Json* seq = body.if_contains("seq");
+  return seq != nullptr && seq->is_int64() && std::cmp_equal(seq->get_int64(), expected);
+}
+
+std::string_view text_of(const JsonObject& object, std::string_view field) {
+  const Json* value = object.if_contains(field);
+  return value != nullptr && value->is_string() ? std::string_view(value->get_string()) : std::string_view();
+}
+
+const JsonObject* object_of(const JsonObject& object, std::string_view field) {
+  const Json* value = object.if_contains(field);
+  return value == nullptr ? nullptr : value->if_object();
+}
+
+}  // namespace
+
+struct JournalVerifier::Parts {
+  explicit Parts(const std::string& session_id) : previous(chain_start(session_id)) {
+    report.session_id = session_id;
+  }
+
+  VerifyReport report;
+  BodyReader reader;
+  std::uint64_t seq = 0;      // of the last event
+  Hash previous;              // as stored with it
+  std::optional<Hash> other;  // as it should have been, where that differs
+  std::unordered_map<std::string, Recorded> state;
+  std::unordered_map<std::string, Recorded> outputs;
+  std::optional<FolderNote> folder;
+  std::string key;          // that is to sign the end, as the first event says
+  std::string context;      // its hash, as the first event says
+  std::uint64_t ended = 0;  // the event that tells of the end
+};
+
+JournalVerifier::JournalVerifier(const std::string& session_id) : parts_(std::make_unique<Parts>(session_id)) {}
+JournalVerifier::~JournalVerifier() = default;
+
+void JournalVerifier::expect(const FolderNote& folder) {
+  if (!folder.complaint.empty()) add({Finding::Kind::folder, 0, "", "", folder.complaint});
+  if (folder.head.seq > 0) parts_->folder = folder;
+}
+
+void JournalVerifier::check_event(const Event& event) {
+  Parts& my = *parts_;
+  ++my.report.events;
+  const std::uint64_t expected = ++my.seq;
+  my.seq = event.seq;
+  const JsonObject* body = my.reader.read(event.body);
+  const bool gap = event.seq != expected;
+  const Hash computed = chain_hash(my.previous, event.body);
+  const bool fits = computed == event.hash || (my.other && chain_hash(*my.other, event.body) == event.hash);
+  if (gap) {
+    add({Finding::Kind::missing, expected, "", "",
+         fmt::format("event {} is missing: event {} follows event {}", expected, event.seq, expected - 1)});
+  } else if (body == nullptr) {
+    add({Finding::Kind::malformed, event.seq, "", "", fmt::format("event {} is no JSON object", event.seq)});
+  } else if (!has_seq(*body, event.seq)) {
+    add({Finding::Kind::misplaced, event.seq, "", "",
+         fmt::format("event {} bears another number in its body", event.seq)});
+  } else if (!fits) {
+    add({Finding::Kind::altered, event.seq, "", "",
+         fmt::format("event {} was altered: its hash is not that of its body after event {}", event.seq,
+                     event.seq - 1)});
+  }
+  if (body != nullptr) record(event.seq, *body);
+  // Either the body was altered and the next event builds on the stored hash, or that hash was, and it builds on
+  // this one.
+  my.other = fits || gap ? std::nullopt : std::optional(computed);
+  my.previous = event.hash;
+  if (my.folder && my.folder->head.seq == event.seq && my.folder->head.hash != event.hash) {
+    add({Finding::Kind::folder, event.seq, "", "",
+         fmt::format("the folder's metadata knows another event {} than the store", event.seq)});
+  }
+}
+
+void JournalVerifier::record(std::uint64_t seq, const JsonObject& body) {
+  note_type(seq, body);
+  const JsonObject* data = object_of(body, "data");
+  if (data == nullptr) return;
+  const Json* output = data->if_contains("output");
+  const std::string_view task = text_of(*data, "task");
+  if (output != nullptr && !task.empty()) note(parts_->outputs[std::string(task)], seq, *output);
+  const JsonObject* state = object_of(*data, "state");
+  if (state == nullptr) return;
+  for (const auto& [key, hash] : *state) note(parts_->state[std::string(key)], seq, hash);
+}
+
+void JournalVerifier::note_type(std::uint64_t seq, const JsonObject& body) {
+  const std::string_view type = text_of(body, "type");
+  if (!type.starts_with("session.")) return;
+  if (type == "session.created" && seq == 1) {
+    const JsonObject* data = object_of(body, "data");
+    if (data == nullptr) return;
+    parts_->key = text_of(*data, "key");
+    parts_->context = text_of(*data, "context");
+  } else if (type == "session.ended" || type == "session.expired" || type == "session.failed") {
+    parts_->ended = seq;
+  }
+}
+
+void JournalVerifier::check_head(const ChainHead& head) {
+  const Parts& my = *parts_;
+  if (my.seq < head.seq) {
+    add({Finding::Kind::cut_off, my.seq + 1, "", "",
+         fmt::format("the newest events are missing: the last one is {}, the session's row knows {}", my.seq,
+                     head.seq)});
+  } else if (my.previous != head.hash && my.other != head.hash) {
+    add({Finding::Kind::head, head.seq, "", "",
+         fmt::format("the hash in the session's row is not that of its newest event {}", head.seq)});
+  }
+  if (my.folder && my.folder->head.seq > head.seq) {
+    add({Finding::Kind::folder, head.seq + 1, "", "",
+         fmt::format("the folder's metadata knows {} events, the store only {}: the newest were cut off",
+                     my.folder->head.seq, head.seq)});
+  }
+}
+
+void JournalVerifier::check_record(const SessionRecord& record, const PublicKey* key) {
+  const Parts& my = *parts_;
+  const bool over = record.head.status != SessionStatus::active;
+  if (!my.context.empty() && my.context != to_hex(sha256(record.context))) {
+    add({Finding::Kind::context, 1, "", "", "the session's context is not what event 1 recorded"});
+  }
+  if (!my.key.empty() && over != (my.ended != 0)) {
+    add({Finding::Kind::ending, my.ended, "", "",
+         over ? "the session's row says that it is over, but no event tells of its end"
+              : fmt::format("event {} tells of the session's end, but its row says that it is active", my.ended)});
+  }
+  check_signature(record.head, key);
+}
+
+void JournalVerifier::check_signature(const SessionHead& head, const PublicKey* key) {
+  using Signature = VerifyReport::Signature;
+  Parts& my = *parts_;
+  if (head.signature.empty()) {
+    if (my.key.empty() || head.status == SessionStatus::active) return;
+    my.report.signature = Signature::broken;
+    add({Finding::Kind::signature, 0, "", "",
+         fmt::format("the session is over, but its head is not signed, as its first event announces (key {})",
+                     my.key)});
+  } else if (key == nullptr) {
+    my.report.signature = Signature::unchecked;
+  } else if (holds(head.signature, *key, my.report.session_id, head.chain)) {
+    my.report.signature = Signature::valid;
+  } else {
+    my.report.signature = Signature::broken;
+    const std::string_view other = key_of(head.signature);
+    add({Finding::Kind::signature, 0, "", "",
+         other == key->id() ? fmt::format("key {} signed another head of this session", other)
+                            : fmt::format("the head is signed by key '{}', not by {}", other, key->id())});
+  }
+}
+
+void JournalVerifier::check_state(const std::map<std::string, JsonText>& state) {
+  const auto& recorded = parts_->state;
+  for (const auto& [key, value] : state) {
+    const auto place = recorded.find(key);
+    if (place == recorded.end()) {
+      add({Finding::Kind::state, 0, key, "", fmt::format("state '{}' has a value that no event recorded", key)});
+    } else if (place->second.hash.empty()) {
+      add({Finding::Kind::state, place->second.seq, key, "",
+           fmt::format("state '{}' has a value, though event {} deleted it", key, place->second.seq)});
+    } else if (place->second.hash != to_hex(sha256(value))) {
+      add({Finding::Kind::state, place->second.seq, key, "",
+           fmt::format("state '{}' is not what event {} recorded", key, place->second.seq)});
+    }
+  }
+  for (const auto& [key, known] : recorded) {
+    if (known.hash.empty() || state.contains(key)) continue;
+    add({Finding::Kind::state, known.seq, key, "",
+         fmt::format("state '{}' is missing, though event {} recorded a value", key, known.seq)});
+  }
+}
+
+void JournalVerifier::check_output(const std::string& task, const std::string& output_hash) {
+  auto& outputs = parts_->outputs;
+  const auto place = outputs.find(task);
+  if (place == outputs.end()) {
+    add({Finding::Kind::output, 0, "", task, fmt::format("no event recorded the output of task '{}'", task)});
+    return;
+  }
+  if (place->second.hash != output_hash) {
+    add({Finding::Kind::output, place->second.seq, "", task,
+         fmt::format("the output of task '{}' is not what event {} recorded", task, place->second.seq)});
+  }
+  outputs.erase(place);
+}
+
+void JournalVerifier::add_missing_task(const std::string& task, std::uint64_t seq) {
+  add({Finding::Kind::output, seq, "", task,
+       fmt::format("task '{}' is missing or not completed, though event {} recorded its output", task, seq)});
+}
+
+void JournalVerifier::add_surplus(const Event& event) {
+  add({Finding::Kind::added, event.seq, "", "",
+       fmt::format("event {} was added: the session's row does not know it", event.seq)});
+}
+
+void JournalVerifier::add(Finding finding) {
+  VerifyReport& report = parts_->report;
+  if (report.findings.size() < VerifyReport::most_findings) {
+    report.findings.push_back(std::move(finding));
+  } else {
+    ++report.more_findings;
+  }
+}
+
+std::vector<std::pair<std::string, std::uint64_t>> JournalVerifier::outputs() const {
+  std::vector<std::pair<std::string, std::uint64_t>> recorded;
+  for (const auto& [task, output] : parts_->outputs) recorded.emplace_back(task, output.seq);
+  return recorded;
+}
+
+VerifyReport JournalVerifier::take() {
+  return std::move(parts_->report);
+}
+
+std::string_view to_string(Finding::Kind kind) {
+  constexpr std::string_view words[] = {"altered", "malformed", "misplaced", "missing", "cut_off",
+                                        "added",   "head",      "state",     "output",  "context",
+                                        "ending",  "signature", "folder",    "archive"};
+  return words[static_cast<std::size_t>(kind)];
+}
+
+std::string_view to_string(VerifyReport::Signature signature) {
+  constexpr std::string_view words[] = {"none", "unchecked", "valid", "broken"};
+  return words[static_cast<std::size_t>(signature)];
+}
+
+}  // namespace sojourn::store

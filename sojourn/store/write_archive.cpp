@@ -1,0 +1,122 @@
+#include <fmt/format.h>
+
+#include <unordered_set>
+#include <utility>
+
+#include "sojourn/base/limits.hpp"
+#include "sojourn/store/archive.hpp"
+#include "sojourn/store/archive_format.hpp"
+#include "sojourn/store/journal_verifier.hpp"
+#include "sojourn/store/refusals.hpp"
+
+namespace sojourn::store {
+
+namespace {
+
+constexpr std::size_t file_bytes = limits::mebibyte;  // from there on, lines go into another file
+constexpr std::size_t events_at_once = 256;
+constexpr std::size_t tasks_at_once = 8;
+
+class ArchiveWriter {
+ public:
+  ArchiveWriter(Store& store, SessionRecord record, std::function<Async<void>(std::string)> sink)
+      : store_(store), record_(std::move(record)), verifier_(record_.id), sink_(std::move(sink)) {}
+
+  Async<void> add_session() { co_await add(archive::session_file, archive::session_text(record_)); }
+
+  Async<void> add_events() {
+    const std::uint64_t newest = record_.head.chain.seq;
+    bool more = true;
+    for (std::uint64_t from = 1; more && from <= newest;) {
+      const std::vector<Event> events = co_await store_.events(record_.id, from, events_at_once);
+      more = events.size() == events_at_once;
+      for (const Event& event : events) {
+        from = event.seq + 1;
+        if (event.seq > newest) break;
+        verifier_.check_event(event);
+        co_await add_line(archive::events_folder, archive::event_line(event));
+      }
+    }
+    co_await end_lines(archive::events_folder);
+    verifier_.check_head(record_.head.chain);
+  }
+
+  Async<void> add_state(const std::map<std::string, JsonText>& state) {
+    verifier_.check_state(state);
+    for (const auto& [key, value] : state) co_await add_line(archive::state_folder, archive::state_line(key, value));
+    co_await end_lines(archive::state_folder);
+  }
+
+  // Without those that were completed since the session was read, of which its events do not tell.
+  Async<void> add_tasks() {
+    std::unordered_set<std::string> recorded;
+    for (auto& [task, seq] : verifier_.outputs()) recorded.insert(std::move(task));
+    for (std::uint64_t from = 1;;) {
+      const std::vector<TaskRecord> tasks = co_await store_.tasks(record_.id, from, tasks_at_once);
+      for (const TaskRecord& task : tasks) {
+        const bool completed = task.status == TaskStatus::completed;
+        if (!is_final(task.status) || (completed && !recorded.contains(task.id))) continue;
+        if (completed) verifier_.check_output(task.id, to_hex(sha256(task.output)));
+        co_await add_line(archive::tasks_folder, archive::task_line(task));
+      }
+      if (tasks.size() < tasks_at_once) break;
+      from = tasks.back().seq + 1;
+    }
+    co_await end_lines(archive::tasks_folder);
+    for (const auto& [task, seq] : verifier_.outputs()) verifier_.add_missing_task(task, seq);
+  }
+
+  Async<VerifyReport> seal(const SigningKey& key, Time now) {
+    const std::string manifest = archive::manifest_text(record_.id, format_time(now), files_);
+    co_await add(archive::manifest_file, manifest);
+    co_await add(archive::signature_file, archive::sign_manifest(key, manifest));
+    co_await sink_(tar::end());
+    verifier_.check_record(record_, &key.public_key());
+    co_return verifier_.take();
+  }
+
+ private:
+  Async<void> add(std::string path, std::string content) {
+    const std::uint64_t size = content.size();
+    files_.push_back({.path = path, .size = size, .sha256 = to_hex(sha256(content))});
+    std::string piece = tar::head(fmt::format("{}/{}", record_.id, path), size);
+    piece.append(content).append(tar::padding(size));
+    co_await sink_(std::move(piece));
+  }
+
+  Async<void> add_line(const char* folder, std::string line) {
+    lines_ += line;
+    if (lines_.size() >= file_bytes) co_await end_lines(folder, true);
+  }
+
+  Async<void> end_lines(const char* folder, bool more = false) {
+    if (!lines_.empty()) {
+      co_await add(fmt::format("{}{:06}.ndjson", folder, ++number_), std::exchange(lines_, {}));
+    }
+    if (!more) number_ = 0;
+  }
+
+  Store& store_;
+  const SessionRecord record_;
+  JournalVerifier verifier_;
+  std::function<Async<void>(std::string)> sink_;
+  std::vector<archive::File> files_;
+  std::string lines_;         // of the file that is begun
+  std::uint64_t number_ = 0;  // of the last file of this folder
+};
+
+}  // namespace
+
+Async<VerifyReport> write_archive(Store& store, std::string session_id, const SigningKey& key, Time now,
+                                  std::function<Async<void>(std::string piece)> sink) {
+  const std::optional<Snapshot> snapshot = co_await store.load(session_id);
+  if (!snapshot) throw session_unknown(session_id);
+  ArchiveWriter writer(store, snapshot->record, std::move(sink));
+  co_await writer.add_session();
+  co_await writer.add_events();
+  co_await writer.add_state(snapshot->state);
+  co_await writer.add_tasks();
+  co_return co_await writer.seal(key, now);
+}
+
+}  // namespace sojourn::store
