@@ -81,7 +81,7 @@ class RetentionTest : public testing::Test {
     return left;
   }
 
-  const store::TemporaryFolder folder_;
+  const TemporaryFolder folder_;
   const store::SessionFolders folders_;
   store::MemoryStore store_;
   ManualClock clock_;

@@ -78,7 +78,7 @@ class Retention(unittest.TestCase):
             server.stop()
 
     def test_bad_ages_and_missing_stores_are_refused(self):
-        for age in ("", "0d", "-1d", "30", "soon"):
+        for age in ("0d", "-1d", "30", "soon"):
             self.assertIn("--older-than", self.command("purge", f"--older-than={age}", code=2))
         done = command("purge", "--older-than", "1d", "--data", self.folder / "no such", environment=clean_environment())
         self.assertEqual(done.returncode, 2, done.stderr)
