@@ -34,9 +34,6 @@ class OneSession final : public Store {
   }
 
   Async<std::optional<Snapshot>> load(std::string) override { co_return stored_.snapshot; }
-  Async<std::optional<FullSession>> load_all(std::string, std::size_t) override {
-    co_return FullSession{.snapshot = stored_.snapshot, .tasks = stored_.tasks, .events = stored_.events};
-  }
   Async<std::optional<TaskRecord>> task(std::string task_id) override {
     const auto place = std::ranges::find(stored_.tasks, task_id, &TaskRecord::id);
     if (place == stored_.tasks.end()) co_return std::nullopt;
