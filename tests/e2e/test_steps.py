@@ -24,7 +24,7 @@ class Gauges:
                 f'name = "{name}"\ncommand = {command}\n'
                 'functions = ["info", "pre_execute", "execute", "reset", "detect"]\n'
                 'default_function = "detect"\nrecover = true\nsession_timeout = 600\n'
-                f'[env]\nPYTHONPATH = "{SOURCE}/sdk/python:{SOURCE}/examples/python"\n')
+                f'[env]\nPYTHONPATH = "{SOURCE}/sdk/python:{SOURCE}/examples/steps"\n')
 
     def execute(self, session, index, **params):
         return self.server.run(self.app, "execute", {"step_index": index, "pid": "bolt", "user_params": params},

@@ -235,6 +235,12 @@ class StageNotAllowed(Error, code="stage_not_allowed", status=409):
     advice = "Move to one of the allowed stages in the details."
 
 
+class PreconditionFailed(Error, code="precondition_failed", status=412):
+    """The session is not at the version that was asked for."""
+
+    advice = "Read the session again; the details hold its version now."
+
+
 class IdempotencyMismatch(Error, code="idempotency_mismatch", status=422):
     """The idempotency key was used for another request."""
 
