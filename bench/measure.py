@@ -240,7 +240,7 @@ def idle_connections():
                  "bytes resident each")
 
 
-MICRO_ASKED = {"state_set/8": 1_000}
+MICRO_ASKED = {"state_set/8": 1_000, "step_in_process": 5_000, "picture_from_shared_memory": 300_000}
 
 
 def micro(plan):
@@ -476,7 +476,7 @@ quarter for noise."""),
 Measured once, by what the allocator has given out. A live session counts what the store's writer remembers of it.
 The caches and their bounds are in [limits](../docs/reference/limits.md)."""),
     "micro": (micro, "Single steps, without waiting", """\
-Processor time of one step (`bench/micro.cpp`); the number behind the name is the size of the value in bytes."""),
+Processor time of one step (`bench/micro.cpp`, `bench/micro_steps.cpp`); the number behind the name is the size of the value in bytes."""),
     "store": (store, "The store by itself", "`bench/store_figures.cpp`; measured once."),
     "start": (start, "Start of a server", ""),
     "prefork": (prefork, "A new session of an app that imports pandas and scikit-learn", """\

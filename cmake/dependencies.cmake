@@ -39,3 +39,12 @@ find_package(benchmark REQUIRED)      # what single steps cost (bench/micro.cpp)
 # The text form of /metrics. Only its core: its CMake package would also ask for the HTTP server and client that its other
 # libraries use, and /metrics is a route of our own.
 find_library(SOJOURN_PROMETHEUS_CORE prometheus-cpp-core REQUIRED)
+
+# Pictures: apps/coin-inspection decodes, measures and draws them. Only its parts that do; their packages have no CMake package.
+find_path(SOJOURN_OPENCV_INCLUDE opencv2/core.hpp PATH_SUFFIXES opencv4 REQUIRED)
+add_library(sojourn_opencv INTERFACE)
+target_include_directories(sojourn_opencv SYSTEM INTERFACE ${SOJOURN_OPENCV_INCLUDE})
+foreach(part core imgproc imgcodecs)
+  find_library(SOJOURN_OPENCV_${part} opencv_${part} REQUIRED)
+  target_link_libraries(sojourn_opencv INTERFACE ${SOJOURN_OPENCV_${part}})
+endforeach()
