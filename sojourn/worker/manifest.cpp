@@ -229,8 +229,8 @@ Sandbox read_sandbox(const Table& table, const Manifest& manifest) {
 }
 
 void read_limits(const Table& table, Manifest& manifest) {
-  table.allow(
-      {"memory_mb", "cpus", "cpu_seconds", "processes", "open_files", "file_size_mb", "folder_mb", "output_mb"});
+  table.allow({"memory_mb", "cpus", "cpu_seconds", "processes", "open_files", "file_size_mb", "folder_mb",
+               "output_mb", "crashes_per_minute"});
   constexpr std::int64_t most = std::int64_t(1) << 40;
   const auto read = [&](std::string_view key, std::int64_t least) {
     return static_cast<std::uint64_t>(table.integer(key, least, most).value_or(0));
@@ -243,6 +243,7 @@ void read_limits(const Table& table, Manifest& manifest) {
       .open_files = read("open_files", 8),
       .file_bytes = read("file_size_mb", 1) * limits::mebibyte};
   manifest.folder_bytes = read("folder_mb", 1) * limits::mebibyte;
+  manifest.crashes_per_minute = static_cast<std::size_t>(table.integer("crashes_per_minute", 1, 1000).value_or(0));
   constexpr std::int64_t most_output = limits::json_bytes / limits::mebibyte;
   const auto output = table.integer("output_mb", 1, most_output).value_or(most_output);
   manifest.info.output_bytes = static_cast<std::size_t>(output) * limits::mebibyte;

@@ -20,7 +20,8 @@ struct Manifest {
   std::vector<std::string> command;  // with {app} replaced by the folder, as in env
   std::map<std::string, std::string> env;
   ProcessLimits limits;
-  std::uint64_t folder_bytes = 0;  // of a session's folder; 0: any
+  std::uint64_t folder_bytes = 0;      // of a session's folder; 0: any
+  std::size_t crashes_per_minute = 0;  // lost workers, past which none is started; 0: any
   Sandbox sandbox;
   bool prefork = false;      // each worker is a fork of one process that has loaded the app
   std::size_t min_warm = 0;  // workers that are started before a session needs them

@@ -76,6 +76,7 @@ open_files = 100
 file_size_mb = 3
 folder_mb = 4
 output_mb = 2
+crashes_per_minute = 5
 [env]
 PYTHONPATH = "{app}/lib:{app}"
 EMPTY = ""
@@ -104,6 +105,7 @@ EMPTY = ""
   EXPECT_EQ(manifest.limits.file_bytes, 3u << 20);
   EXPECT_EQ(manifest.folder_bytes, 4u << 20);
   EXPECT_EQ(manifest.info.output_bytes, 2u << 20);
+  EXPECT_EQ(manifest.crashes_per_minute, 5u);
   EXPECT_EQ(manifest.env.at("PYTHONPATH"), folder + "/lib:" + folder);
   EXPECT_EQ(manifest.env.at("EMPTY"), "");
 }
@@ -207,6 +209,7 @@ TEST_F(ManifestTest, NamesTheKeyOfABadValueAndWhatIsExpected) {
         << cpus;
   }
   EXPECT_THAT(refusal(with("[limits]\noutput_mb = 9")), AllOf(HasSubstr("limits.output_mb:"), HasSubstr("to 8")));
+  EXPECT_THAT(refusal(with("[limits]\ncrashes_per_minute = 0")), HasSubstr("limits.crashes_per_minute:"));
   EXPECT_THAT(refusal(with("[limits]\nopen_files = 2")), HasSubstr("limits.open_files:"));
   EXPECT_THAT(refusal(with("[env]\nA = 1")), HasSubstr("env.A: expected a text"));
   EXPECT_THAT(refusal(with("[env]\n\"A=B\" = \"1\"")), HasSubstr("env.A=B:"));

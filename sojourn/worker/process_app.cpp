@@ -46,7 +46,8 @@ ProcessApp::ProcessApp(Manifest manifest, Supervisor& supervisor, Isolation& iso
           {.app = manifest_.info.name,
            .wanted = manifest_.min_warm,
            .start = [this](session::WorkerEvents& events, Instant deadline) { return start_spare(events, deadline); },
-           .room = [this] { return room_for_spares(); }}) {
+           .room = [this] { return room_for_spares(); }}),
+      crashes_(clock, manifest_.crashes_per_minute) {
   if (manifest_.prefork) parent_.emplace(supervisor, clock, log, parent_options());
 }
 
@@ -173,6 +174,7 @@ Async<void> ProcessApp::prepare_folder(std::string folder) {
 }
 
 Async<std::unique_ptr<session::Worker>> ProcessApp::open(session::Opening opening, Instant deadline) {
+  crashes_.check(info().name);
   const bool has_folder = !opening.folder.empty();
   if (has_folder) co_await prepare_folder(opening.folder);
   for (bool may_be_spare = true;;) {
@@ -181,6 +183,7 @@ Async<std::unique_ptr<session::Worker>> ProcessApp::open(session::Opening openin
     if (!was_spare) worker = co_await start(&opening, *opening.events, deadline);
     if (was_spare) worker->note_start("warm");
     worker->hold(lease());
+    worker->on_loss([this] { crashes_.note_loss(); });
     if (manifest_.sandbox.is_wanted) worker->note_sandbox();
     if (has_folder && manifest_.folder_bytes != 0) {
       worker->watch_folder(isolation_, opening.folder, manifest_.folder_bytes);

@@ -7,6 +7,7 @@
 
 #include "sojourn/base/log.hpp"
 #include "sojourn/session/app.hpp"
+#include "sojourn/worker/crash_breaker.hpp"
 #include "sojourn/worker/fork_server.hpp"
 #include "sojourn/worker/isolation.hpp"
 #include "sojourn/worker/manifest.hpp"
@@ -60,6 +61,7 @@ class ProcessApp final : public session::App {
   const Log& log_;
   std::optional<ForkServer> parent_;  // of an app with prefork
   WarmPool spares_;
+  CrashBreaker crashes_;
   bool acts_on_end_ = true;  // as the worker that was opened last said, and while none was
   std::size_t leased_ = 0;   // workers that serve a session
 };

@@ -474,6 +474,7 @@ void ProcessWorker::reply(std::string frame) {
 void ProcessWorker::lose(Error cause) {
   if (lost_) return;
   lost_ = std::move(cause);
+  if (on_loss_ && !told_) on_loss_();
   process_->signal(SIGKILL);
   changed_.notify_all();
   if (phase_ == Phase::idle || phase_ == Phase::waiting) tell_lost();

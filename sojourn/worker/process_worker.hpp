@@ -77,6 +77,9 @@ class ProcessWorker final : public session::Worker {
   // this.
   void note_start(std::string_view kind) { start_ = kind; }
 
+  // Calls `told` when the worker is lost: once, and not where the server itself ends or closes it.
+  void on_loss(std::function<void()> told) { on_loss_ = std::move(told); }
+
   // Keeps `lease` until this is destroyed.
   void hold(std::shared_ptr<void> lease) { lease_ = std::move(lease); }
 
@@ -142,6 +145,7 @@ class ProcessWorker final : public session::Worker {
   std::size_t notes_ = 0;    // of resources, since the last that was waited for
   std::size_t readers_ = 0;  // that have not reached their end
   std::optional<Error> lost_;
+  std::function<void()> on_loss_;
   bool told_ = false;  // the session knows the loss
   std::optional<Frame> closed_;
   session::WorkerUsage usage_;
