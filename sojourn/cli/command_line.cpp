@@ -24,6 +24,7 @@ struct Words {
   RunOptions run;
   ListOptions list;
   NewSessionOptions new_session;
+  CheckOptions check;
   VerifyOptions verify;
   ShowOptions show;
   PurgeOptions purge;
@@ -166,6 +167,29 @@ void add_apps(CLI::App& root, Words& words) {
   command->callback([&words] { words.command = list_apps; });
 }
 
+void add_app(CLI::App& root, Words& words) {
+  CLI::App* app = root.add_subcommand("app", "Check an app before it is served");
+  app->require_subcommand(1);
+  app->footer("Example:\n  sojourn app check apps/counter");
+  CLI::App* command = app->add_subcommand("check", "Try an app without a server, and report each thing tried");
+  command->footer(
+      "Reads app.toml, starts the program, asks an algorithm what it is, calls it with --input, and closes it. What "
+      "it\n"
+      "prints on standard output fails the check. Exits with 0 only when all went well.\n\n"
+      "Example:\n  sojourn app check apps/counter --input '{\"key\": \"a\"}'");
+  command->add_option("FOLDER", words.check.folder, "The folder that holds app.toml")->required()->type_name("");
+  command->add_option("--function", words.check.function, "Function of the dry run; else the app's default")
+      ->type_name("NAME");
+  command->add_option("--input", words.check.input, "Input of a dry run: JSON, @FILE, or @- for standard input")
+      ->type_name("JSON");
+  add_common(*command, words, 0);
+  command->callback([&words] {
+    words.command = [&words](const Settings& settings, Console& console) {
+      return check_app(words.check, settings, console);
+    };
+  });
+}
+
 void add_verify(CLI::App& audit, Words& words) {
   CLI::App* command = audit.add_subcommand("verify", "Prove that nobody rewrote a journal, or show where");
   command->footer(
@@ -302,6 +326,7 @@ void add_all(CLI::App& root, Words& words) {
   add_run(root, words);
   add_sessions(root, words);
   add_apps(root, words);
+  add_app(root, words);
   add_audit(root, words);
   add_purge(root, words);
   add_config(root, words);

@@ -53,6 +53,16 @@ ExitCode keep_session_alive(const std::string& id, const Settings& settings, Con
 
 ExitCode list_apps(const Settings& settings, Console& console);
 
+struct CheckOptions {
+  std::string folder;    // of the app
+  std::string function;  // "" for the app's default
+  std::string input;     // JSON, @FILE or @-; "" for no dry run
+};
+
+// Tries an app without a server: reads its app.toml, starts its program, asks an algorithm what it is, makes one
+// call, and closes it. Returns failed unless all of it went well and the program printed nothing.
+ExitCode check_app(const CheckOptions& options, const Settings& settings, Console& console);
+
 struct VerifyOptions {
   std::string session;  // "" for all
   std::string archive;  // a file to verify instead of the data folder; "" for none

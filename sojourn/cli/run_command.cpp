@@ -1,54 +1,19 @@
 #include <fmt/format.h>
 
-#include <fstream>
-#include <istream>
-#include <iterator>
 #include <ostream>
 
 #include "sojourn/base/limits.hpp"
 #include "sojourn/cli/commands.hpp"
+#include "sojourn/cli/input.hpp"
 #include "sojourn/cli/remote.hpp"
 
 namespace sojourn::cli {
 
 namespace {
 
-std::string read_input(std::istream& in, const std::string& name) {
-  std::string text;
-  char piece[16 * limits::kibibyte];
-  while (in.read(piece, sizeof piece) || in.gcount() > 0) {
-    text.append(piece, static_cast<std::size_t>(in.gcount()));
-    if (text.size() > limits::json_bytes) {
-      throw Error(ErrorCode::config_invalid,
-                  fmt::format("--input: {} is larger than {} bytes", name, limits::json_bytes));
-    }
-  }
-  if (in.bad()) throw Error(ErrorCode::config_invalid, fmt::format("--input: {} cannot be read", name));
-  return text;
-}
-
-Json input_of(const RunOptions& options, Console& console) {
-  std::string text = options.input;
-  if (options.input == "@-") {
-    text = read_input(console.in, "standard input");
-  } else if (options.input.starts_with('@')) {
-    const std::string name = options.input.substr(1);
-    std::ifstream file(name, std::ios::binary);
-    if (!file || std::filesystem::is_directory(name)) {
-      throw Error(ErrorCode::config_invalid, fmt::format("--input: there is no file {} that can be read", name));
-    }
-    text = read_input(file, name);
-  }
-  try {
-    return parse_json(text);
-  } catch (const Error& error) {
-    throw Error(ErrorCode::config_invalid, fmt::format("--input is no JSON: {}", error.message()));
-  }
-}
-
 JsonObject request_of(const RunOptions& options, Console& console) {
   const bool waits = !options.no_wait && options.run_at.empty();
-  JsonObject request{{"app", options.app}, {"input", input_of(options, console)}, {"wait", waits}};
+  JsonObject request{{"app", options.app}, {"input", input_of(options.input, console)}, {"wait", waits}};
   if (!options.function.empty()) request["function"] = options.function;
   if (!options.session.empty()) request["session"] = options.session;
   if (options.session_timeout) request["session_timeout"] = *options.session_timeout;
