@@ -4,6 +4,7 @@
 
 #include <boost/asio/post.hpp>
 #include <boost/asio/this_coro.hpp>
+#include <cstdio>
 #include <utility>
 
 #include "sojourn/base/loop.hpp"
@@ -35,21 +36,35 @@ class PostingRecorder final : public Recorder {
 
   void log(LogLevel level, std::string_view message, JsonObject fields) override {
     boost::asio::post(executor_, [this, level, text = std::string(message), fields = std::move(fields)]() mutable {
-      if (scope_ != nullptr) {
-        scope_->log(level, text, std::move(fields));
-      } else {
-        events_.log(level, "app", text, std::move(fields));
-      }
+      tell(level, text, std::move(fields));
     });
   }
 
   void step_finished(JsonObject record) override {
     boost::asio::post(executor_, [this, record = std::move(record)]() mutable {
-      if (scope_ != nullptr) scope_->record("algorithm.step", std::move(record));
+      if (scope_ == nullptr) return;
+      try {
+        scope_->record("algorithm.step", std::move(record));
+      } catch (const Error& refused) {
+        tell(LogLevel::error, "the record of a step was refused: " + refused.message(), {});
+      }
     });
   }
 
  private:
+  // Nobody could catch what it throws, and the session would end with it.
+  void tell(LogLevel level, std::string_view text, JsonObject fields) {
+    try {
+      if (scope_ != nullptr) {
+        scope_->log(level, text, std::move(fields));
+      } else {
+        events_.log(level, "app", text, std::move(fields));
+      }
+    } catch (const Error& refused) {
+      fmt::print(stderr, "a log line was refused: {}\n", refused.message());
+    }
+  }
+
   Executor executor_;
   session::WorkerEvents& events_;
   session::CallScope* scope_ = nullptr;

@@ -23,6 +23,7 @@ class Scope final : public session::CallScope, public session::WorkerEvents {
   void emit_delta(Json) override {}
   void log(LogLevel, std::string_view message, JsonObject) override { said.emplace_back(message); }
   void record(std::string type, JsonObject data) override {
+    if (refuses_records) throw Error(ErrorCode::too_large, "no room");
     said.push_back(type + " " + to_text(data.at("step_index")));
   }
   Async<void> checkpoint() override {
@@ -51,6 +52,7 @@ class Scope final : public session::CallScope, public session::WorkerEvents {
   session::Session session_{"s-1"};
   bool cancelled = false;
   bool cancel_at_checkpoint = false;
+  bool refuses_records = false;
 };
 
 class Served : public testing::Test {
@@ -123,6 +125,13 @@ TEST_F(Served, ADetectionIsCancelledBetweenItsSteps) {
   ASSERT_TRUE(error);
   EXPECT_EQ(error->code(), ErrorCode::cancelled);
   EXPECT_THAT(script.log, testing::Not(testing::Contains("on_step_start 2")));
+}
+
+TEST_F(Served, ARecordThatIsRefusedEndsNothing) {
+  scope.refuses_records = true;
+  EXPECT_NO_THROW(call("execute", {{"step_index", 1}, {"pid", "A01"}}));
+  EXPECT_FALSE(error) << message();
+  EXPECT_THAT(scope.said, ElementsAre("judged", "the record of a step was refused: no room"));
 }
 
 TEST_F(Served, ASetupThatThrowsFailsTheOpening) {

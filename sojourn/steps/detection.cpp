@@ -2,7 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
+
+#include "sojourn/base/error.hpp"
 
 namespace sojourn::steps {
 
@@ -12,6 +15,17 @@ JsonObject failure_outcome(const Result& failed) {
   JsonObject json = failed.to_json();
   json.erase("data");
   return json;
+}
+
+// Whether it is what a step that worked left behind.
+bool is_outcome(const Json& value) {
+  if (!value.is_object()) return false;
+  const Json* latency = value.get_object().if_contains("latency_us");
+  const Json* data = value.get_object().if_contains("data");
+  if (latency == nullptr || !latency->is_int64() || data == nullptr || !data->is_object()) return false;
+  const Json* verdict = data->get_object().if_contains("result_status");
+  const Json* reason = data->get_object().if_contains("ng_reason");
+  return verdict != nullptr && (*verdict != Json("NG") || (reason != nullptr && reason->is_string()));
 }
 
 }  // namespace
@@ -43,10 +57,17 @@ void Detection::resume() {
   const auto kept = session_.get(state_key);
   if (!kept || !kept->is_object()) throw StepError(StepCode::step_not_allowed, "resume: no detection was begun");
   const JsonObject& begun = kept->get_object();
-  if (begun.at("pid") != Json(input_.pid)) {
+  const Json* pid = begun.if_contains("pid");
+  if (pid == nullptr || *pid != Json(input_.pid)) {
     throw StepError(StepCode::step_not_allowed, "resume: the detection that was begun is of another pid");
   }
-  outcomes_ = begun.at("steps").as_array();
+  // Another version of the algorithm may have left it, or somebody who wrote into the state.
+  const Json* steps = begun.if_contains("steps");
+  if (steps == nullptr || !steps->is_array() || steps->get_array().size() > input_.steps.size() ||
+      !std::ranges::all_of(steps->get_array(), is_outcome)) {
+    throw StepError(StepCode::step_not_allowed, "resume: what is kept of the detection does not fit the algorithm");
+  }
+  outcomes_ = steps->get_array();
 }
 
 bool Detection::done() const {
@@ -54,13 +75,18 @@ bool Detection::done() const {
 }
 
 void Detection::run_step() {
-  const Outcome outcome = runner_.run_step(session_, input_.steps[outcomes_.size()]);
+  Outcome outcome = runner_.run_step(session_, input_.steps[outcomes_.size()]);
   outcomes_.push_back(outcome.to_json());
   if (outcome.result.ok) {
-    runner_.keep(session_, state_key, JsonObject{{"pid", input_.pid}, {"steps", outcomes_}});
-  } else {
-    failed_ = outcome;
+    try {
+      runner_.keep(session_, state_key, JsonObject{{"pid", input_.pid}, {"steps", outcomes_}});
+      return;
+    } catch (const Error& error) {
+      outcome.result = Result::error(StepCode::not_serializable, "what the steps answered: " + error.message());
+      outcomes_.back() = outcome.to_json();
+    }
   }
+  failed_ = outcome;
 }
 
 JsonObject Detection::outcome() const {

@@ -35,6 +35,7 @@ class ScriptedAlgorithm final : public Algorithm {
   void reset(session::Session&) override { note("reset"); }
 
   Info get_info() const override {
+    if (script_.throws == "get_info") throw std::runtime_error("no camera");
     return {
         .name = "scripted",
         .version = "1.2.0",

@@ -19,6 +19,21 @@ void write_line(std::ostream& stream, const JsonObject& line) {
   }
 }
 
+// A line never fails for what it is about: of a field that JSON cannot hold, or only at length, it says why.
+JsonObject loggable(const JsonObject& fields) {
+  JsonObject shown;
+  for (const auto& [key, value] : fields) {
+    const std::string name = to_valid_utf8(key);
+    try {
+      to_text(value, {.bytes = Logger::most_field_bytes, .depth = 32});
+      shown[name] = value;
+    } catch (const Error& error) {
+      shown[name] = "(left out: " + error.message() + ")";
+    }
+  }
+  return shown;
+}
+
 }  // namespace
 
 void LineRecorder::log(LogLevel level, std::string_view message, JsonObject fields) {
@@ -40,7 +55,7 @@ void Logger::bind(Recorder* recorder, JsonObject ids) {
 void Logger::write(LogLevel level, std::string_view message, JsonObject fields) {
   if (recorder_ == nullptr) return;
   for (const auto& [key, value] : ids_) fields[key] = value;
-  recorder_->log(level, message, std::move(fields));
+  recorder_->log(level, to_valid_utf8(message), loggable(fields));
 }
 
 void Diagnostics::publish(std::string_view key, Json value) {

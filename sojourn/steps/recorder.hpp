@@ -33,9 +33,12 @@ class LineRecorder final : public Recorder {
 };
 
 // An algorithm's structured log. Each line has the ids of the session, the step and the trace, which no field of the
-// algorithm's own can replace. Without a runner it says nothing.
+// algorithm's own can replace; of a field that JSON cannot hold, or that is longer than most_field_bytes, it says why
+// it is left out. Without a runner it says nothing.
 class Logger {
  public:
+  static constexpr std::size_t most_field_bytes = 64 * 1024;
+
   void debug(std::string_view message, JsonObject fields = {}) { write(LogLevel::debug, message, std::move(fields)); }
   void info(std::string_view message, JsonObject fields = {}) { write(LogLevel::info, message, std::move(fields)); }
   void warning(std::string_view message, JsonObject fields = {}) {

@@ -37,9 +37,9 @@ StepError to_step_error(std::exception_ptr error, StepCode otherwise) {
   try {
     std::rethrow_exception(std::move(error));
   } catch (const StepError& known) {
-    return known;
+    return {known.code(), to_valid_utf8(known.message())};
   } catch (const Error& refused) {
-    return {is_refused_value(refused) ? StepCode::not_serializable : otherwise, refused.message()};
+    return {is_refused_value(refused) ? StepCode::not_serializable : otherwise, to_valid_utf8(refused.message())};
   } catch (const std::exception& other) {
     return {otherwise, to_valid_utf8(other.what())};
   } catch (...) {

@@ -8,6 +8,8 @@ namespace sojourn::steps {
 
 namespace {
 
+constexpr std::size_t message_bytes = 4096;  // of a failure in the step's record; the outcome has all of it
+
 // The caller's id for all that belongs together, or else the session's own.
 std::string trace_id_of(const session::Session& session) {
   const Json* given = session.context().if_contains("trace_id");
@@ -52,10 +54,13 @@ StepRunner::~StepRunner() {
 }
 
 void StepRunner::set_up() {
-  auto algorithm = factory_();
+  std::unique_ptr<Algorithm> algorithm;
+  JsonObject declared;
+  call_hook("its constructor", StepCode::setup_failed, [&] { algorithm = factory_(); });
   algorithm->logger.bind(&recorder_, {});
   // What C++ declares is held to the same rules as what another language tells as JSON.
-  info_ = Info::from_json(algorithm->get_info().to_json());
+  call_hook("get_info", StepCode::setup_failed, [&] { declared = algorithm->get_info().to_json(); });
+  info_ = Info::from_json(declared);
   call_hook("setup", StepCode::setup_failed, [&] { algorithm->setup(); });
   algorithm_ = std::move(algorithm);
 }
@@ -125,6 +130,7 @@ Result StepRunner::run_parts(session::Session& session, const Shot& shot, Parts 
   Result prepared = run_phase(session, shot, Phase::pre_execute);
   if (!prepared.ok) return prepared;
   Result result = run_phase(session, shot, Phase::execute);
+  if (!result.ok) return result;
   // The verdict is the step's; what was found before the shot stands beside it.
   for (const auto& [key, value] : prepared.data) result.data.emplace(key, value);
   return result;
@@ -166,7 +172,7 @@ void StepRunner::record(const Outcome& outcome, const JsonObject& ids) {
     record["result_status"] = outcome.result.is_good() ? "OK" : "NG";
   } else {
     record["error_code"] = outcome.result.error_code;
-    record["message"] = outcome.result.message;
+    record["message"] = to_valid_utf8(outcome.result.message.substr(0, message_bytes));
   }
   if (!algorithm_->diagnostics.get().empty()) record["diagnostics"] = algorithm_->diagnostics.get();
   recorder_.step_finished(std::move(record));

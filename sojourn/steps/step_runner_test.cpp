@@ -209,6 +209,46 @@ TEST_F(Steps, ASetupThatThrowsIsToldByItsName) {
   }
 }
 
+TEST_F(Steps, AnAlgorithmThatCannotBeMadeAnewAfterAFatalErrorIsAStepError) {
+  script.error = StepError(StepCode::fatal, "the lamp burst");
+  script.throws = "execute";
+  runner().execute(session, {.step_index = 1, .pid = "A01"});
+  script.throws = "get_info";
+  EXPECT_EQ(detect(runner(), session, {.pid = "A01"}).at("message"), Json("get_info: no camera"));
+}
+
+TEST_F(Steps, AnErrorsMessageIsTextWhateverItsBytes) {
+  script.error = StepError(StepCode::timeout, "camera \xff");
+  script.throws = "execute";
+  EXPECT_EQ(runner().execute(session, {.step_index = 1, .pid = "A01"}).result.message, "camera \uFFFD");
+}
+
+TEST_F(Steps, ALongMessageIsCutInTheRecordOnly) {
+  const std::string message(1'000'000, 'x');
+  EXPECT_EQ(judged(Result::error(StepCode::timeout, message)).result.message, message);
+  EXPECT_EQ(recorder.records.at(0).at("message").as_string().size(), 4096u);
+}
+
+TEST_F(Steps, AFailureHasTheDataOfThePartThatFailedOnly) {
+  runner();
+  made->answer = {.ok = false, .message = "lamp 3 is out", .error_code = "E42", .data = {{"lamp", 3}}};
+  const Outcome outcome = runner().run_step(session, {.step_index = 1, .pid = "A01"});
+  EXPECT_EQ(outcome.result.data, (JsonObject{{"lamp", 3}}));
+}
+
+TEST(Logger, SaysWhyAFieldIsLeftOut) {
+  KeepingRecorder recorder;
+  Logger logger;
+  logger.bind(&recorder, {});
+  logger.info("mean \xff", {{"mean", std::nan("")}, {"n", 1}, {"text", std::string(100'000, 'x')}});
+  const JsonObject& line = recorder.lines.at(0);
+  EXPECT_NO_THROW(to_text(line));
+  EXPECT_EQ(line.at("n"), Json(1));
+  EXPECT_EQ(line.at("message"), Json("mean \uFFFD"));
+  EXPECT_THAT(std::string(line.at("mean").as_string()), HasSubstr("left out"));
+  EXPECT_THAT(std::string(line.at("text").as_string()), HasSubstr("left out"));
+}
+
 TEST_F(Steps, AResultThatBreaksItsContractIsAnErrorThatNamesTheField) {
   const Outcome outcome = judged(Result::not_good("bent", {{.x = 1, .y = 1, .width = 0, .height = 1}}));
   EXPECT_EQ(outcome.result.error_code, "1013");
@@ -371,6 +411,30 @@ TEST_F(WholeDetection, RefusesWhatItCannotResume) {
               HasSubstr("no detection was begun"));
   run();
   EXPECT_THAT(std::string(run({.pid = "A02", .resume = true}).at("message").as_string()), HasSubstr("another pid"));
+}
+
+// Another version may have left them, or who may write into the state.
+TEST_F(WholeDetection, ResumesNoOutcomesThatDoNotFit) {
+  script.resumable = true;
+  const Json good = JsonObject{{"latency_us", 1}, {"data", {{"result_status", "OK"}}}};
+  const JsonObject bad_reason{{"latency_us", 1}, {"data", {{"result_status", "NG"}}}};
+  for (const Json& steps : {Json(JsonArray{good, good, good}), Json(JsonArray{5}), Json(JsonArray{JsonObject{}}),
+                            Json(JsonArray{bad_reason}), Json(nullptr)}) {
+    session.set(Detection::state_key, JsonObject{{"pid", "A01"}, {"steps", steps}});
+    EXPECT_THAT(std::string(run({.pid = "A01", .resume = true}).at("message").as_string()),
+                HasSubstr("does not fit"));
+  }
+  session.set(Detection::state_key, JsonObject{});
+  EXPECT_THAT(std::string(run({.pid = "A01", .resume = true}).at("message").as_string()), HasSubstr("another pid"));
+}
+
+TEST_F(WholeDetection, FailsAtTheStepWhoseAnswerCannotBeKept) {
+  runner();
+  made->answer = Result::good({{"blob", std::string(3'000'000, 'x')}});
+  const JsonObject outcome = run();
+  EXPECT_EQ(outcome.at("error_code"), Json("1017"));
+  EXPECT_EQ(outcome.at("step_index"), Json(2));
+  EXPECT_THAT(std::string(outcome.at("message").as_string()), HasSubstr("what the steps answered: "));
 }
 
 TEST_F(WholeDetection, RefusesMoreStepsThanThereAre) {
