@@ -23,10 +23,18 @@ void Crossing::arrive(std::exception_ptr error) {
     if (!error_) error_ = std::move(error);
   }
   if (--left_ > 0) return;
+  // Under the lock, so that `home` is there as long as this works on it.
+  const std::scoped_lock lock(mutex_);
+  if (left_alone_) return;
   asio::post(home_, [self = shared_from_this()] {
     self->over_ = true;
     self->event_.notify_all();
   });
+}
+
+void Crossing::leave() {
+  const std::scoped_lock lock(mutex_);
+  left_alone_ = true;
 }
 
 Async<bool> Crossing::wait() {

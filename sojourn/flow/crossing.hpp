@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <utility>
 
 #include "sojourn/base/event.hpp"
 
@@ -29,6 +30,9 @@ class Crossing : public std::enable_shared_from_this<Crossing> {
   Async<bool> wait();
   Async<bool> wait_until(Clock& clock, Instant deadline);
 
+  // Nobody waits any more: what arrives later reaches `home` no more, which may then end. Threads: safe.
+  void leave();
+
   // Throws the error that was kept, if there is one, once. After all have arrived.
   void rethrow();
 
@@ -37,8 +41,21 @@ class Crossing : public std::enable_shared_from_this<Crossing> {
   std::atomic<std::size_t> left_;
   std::mutex mutex_;
   std::exception_ptr error_;
+  bool left_alone_ = false;
   bool over_ = false;  // on home_
   Event event_;        // on home_
+};
+
+// Leaves a crossing as its owner stops waiting, also where its frame is destroyed.
+class CrossingPlace {
+ public:
+  explicit CrossingPlace(std::shared_ptr<Crossing> crossing) : crossing_(std::move(crossing)) {}
+  ~CrossingPlace() { crossing_->leave(); }
+  CrossingPlace(const CrossingPlace&) = delete;
+  CrossingPlace& operator=(const CrossingPlace&) = delete;
+
+ private:
+  std::shared_ptr<Crossing> crossing_;  // shared with all that must arrive
 };
 
 }  // namespace sojourn::flow

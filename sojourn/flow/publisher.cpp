@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <condition_variable>
+#include <limits>
 #include <thread>
 #include <utility>
 
@@ -16,8 +17,24 @@ using Batch = std::vector<std::shared_ptr<const Message>>;
 struct Publisher::Subscriber {
   using Handler = std::function<void(std::span<const std::shared_ptr<const Message>>)>;
 
-  Subscriber(std::string its_name, Handler handler, SubscriberOptions its_options)
-      : state{.id = 0, .name = std::move(its_name)}, handle(std::move(handler)), options(std::move(its_options)) {}
+  Subscriber(std::string its_name, Handler handler, std::size_t at_once, SubscriberOptions its_options)
+      : state{.id = 0, .name = std::move(its_name)},
+        handle(std::move(handler)),
+        most_at_once(at_once),
+        options(std::move(its_options)) {}
+
+  void offer(const std::shared_ptr<const Message>& message) {
+    std::exception_ptr error;
+    try {
+      if (!options.wants || options.wants(*message)) push(message);
+    } catch (...) {
+      error = std::current_exception();
+    }
+    if (!error) return;
+    const std::scoped_lock lock(mutex);
+    ++state.failed;
+    state.last_error = failure_of(error).message;
+  }
 
   void push(const std::shared_ptr<const Message>& message) {
     {
@@ -36,8 +53,10 @@ struct Publisher::Subscriber {
     while (true) {
       self->changed.wait(lock, [&] { return self->ends || !self->queue.empty(); });
       if (self->queue.empty()) break;
-      const Batch batch(std::make_move_iterator(self->queue.begin()), std::make_move_iterator(self->queue.end()));
-      self->queue.clear();
+      const auto end =
+          self->queue.begin() + static_cast<std::ptrdiff_t>(std::min(self->queue.size(), self->most_at_once));
+      const Batch batch(std::make_move_iterator(self->queue.begin()), std::make_move_iterator(end));
+      self->queue.erase(self->queue.begin(), end);
       self->deliver(batch, lock);
     }
     self->ended = true;
@@ -72,8 +91,9 @@ struct Publisher::Subscriber {
 
   SubscriberState state;
   const Handler handle;
+  const std::size_t most_at_once;
   const SubscriberOptions options;
-  std::thread thread;
+  std::thread thread;  // under the publisher's mutex
 
   std::mutex mutex;
   std::condition_variable changed;
@@ -96,26 +116,14 @@ void Publisher::publish(Time time, MessageBody body) {
     history_.push_back(message);
   }
   for (const auto& subscriber : subscribers_) {
-    if (!subscriber->options.wants || subscriber->options.wants(*message)) subscriber->push(message);
+    subscriber->offer(message);
   }
 }
 
 SubscriptionId Publisher::subscribe(std::string name, MessageHandler handler, SubscriberOptions options) {
-  // One that throws for one message still gets the next.
-  return subscribe_batches(
-      std::move(name),
-      [handler = std::move(handler)](std::span<const std::shared_ptr<const Message>> batch) {
-        std::exception_ptr first;
-        for (const auto& message : batch) {
-          try {
-            handler(*message);
-          } catch (...) {
-            if (!first) first = std::current_exception();
-          }
-        }
-        if (first) std::rethrow_exception(first);
-      },
-      std::move(options));
+  return add(std::make_shared<Subscriber>(
+      std::move(name), [handler = std::move(handler)](const auto& one) { handler(*one.front()); }, 1,
+      std::move(options)));
 }
 
 SubscriptionId Publisher::subscribe(std::string name, std::function<Async<void>(Message)> handler,
@@ -129,14 +137,22 @@ SubscriptionId Publisher::subscribe(std::string name, std::function<Async<void>(
 SubscriptionId Publisher::subscribe_batches(
     std::string name, std::function<void(std::span<const std::shared_ptr<const Message>>)> handler,
     SubscriberOptions options) {
-  const auto from = options.from;
-  auto subscriber = std::make_shared<Subscriber>(std::move(name), std::move(handler), std::move(options));
+  return add(std::make_shared<Subscriber>(std::move(name), std::move(handler),
+                                          std::numeric_limits<std::size_t>::max(), std::move(options)));
+}
+
+SubscriptionId Publisher::add(std::shared_ptr<Subscriber> subscriber) {
+  if (subscriber->options.queue == 0) {
+    throw Error(ErrorCode::invalid_request,
+                fmt::format("subscriber \"{}\": its queue must hold at least 1 message", subscriber->state.name));
+  }
+  const auto from = subscriber->options.from;
   const std::scoped_lock lock(mutex_);
   if (closed_) throw Error(ErrorCode::unavailable, "the flow session is closed and publishes nothing more");
   subscriber->state.id = next_id_++;
   for (const auto& message : history_) {
     if (!from || message->offset < *from) continue;
-    if (!subscriber->options.wants || subscriber->options.wants(*message)) subscriber->push(message);
+    subscriber->offer(message);
   }
   subscriber->thread = std::thread([subscriber] { Subscriber::serve(subscriber); });
   subscribers_.push_back(subscriber);
@@ -148,32 +164,34 @@ void Publisher::unsubscribe(SubscriptionId id) {
   const auto found = std::ranges::find(subscribers_, id, [](const auto& subscriber) { return subscriber->state.id; });
   if (found == subscribers_.end()) throw Error(ErrorCode::not_found, fmt::format("there is no subscription {}", id));
   (*found)->end(true);
-  (*found)->thread.detach();
+  if ((*found)->thread.joinable()) (*found)->thread.detach();
   subscribers_.erase(found);
 }
 
 bool Publisher::close(Milliseconds patience) {
   const auto until = std::chrono::steady_clock::now() + patience;
-  std::vector<std::shared_ptr<Subscriber>> open;
+  // Whoever takes a thread out of its subscriber joins or detaches it.
+  std::vector<std::pair<std::shared_ptr<Subscriber>, std::thread>> open;
   {
     const std::scoped_lock lock(mutex_);
     closed_ = true;
-    open = subscribers_;
+    for (const auto& subscriber : subscribers_) {
+      if (subscriber->thread.joinable()) open.emplace_back(subscriber, std::move(subscriber->thread));
+    }
   }
-  for (const auto& subscriber : open) subscriber->end(false);
+  for (const auto& [subscriber, thread] : open) subscriber->end(false);
   bool all = true;
-  for (const auto& subscriber : open) {
-    if (!subscriber->thread.joinable()) continue;
+  for (auto& [subscriber, thread] : open) {
     std::unique_lock lock(subscriber->mutex);
     if (subscriber->changed.wait_until(lock, until, [&] { return subscriber->ended; })) {
       lock.unlock();
-      subscriber->thread.join();
+      thread.join();
     } else {
       all = false;
       subscriber->state.dropped += subscriber->queue.size();
       subscriber->queue.clear();
       lock.unlock();
-      subscriber->thread.detach();
+      thread.detach();
     }
   }
   return all;

@@ -22,9 +22,11 @@ using SubscriptionId = std::uint64_t;
 using MessageHandler = std::function<void(const Message&)>;
 
 struct SubscriberOptions {
-  std::function<bool(const Message&)> wants = nullptr;  // all of them, if it is not given. Called by the publisher
+  // All of them, if it is not given. Called by the publisher, so it calls nothing of it; where it throws, the message
+  // is not wanted, and counted as failed.
+  std::function<bool(const Message&)> wants = nullptr;
   std::optional<std::uint64_t> from = std::nullopt;  // first what is kept from this offset on; else what comes later
-  std::size_t queue = 10'000;  // messages that wait; past it the oldest are dropped, and counted
+  std::size_t queue = 10'000;  // messages that wait, at least 1; past it the oldest are dropped, and counted
 };
 
 struct SubscriberState {
@@ -33,7 +35,7 @@ struct SubscriberState {
   std::size_t waiting = 0;
   std::uint64_t delivered = 0;
   std::uint64_t dropped = 0;
-  std::uint64_t failed = 0;  // deliveries that threw
+  std::uint64_t failed = 0;  // deliveries, and questions for what it wants, that threw
   std::string last_error;
 };
 
@@ -57,7 +59,7 @@ class Publisher {
   void publish(Time time, MessageBody body);
 
   // `handler` is called on the subscriber's thread, with one message at a time in the order of their offsets.
-  // Errors: unavailable once it is closed.
+  // Errors: unavailable once it is closed; invalid_request for a queue of 0.
   SubscriptionId subscribe(std::string name, MessageHandler handler, SubscriberOptions options = {});
   SubscriptionId subscribe(std::string name, std::function<Async<void>(Message)> handler,
                            SubscriberOptions options = {});
@@ -71,7 +73,7 @@ class Publisher {
   void unsubscribe(SubscriptionId id);
 
   // Delivers what waits, until `patience` is over, and ends the subscribers' threads. A handler that does not return
-  // keeps its thread. Idempotent. True if everything was delivered.
+  // keeps its thread; what waits for it then is dropped. Idempotent. True if everything was delivered.
   bool close(Milliseconds patience);
 
   std::vector<SubscriberState> subscribers() const;
@@ -79,6 +81,7 @@ class Publisher {
 
  private:
   struct Subscriber;
+  SubscriptionId add(std::shared_ptr<Subscriber> subscriber);
 
   const std::size_t history_limit_;
   mutable std::mutex mutex_;

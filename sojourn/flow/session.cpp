@@ -117,6 +117,7 @@ std::shared_ptr<Run> Session::begin_run(const std::string& node) const {
 Async<void> Session::finish(std::shared_ptr<Run> run, Async<void> work, std::string node) {
   Core& core = *run->core;
   const auto over = std::make_shared<Crossing>(co_await asio::this_coro::executor, 1);
+  const CrossingPlace place(over);
   run->root->start(std::move(work), [over, run](std::exception_ptr error) {
     run->core->ended(run);
     over->arrive(std::move(error));
@@ -157,6 +158,7 @@ Async<void> Session::close() {
   leave_thread();
   stop_all("its session was closed");
   const auto idle = std::make_shared<Crossing>(co_await asio::this_coro::executor, 1);
+  const CrossingPlace place(idle);
   core->when_idle([idle] { idle->arrive(nullptr); });
   co_await idle->wait_until(core->clock, core->clock.instant() + core->config.grace);
   core->conclude();
