@@ -328,6 +328,38 @@ class Steps(unittest.TestCase):
         large = self.judged({"status": "OK", "data": {"result_status": "OK", "blob": "x" * 5_000_000}})
         self.assertEqual(large["error_code"], "1017")
 
+    def test_a_result_is_a_copy_whatever_the_algorithm_does_with_it_later(self):
+        rects = []
+        self.script["answer"] = {"status": "OK", "data": {"result_status": "NG", "ng_reason": "bent", "defect_rects": rects}}
+        outcome = self.runner.execute(self.session, 1, "A01")
+        rects.append({"x": 0, "y": 0, "width": 1, "height": 1})
+        self.assertEqual(outcome["data"]["defect_rects"], [])
+
+        def spoil(step_index, session, result):
+            result["data"]["result_status"] = {1}
+
+        self.runner._algorithm.on_step_finish = spoil
+        self.assertEqual(self.step()["data"]["result_status"], "NG")
+
+    def test_a_message_is_text_whatever_it_holds_and_cut_in_the_record_only(self):
+        self.script.update(throws="execute", error=OSError("no \udcff"))
+        self.assertEqual(self.step()["message"], "OSError: no ?")
+        self.assertEqual(self.judged({"status": "ERROR", "message": "\udcff"})["message"], "?")
+        self.assertEqual(len(self.judged({"status": "ERROR", "message": "x" * 1_000_000})["message"]), 1_000_000)
+        self.assertEqual(len(self.recorder.records[-1]["message"]), 4096)
+
+    def test_an_algorithm_that_cannot_be_made_anew_is_a_step_error(self):
+        self.script.update(throws="execute", error=FatalError("smoke"))
+        self.step()
+
+        def refuse():
+            raise OSError("no camera")
+
+        self.runner._make = refuse
+        self.assertEqual(
+            detect(self.runner, self.session, "A01")["message"], "its constructor: OSError: no camera"
+        )
+
     def test_an_algorithm_cannot_replace_the_step_index(self):
         answer = {"status": "OK", "step_index": 7, "data": {"result_status": "OK", "step_index": 7}}
         self.assertEqual(self.judged(answer)["step_index"], 1)
@@ -370,6 +402,22 @@ class Steps(unittest.TestCase):
         self.assertEqual(self.calls(), ["on_step_start 2", "pre_execute 2", "execute 2", "on_step_finish 2"])
         self.assertEqual(detect(self.runner, self.session, "A01", resume=True), outcome)
         self.assertIn("another pid", detect(self.runner, self.session, "A02", resume=True)["message"])
+
+    def test_a_detection_resumes_no_outcomes_that_do_not_fit(self):
+        self.script["resumable"] = True
+        good = {"latency_us": 1, "data": {"result_status": "OK"}}
+        for steps in ([good] * 3, [5], [{}], [{"latency_us": 1, "data": {"result_status": "NG"}}], None):
+            with self.subTest(steps=steps):
+                self.session.set("sojourn.detection", {"pid": "A01", "steps": steps})
+                self.assertIn("does not fit", detect(self.runner, self.session, "A01", resume=True)["message"])
+        self.session.set("sojourn.detection", {})
+        self.assertIn("another pid", detect(self.runner, self.session, "A01", resume=True)["message"])
+
+    def test_a_detection_fails_at_the_step_whose_answer_cannot_be_kept(self):
+        self.script["answer"] = {"status": "OK", "data": {"result_status": "OK", "blob": "x" * 3_000_000}}
+        outcome = detect(self.runner, self.session, "A01")
+        self.assertEqual((outcome["error_code"], outcome["step_index"]), ("1017", 2))
+        self.assertIn("what the steps answered: ", outcome["message"])
 
     def test_a_detection_refuses_what_it_cannot_resume(self):
         self.assertIn("not resumable", detect(self.runner, self.session, "A01", resume=True)["message"])

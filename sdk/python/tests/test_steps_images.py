@@ -74,7 +74,9 @@ class Images(ImageTest):
         ):
             with self.subTest(change=change):
                 self.refused("image_load_failed", words, id, {**meta, **change})
-        self.refused("unsupported_color_space", "gray8, rgb8, bgr8, rgba8", id, {**meta, "format": "hsv8"})
+        for format in ("hsv8", None, ["rgb8"], {}):
+            with self.subTest(format=format):
+                self.refused("unsupported_color_space", "gray8, rgb8, bgr8, rgba8", id, {**meta, "format": format})
 
     def test_only_are_opened_and_removed_by_ids_of_images(self):
         for id in ("", "dev-shm:s-1", "sojourn-image-../x", "sojourn-image-a/b", "/sojourn-image-a", None):

@@ -41,6 +41,11 @@ def find_code(word: str) -> Optional[Code]:
     return _BY_WORD.get(word)
 
 
+def readable(text: object) -> str:
+    """As text that may be told: a file's name, say, may hold what is no Unicode."""
+    return str(text).encode("utf-8", "replace").decode()
+
+
 class StepError(Exception):
     """Raise it to fail a step with a code of the table, by its name or number. Any other exception is algorithm_failed.
 
@@ -56,7 +61,7 @@ class StepError(Exception):
         if found is None:
             raise ValueError(f"{code!r} is no code of the table")
         self.code = found
-        self.message = str(message) or type(self).__name__
+        self.message = readable(message) or type(self).__name__
 
 
 class RecoverableError(StepError):

@@ -123,7 +123,7 @@ def check_meta(meta: Meta) -> Meta:
     width = _number(meta, "width", 1, LONGEST_SIDE)
     height = _number(meta, "height", 1, LONGEST_SIDE)
     format = meta.get("format")
-    if format not in CHANNELS:
+    if not isinstance(format, str) or format not in CHANNELS:
         raise StepError(f"image_meta.format: must be one of {', '.join(CHANNELS)}", "unsupported_color_space")
     channels = CHANNELS[format]
     if meta.get("channels") is not None:

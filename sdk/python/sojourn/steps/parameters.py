@@ -84,10 +84,14 @@ def _check_number(parameter: Fields, value: Any) -> Any:
         raise _refused_value(key, "must be a finite number")
     least, most = parameter.get("min"), parameter.get("max")
     if least is not None and value < least:
-        raise _refused_value(key, f"is {value:g}; at least {least:g} is allowed")
+        raise _refused_value(key, f"is {_shown(value)}; at least {_shown(least)} is allowed")
     if most is not None and value > most:
-        raise _refused_value(key, f"is {value:g}; at most {most:g} is allowed")
+        raise _refused_value(key, f"is {_shown(value)}; at most {_shown(most)} is allowed")
     return float(value) if parameter["type"] == "float" else value
+
+
+def _shown(number: float) -> str:
+    return repr(number).removesuffix(".0")
 
 
 def _check_string(parameter: Fields, value: Any) -> None:

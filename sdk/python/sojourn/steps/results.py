@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-from ..values import VALUE_BYTES, Refused, dumps, size
-from .codes import StepError, find_code
+from ..values import VALUE_BYTES, Refused, dumps, loads_own, size
+from .codes import StepError, find_code, readable
 
 MOST_DEFECTS = 20
 REASON_LENGTH = 50
@@ -29,7 +29,7 @@ def check_result(result: Any, phase: str) -> Fields:
         raise _refused("data", "OK needs it")
     if data is not None and not isinstance(data, dict):
         raise _refused("data", "must be an object")
-    _check_serializable(data)
+    data = _copy(data)
     if status == "ERROR":
         if not checked["message"]:
             raise _refused("message", "ERROR needs one")
@@ -40,7 +40,7 @@ def check_result(result: Any, phase: str) -> Fields:
         if data.get("result_status") is not None:
             raise _refused("data.result_status", "pre_execute gives no verdict")
         _check_rects(data, "calibration_rects", None)
-    checked["data"] = dict(data or {})
+    checked["data"] = data or {}
     return checked
 
 
@@ -99,7 +99,8 @@ def _check_rect(field: str, rect: Any) -> None:
         raise _refused(f"{field}.score", "must be a number from 0 to 1")
 
 
-def _check_serializable(data: Any) -> None:
+def _copy(data: Any) -> Any:
+    """Of all of it: the algorithm may go on with what it answered."""
     try:
         text = dumps(data)
     except Refused as refused:
@@ -107,6 +108,7 @@ def _check_serializable(data: Any) -> None:
         raise StepError(f"data: {place} {refused.reason}", "not_serializable") from None
     if size(text) > VALUE_BYTES // 2:
         raise StepError(f"data: has {size(text)} bytes; at most {VALUE_BYTES // 2} are allowed", "not_serializable")
+    return loads_own(text)
 
 
 def _text(result: Fields, key: str) -> str:
@@ -115,7 +117,7 @@ def _text(result: Fields, key: str) -> str:
         return ""
     if not isinstance(value, str):
         raise _refused(key, "must be text")
-    return value
+    return readable(value)
 
 
 def _refused(field: str, reason: str) -> StepError:

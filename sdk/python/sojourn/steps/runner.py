@@ -4,6 +4,7 @@ measures each step and records it. It needs no server."""
 from __future__ import annotations
 
 import time
+from copy import deepcopy
 from typing import Any, Callable, Optional
 
 from ..error import Error
@@ -14,6 +15,7 @@ from .results import check_result, error_result, is_fatal
 from .session import Session
 
 STATE_KEY = "sojourn.detection"
+MESSAGE_LENGTH = 4096  # of a failure in the step's record; the outcome has all of it
 INPUT = ("user_params", "shared_mem_id", "image_meta")
 
 
@@ -82,7 +84,7 @@ class StepRunner:
             _call_hook("teardown", "hook_failed", algorithm.teardown)
 
     def _set_up(self) -> Algorithm:
-        algorithm = self._make()
+        algorithm: Algorithm = _call_hook("its constructor", "setup_failed", self._make)
         algorithm.logger.bind({}, self._recorder.write)
         self.info = check_info(_call_hook("get_info", "setup_failed", algorithm.get_info))
         _call_hook("setup", "setup_failed", algorithm.setup)
@@ -160,6 +162,7 @@ class StepRunner:
         if self._open is not None:
             self._open = None
             shown = {key: outcome[key] for key in ("status", "message", "error_code", "data") if key in outcome}
+            shown["data"] = deepcopy(shown["data"])  # the hook may do with it what it likes
             try:
                 _call_hook(
                     "on_step_finish", "hook_failed", algorithm.on_step_finish, outcome["step_index"], session, shown
@@ -182,7 +185,7 @@ class StepRunner:
         if outcome["status"] == "OK":
             record["result_status"] = outcome["data"]["result_status"]
         else:
-            record["error_code"], record["message"] = outcome["error_code"], outcome["message"]
+            record["error_code"], record["message"] = outcome["error_code"], outcome["message"][:MESSAGE_LENGTH]
         if diagnostics := algorithm.diagnostics.get():
             record["diagnostics"] = diagnostics
         self._recorder.step_finished(record)
@@ -226,9 +229,13 @@ class Detection:
         outcome = self._runner.run_step(self._session, len(self._outcomes) + 1, self._pid, **step)
         self._outcomes.append(outcome)
         if outcome["status"] == "OK":
-            self._runner.keep(self._session, STATE_KEY, {"pid": self._pid, "steps": self._outcomes})
-        else:
-            self.failure = outcome
+            try:
+                self._runner.keep(self._session, STATE_KEY, {"pid": self._pid, "steps": self._outcomes})
+                return
+            except (Error, TypeError) as error:
+                refused = StepError(f"what the steps answered: {error}", "not_serializable")
+                outcome = self._outcomes[-1] = {**outcome, **error_result(refused)}
+        self.failure = outcome
 
     def outcome(self) -> Fields:
         outcome: Fields = {"status": "OK", "message": ""}
@@ -248,9 +255,23 @@ class Detection:
         begun = self._session.get(STATE_KEY)
         if not isinstance(begun, dict):
             raise StepError("resume: no detection was begun", "step_not_allowed")
-        if begun["pid"] != self._pid:
+        if begun.get("pid") != self._pid:
             raise StepError("resume: the detection that was begun is of another pid", "step_not_allowed")
-        self._outcomes = begun["steps"]
+        # Another version of the algorithm may have left it, or somebody who wrote into the state.
+        steps = begun.get("steps")
+        if not isinstance(steps, list) or len(steps) > len(self._steps) or not all(map(_is_outcome, steps)):
+            raise StepError("resume: what is kept of the detection does not fit the algorithm", "step_not_allowed")
+        self._outcomes = steps
+
+
+def _is_outcome(value: Any) -> bool:
+    """Whether it is what a step that worked left behind."""
+    if not isinstance(value, dict) or type(value.get("latency_us")) is not int:
+        return False
+    data = value.get("data")
+    if not isinstance(data, dict) or "result_status" not in data:
+        return False
+    return data["result_status"] != "NG" or isinstance(data.get("ng_reason"), str)
 
 
 def detect(
