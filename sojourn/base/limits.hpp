@@ -53,6 +53,11 @@ inline constexpr std::size_t files_per_request = 64;  // announced by one, named
 inline constexpr auto upload_time = 3600s;            // from the announcement to the end of the upload
 inline constexpr auto unused_upload_time = 86'400s;
 
+// Artefacts.
+inline constexpr std::size_t artifact_path_bytes = 1024;
+inline constexpr std::size_t artifact_path_depth = 16;  // names
+inline constexpr std::size_t artifacts_per_session = 10'000;
+
 // Resources.
 inline constexpr std::size_t resources_per_session = 10'000;
 inline constexpr auto resource_cleanup = 30s;

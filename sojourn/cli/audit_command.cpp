@@ -137,7 +137,8 @@ ExitCode verify_journals(const VerifyOptions& options, const Settings& settings,
   const std::optional<PublicKey> key = key_of(options, settings);
   if (!options.archive.empty()) return verify_file(options, *key, console);
   const store::SessionFolders folders(settings.data);
-  const store::VerifyAgainst against{.key = key ? &*key : nullptr, .folders = &folders};
+  const store::ArtifactStore artifacts(settings.data);
+  const store::VerifyAgainst against{.key = key ? &*key : nullptr, .folders = &folders, .artifacts = &artifacts};
   Teller teller(console);
   read_store(settings, [&](store::Store& store) { return verify_chosen(store, options.session, against, teller); });
   return teller.end();

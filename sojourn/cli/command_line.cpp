@@ -28,6 +28,7 @@ struct Words {
   VerifyOptions verify;
   ShowOptions show;
   PurgeOptions purge;
+  RebuildOptions rebuild;
   ExportOptions export_to;
   NewKeyOptions new_key;
   std::string session;
@@ -254,12 +255,29 @@ void add_show(CLI::App& audit, Words& words) {
   });
 }
 
+void add_rebuild(CLI::App& audit, Words& words) {
+  CLI::App* command = audit.add_subcommand("rebuild", "Make session folders anew from the store");
+  command->footer(
+      "Writes session_metadata.json and the newest attempt of each artefact; what else is in a folder stays. Beside "
+      "a\n"
+      "running server or without one.\n\n"
+      "Example:\n  sojourn audit rebuild --data data");
+  command->add_option("ID", words.rebuild.session, "One session; else all of them")->type_name("");
+  add_common(*command, words, SettingUser::reader);
+  command->callback([&words] {
+    words.command = [&words](const Settings& settings, Console& console) {
+      return rebuild_folders(words.rebuild, settings, console);
+    };
+  });
+}
+
 void add_audit(CLI::App& root, Words& words) {
-  CLI::App* audit = root.add_subcommand("audit", "Verify, show and export journals");
+  CLI::App* audit = root.add_subcommand("audit", "Verify, show and export journals, rebuild folders");
   audit->require_subcommand(1);
   audit->footer("Example:\n  sojourn audit verify --all");
   add_verify(*audit, words);
   add_show(*audit, words);
+  add_rebuild(*audit, words);
 
   CLI::App* command = audit->add_subcommand("export", "Write a session as one archive that proves itself elsewhere");
   command->footer(

@@ -90,6 +90,13 @@ struct ShowOptions {
 // Draws the journal of a session of the data folder as a timeline.
 ExitCode show_trail(const ShowOptions& options, const Settings& settings, Console& console);
 
+struct RebuildOptions {
+  std::string session;  // "" for all
+};
+
+// Makes the folders of sessions anew from the store: metadata and artefacts. What else is in them stays.
+ExitCode rebuild_folders(const RebuildOptions& options, const Settings& settings, Console& console);
+
 struct ExportOptions {
   std::string session;
   std::string output;  // "" for ID.tar

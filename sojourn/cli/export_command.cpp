@@ -66,10 +66,10 @@ Async<void> append(WholeFile& file, std::string piece) {
   co_return;
 }
 
-Async<void> write(store::Store& store, std::string session, SigningKey key, fs::path path,
-                  store::VerifyReport& report) {
+Async<void> write(store::Store& store, std::string session, SigningKey key, const store::ArtifactStore& artifacts,
+                  fs::path path, store::VerifyReport& report) {
   WholeFile file(path);
-  report = co_await store::write_archive(store, session, key, SystemClock().now(),
+  report = co_await store::write_archive(store, session, key, SystemClock().now(), &artifacts,
                                          [&file](std::string piece) { return append(file, std::move(piece)); });
   file.commit();
 }
@@ -80,8 +80,9 @@ ExitCode export_session(const ExportOptions& options, const Settings& settings, 
   store::VerifyReport report;
   fs::path path = options.output;
   if (path.empty()) path = fs::path(options.session).filename().string() + ".tar";
+  const store::ArtifactStore artifacts(settings.data);
   read_store(settings, [&](store::Store& store) {
-    return write(store, options.session, store::read_journal_key(settings.data), path, report);
+    return write(store, options.session, store::read_journal_key(settings.data), artifacts, path, report);
   });
   if (console.json) {
     print_json(console, JsonObject{{"id", report.session_id},

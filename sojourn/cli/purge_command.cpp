@@ -7,6 +7,7 @@
 #include "sojourn/base/ids.hpp"
 #include "sojourn/cli/commands.hpp"
 #include "sojourn/cli/stored.hpp"
+#include "sojourn/store/artifact_store.hpp"
 #include "sojourn/store/purge.hpp"
 #include "sojourn/store/session_folder.hpp"
 
@@ -44,22 +45,25 @@ void draw_progress(Console& console, std::uint64_t gone, std::uint64_t all) {
   if (gone >= all) console.err << '\n';
 }
 
-Async<void> remove_folder(const store::SessionFolders& folders, std::string session_id) {
-  if (is_session_id(session_id)) folders.remove(session_id);
+Async<void> remove_files(const std::filesystem::path& data, std::string session_id) {
+  if (is_session_id(session_id)) {
+    store::ArtifactStore(data).remove(session_id);
+    store::SessionFolders(data).remove(session_id);
+  }
   co_return;
 }
 
-Async<void> purge(store::Store& store, store::SessionQuery query, const store::SessionFolders& folders,
-                  Console& console, Found& found, std::uint64_t& gone) {
+Async<void> purge(store::Store& store, store::SessionQuery query, const std::filesystem::path& data, Console& console,
+                  Found& found, std::uint64_t& gone) {
   co_await count(store, query, found);
-  gone = co_await store::purge(
-      store, std::move(query),
-      {.remove_folder = [&folders](std::string id) { return remove_folder(folders, std::move(id)); },
-       .go_on =
-           [&](std::uint64_t so_far) {
-             draw_progress(console, so_far, found.sessions);
-             return true;
-           }});
+  gone =
+      co_await store::purge(store, std::move(query),
+                            {.remove_folder = [&data](std::string id) { return remove_files(data, std::move(id)); },
+                             .go_on =
+                                 [&](std::uint64_t so_far) {
+                                   draw_progress(console, so_far, found.sessions);
+                                   return true;
+                                 }});
   draw_progress(console, std::max(gone, found.sessions), found.sessions);
 }
 
@@ -75,13 +79,13 @@ store::SessionQuery query_of(const PurgeOptions& options) {
 
 ExitCode purge_sessions(const PurgeOptions& options, const Settings& settings, Console& console) {
   const store::SessionQuery query = query_of(options);
-  const store::SessionFolders folders(settings.data);
   Found found;
   std::uint64_t gone = 0;
   if (options.dry_run) {
     read_store(settings, [&](store::Store& store) { return count(store, query, found); });
   } else {
-    change_store(settings, [&](store::Store& store) { return purge(store, query, folders, console, found, gone); });
+    change_store(settings,
+                 [&](store::Store& store) { return purge(store, query, settings.data, console, found, gone); });
   }
   if (console.json) {
     print_json(console, JsonObject{{"sessions", found.sessions}, {"events", found.events}, {"removed", gone}});

@@ -16,6 +16,7 @@ ExitCode serve(const Settings& settings, Console& console) {
                  .worker_users = settings.worker_uids,
                  .drain_grace = settings.drain_grace,
                  .webhooks = {.key = settings.webhook_key, .allow_private = settings.webhook_allow_private},
+                 .audit_reads = settings.audit_reads,
                  .retention = settings.retention,
                  .on_ready =
                      [&](const std::string& address) {

@@ -100,6 +100,11 @@ void apply_webhook_allow_private(Settings& settings, const std::string& text) {
   settings.webhook_allow_private = text == "true";
 }
 
+void apply_audit_reads(Settings& settings, const std::string& text) {
+  if (text != "true" && text != "false") throw bad("it must be true or false");
+  settings.audit_reads = text == "true";
+}
+
 void apply_retention(Settings& settings, const std::string& text) {
   const std::uint64_t bytes = settings.retention.bytes;
   settings.retention = server::parse_retention(text);
@@ -157,6 +162,9 @@ constexpr std::array settings_table{
     SettingInfo{"webhook_allow_private", "--webhook-allow-private", "SOJOURN_WEBHOOK_ALLOW_PRIVATE", "BOOL", "false",
                 "Send webhooks to this machine and private networks too", server, false, false,
                 apply_webhook_allow_private},
+    SettingInfo{"audit_reads", "--audit-reads", "SOJOURN_AUDIT_READS", "BOOL", "false",
+                "Write into a session's journal who reads it or an artefact", server, false, false,
+                apply_audit_reads},
     SettingInfo{"retention", "--retention", "SOJOURN_RETENTION", "RULES", "",
                 "How long sessions are kept once they are over: AGE, APP=AGE, ...; else for ever", server, false, false,
                 apply_retention},

@@ -41,6 +41,7 @@ struct Settings {
   Seconds drain_grace{};
   std::string webhook_key;  // "" for none
   bool webhook_allow_private = false;
+  bool audit_reads = false;
   server::RetentionRules retention;
   std::string url;
   std::string api_key;  // "" for none

@@ -1,6 +1,7 @@
 #include "sojourn/server/api.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <boost/asio/ip/address.hpp>
 #include <utility>
@@ -25,13 +26,17 @@ std::vector<std::string> split(std::string_view pattern) {
   return segments;
 }
 
-// Whether `path` has the shape of `pattern`, whose segments in braces take any; those are captured.
+// Whether `path` has the shape of `pattern`, whose segments in braces take any; those are captured. {path}
+// at its end takes all that is left.
 bool matches(const std::vector<std::string>& pattern, std::span<const std::string> path,
              std::vector<std::string>& captures) {
-  if (pattern.size() != path.size()) return false;
+  const bool takes_rest = !pattern.empty() && pattern.back() == "{path}";
+  if (takes_rest ? path.size() < pattern.size() : path.size() != pattern.size()) return false;
   captures.clear();
-  for (std::size_t i = 0; i < path.size(); ++i) {
-    if (pattern[i].starts_with('{')) {
+  for (std::size_t i = 0; i < pattern.size(); ++i) {
+    if (takes_rest && i + 1 == pattern.size()) {
+      captures.push_back(fmt::format("{}", fmt::join(path.subspan(i), "/")));
+    } else if (pattern[i].starts_with('{')) {
       captures.push_back(path[i]);
     } else if (pattern[i] != path[i]) {
       return false;
@@ -138,6 +143,11 @@ Api::Api(runtime::Runtime& runtime, store::Store& store, Clock& clock, ApiOption
   add(Method::put, "/sessions/{id}/stage", Scope::apps_execute, &Api::put_stage);
   if (options_.followers != nullptr) {
     add(Method::get, "/sessions/{id}/events/stream", Scope::apps_read, &Api::follow_events);
+  }
+  if (options_.artifacts != nullptr) {
+    add(Method::get, "/sessions/{id}/artifacts", Scope::apps_read, &Api::list_artifacts);
+    add(Method::put, "/sessions/{id}/artifacts/{path}", Scope::apps_execute, &Api::put_artifact);
+    add(Method::get, "/sessions/{id}/artifacts/{path}", Scope::apps_read, &Api::get_artifact);
   }
   if (options_.journal_key != nullptr) add(Method::get, "/audit/key", std::nullopt, &Api::get_journal_key);
   add(Method::get, "/apps", Scope::apps_read, &Api::list_apps);

@@ -18,6 +18,8 @@
 // The HTTP interface: finds the route of a request, checks who asks, and answers in the shapes of wire.hpp.
 namespace sojourn::server {
 
+class Artifacts;
+
 struct ApiOptions {
   std::optional<ApiKeys> keys;  // none: everyone who can connect may do everything
   StreamTimes stream;
@@ -25,6 +27,8 @@ struct ApiOptions {
   MetricSources metrics;
   Files* files = nullptr;                  // none: no routes for files
   Webhooks* webhooks = nullptr;            // none: refused
+  Artifacts* artifacts = nullptr;          // none: no routes for artefacts
+  bool audit_reads = false;                // who reads a journal or an artefact stands in that journal
   JournalFollowers* followers = nullptr;   // none: no journal can be followed
   const PublicKey* journal_key = nullptr;  // none: journals are not signed
 };
@@ -68,6 +72,10 @@ class Api {
   Async<void> put_stage(Ask& ask);
   Async<void> follow_events(Ask& ask);
   Async<void> get_journal_key(Ask& ask);
+  Async<void> note_read(const Ask& ask, std::string what);
+  Async<void> list_artifacts(Ask& ask);
+  Async<void> put_artifact(Ask& ask);
+  Async<void> get_artifact(Ask& ask);
   Async<void> list_apps(Ask& ask);
   Async<void> get_app(Ask& ask);
   Async<void> announce_files(Ask& ask);

@@ -82,6 +82,9 @@ class FileStore {
   // Nothing for an id that no file has. Errors: io_error; store_corrupt for a file whose about.json cannot be read.
   std::optional<FileInfo> find(std::string_view id) const;
   OpenFile content(std::string_view id) const;  // Errors: not_found, io_error
+  std::filesystem::path path_of(std::string_view id) const {
+    return folder_ / id / "content";
+  }  // of an id that find() knows
 
   // Puts off the removal of an upload.
   void note_use(std::string_view id, Time now) const;

@@ -1,5 +1,6 @@
 #include "sojourn/server/files.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -123,12 +124,25 @@ Async<void> Files::sweep_again_and_again() {
 }
 
 std::optional<std::uint64_t> Files::body_stream(http::Method method, std::string_view target) {
+  target = target.substr(0, target.find('?'));
   if (target.starts_with("/v1/")) target.remove_prefix(3);
-  if (method != http::Method::put || !target.starts_with("/files/")) return std::nullopt;
+  if (method != http::Method::put) return std::nullopt;
+  if (target.starts_with("/files/")) return limits::file_bytes;
+  // /sessions/ID/artifacts/PATH
+  constexpr std::string_view sessions = "/sessions/";
+  if (!target.starts_with(sessions)) return std::nullopt;
+  target.remove_prefix(std::min(target.find('/', sessions.size()), target.size()));
+  if (!target.starts_with("/artifacts/")) return std::nullopt;
   return limits::file_bytes;
 }
 
 Async<void> Files::send(FileInfo file, const http::Request& request, http::Responder& responder) {
+  const std::filesystem::path content = store.path_of(file.id);
+  co_await send_file(std::move(file), content, blocking, request, responder);
+}
+
+Async<void> send_file(FileInfo file, std::filesystem::path path, BlockingPool& blocking, const http::Request& request,
+                      http::Responder& responder) {
   const std::string etag = fmt::format("\"{}\"", file.sha256);
   http::Response head = file_head(file, etag);
   if (request.headers.find("If-None-Match") == etag) {
@@ -146,13 +160,13 @@ Async<void> Files::send(FileInfo file, const http::Request& request, http::Respo
     head.status = 206;
     head.headers.add("Content-Range", fmt::format("bytes {}-{}/{}", part.first, part.end - 1, file.size));
   }
-  const OpenFile content = co_await blocking.run([&] { return store.content(file.id); });
+  const OpenFile content = co_await blocking.run([&] { return OpenFile::at(path, O_RDONLY); });
   co_await responder.start(std::move(head), part.end - part.first);
   if (request.method == http::Method::head) co_return;
   for (std::uint64_t at = part.first; at < part.end;) {
     const std::size_t most = std::min<std::uint64_t>(send_bytes, part.end - at);
     std::string bytes = co_await blocking.run([&] { return content.read(at, most); });
-    if (bytes.empty()) throw Error(ErrorCode::io_error, fmt::format("file {} is shorter than it was", file.id));
+    if (bytes.empty()) throw Error(ErrorCode::io_error, fmt::format("file {} is shorter than it was", file.name));
     at += bytes.size();
     co_await responder.write(std::move(bytes));
   }

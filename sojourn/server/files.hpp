@@ -27,7 +27,7 @@ class Files {
   void start();
   Async<void> close();
 
-  // Sends a file, or the part of it that a Range asks for.
+  // send_file() of one of these.
   // Errors: io_error; connection_failed when the client is gone.
   Async<void> send(FileInfo file, const http::Request& request, http::Responder& responder);
 
@@ -42,5 +42,10 @@ class Files {
   std::function<bool(const std::string& session)> is_session_there_;
   TaskGroup sweeping_;
 };
+
+// Sends a file whose content is there, or the part of it that a Range asks for; it is read on `blocking`.
+// Errors: io_error; connection_failed when the client is gone.
+Async<void> send_file(FileInfo file, std::filesystem::path content, BlockingPool& blocking,
+                      const http::Request& request, http::Responder& responder);
 
 }  // namespace sojourn::server

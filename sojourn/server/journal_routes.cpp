@@ -6,6 +6,7 @@
 #include "sojourn/server/ask.hpp"
 #include "sojourn/server/event_stream.hpp"
 #include "sojourn/server/query.hpp"
+#include "sojourn/session/entry.hpp"
 
 // What is asked of journals: /sessions/{id}/events and /audit.
 namespace sojourn::server {
@@ -27,10 +28,23 @@ std::uint64_t first_wanted(const http::Request& request, const http::Target& tar
 
 }  // namespace
 
+// Before the answer, so that nobody reads unseen.
+Async<void> Api::note_read(const Ask& ask, std::string what) {
+  if (!options_.audit_reads) co_return;
+  session::NewEvent read{.type = "audit.read", .actor = ask.caller.name, .data = to_text(JsonObject{{"what", what}})};
+  session::Entry entry{.bytes = what.size(), .also_after_end = true};
+  entry.write = [read = std::move(read)](session::Draft& draft) {
+    draft.step.events.push_back(read);
+    draft.step.events.back().time = draft.now;
+  };
+  co_await runtime_.append(ask.captures.at(0), std::move(entry));
+}
+
 Async<void> Api::list_events(Ask& ask) {
   const std::uint64_t limit = whole_number(ask.target, "limit", default_page, largest_page);
   const std::uint64_t from = whole_number(ask.target, "from", 1, INT64_MAX);
   EventPage page = co_await event_page(runtime_, store_, ask.captures.at(0), from, limit, event_filter(ask.target));
+  co_await note_read(ask, "events");
   http::Response response = data_response(ask.bare, 200, std::move(page.json));
   if (page.next > 0) {
     const std::string path = fmt::format("/sessions/{}/events", ask.captures.at(0));
@@ -46,6 +60,8 @@ Async<void> Api::follow_events(Ask& ask) {
                      .from = first_wanted(ask.request, ask.target),
                      .filter = event_filter(ask.target),
                      .times = options_.stream};
+  co_await runtime_.session(ask.captures.at(0));  // refuses an unknown one
+  co_await note_read(ask, "events/stream");
   co_await stream_events(runtime_, store_, *options_.followers, clock_, ask.captures.at(0), std::move(stream),
                          ask.responder);
 }

@@ -85,10 +85,11 @@ RetentionRules parse_retention(std::string_view text) {
   return rules;
 }
 
-Retention::Retention(Executor executor, store::Store& store, store::SessionFolders folders, Clock& clock,
+Retention::Retention(Executor executor, store::Store& store, const std::filesystem::path& data, Clock& clock,
                      const Log& log, RetentionRules rules, std::function<Async<std::uint64_t>()> stored_bytes)
     : store_(store),
-      folders_(std::move(folders)),
+      folders_(data),
+      artifacts_(data),
       clock_(clock),
       log_(log),
       rules_(std::move(rules)),
@@ -136,7 +137,11 @@ Async<std::uint64_t> Retention::purge(store::SessionQuery query, std::uint64_t m
 }
 
 Async<void> Retention::remove_folder(std::string session_id) {
-  if (is_session_id(session_id)) co_await blocking_.run([&] { folders_.remove(session_id); });
+  if (!is_session_id(session_id)) co_return;
+  co_await blocking_.run([&] {
+    artifacts_.remove(session_id);
+    folders_.remove(session_id);
+  });
 }
 
 Async<std::uint64_t> Retention::purge_to_size() {
@@ -151,7 +156,7 @@ Async<std::uint64_t> Retention::purge_to_size() {
 
 Async<std::uint64_t> Retention::bytes() {
   const std::uint64_t stored = co_await stored_bytes_();
-  co_return stored + co_await blocking_.run([this] { return folders_.bytes(); });
+  co_return stored + co_await blocking_.run([this] { return folders_.bytes() + artifacts_.bytes(); });
 }
 
 Async<void> Retention::close() {

@@ -11,6 +11,7 @@
 #include "sojourn/base/log.hpp"
 #include "sojourn/base/loop.hpp"
 #include "sojourn/base/task_group.hpp"
+#include "sojourn/store/artifact_store.hpp"
 #include "sojourn/store/session_folder.hpp"
 #include "sojourn/store/store.hpp"
 
@@ -41,7 +42,7 @@ std::uint64_t parse_size(std::string_view text);
 class Retention {
  public:
   // `stored_bytes` is what the store takes up, without what is free in its file.
-  Retention(Executor executor, store::Store& store, store::SessionFolders folders, Clock& clock, const Log& log,
+  Retention(Executor executor, store::Store& store, const std::filesystem::path& data, Clock& clock, const Log& log,
             RetentionRules rules, std::function<Async<std::uint64_t>()> stored_bytes);
 
   void start();
@@ -61,6 +62,7 @@ class Retention {
 
   store::Store& store_;
   const store::SessionFolders folders_;
+  const store::ArtifactStore artifacts_;
   Clock& clock_;
   const Log& log_;
   const RetentionRules rules_;

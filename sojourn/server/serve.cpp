@@ -18,6 +18,7 @@
 #include "sojourn/http/server.hpp"
 #include "sojourn/runtime/runtime.hpp"
 #include "sojourn/server/api.hpp"
+#include "sojourn/server/artifacts.hpp"
 #include "sojourn/server/folder_writer.hpp"
 #include "sojourn/server/journal_store.hpp"
 #include "sojourn/server/wire.hpp"
@@ -112,8 +113,9 @@ class Service {
             executor_, options.data, clock_, random_, log_,
             [this](const std::string& session) { return std::filesystem::is_directory(folders_.path_of(session)); }),
         runtime_(executor_, journals_, clock_, random_, log_, runtime_options()),
+        artifacts_(runtime_, journals_, options.data, log_),
         webhooks_(executor_, runtime_, *store_, clock_, random_, log_, options.webhooks),
-        retention_(executor_, journals_, folders_, clock_, log_, options.retention,
+        retention_(executor_, journals_, options.data, clock_, log_, options.retention,
                    [this] { return store_->bytes_used(); }),
         api_(runtime_, *store_, clock_,
              {.keys = std::move(keys_),
@@ -124,6 +126,8 @@ class Service {
                           .webhooks = [this] { return webhooks_.statistics(); }},
               .files = &files_,
               .webhooks = options.webhooks.key.empty() ? nullptr : &webhooks_,
+              .artifacts = &artifacts_,
+              .audit_reads = options.audit_reads,
               .followers = &followers_,
               .journal_key = &public_key_}),
         http_(
@@ -186,6 +190,7 @@ class Service {
     isolation_.tell(log_);
     add_apps();
     files_.start();
+    artifacts_.start();
     co_await runtime_.recover();
     if (!options_.webhooks.key.empty()) webhooks_.look();
     retention_.start();
@@ -288,6 +293,7 @@ class Service {
   std::vector<std::shared_ptr<worker::ProcessApp>> programs_;  // shared with the runtime
   Files files_;
   runtime::Runtime runtime_;
+  Artifacts artifacts_;
   Webhooks webhooks_;
   Retention retention_;
   Api api_;

@@ -26,6 +26,7 @@ struct ServeOptions {
   worker::UserRange worker_users;  // an id of these for each worker; none: all have the server's
   Seconds drain_grace{10};         // how long running calls may take when the server stops
   WebhookOptions webhooks;         // without a key none are sent
+  bool audit_reads = false;        // who reads a journal or an artefact stands in that journal
   RetentionRules retention;        // of sessions that are over
 
   // Apps in C++ that this program brings along, beside the programs in `apps`.

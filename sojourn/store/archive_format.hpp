@@ -17,6 +17,7 @@ inline constexpr const char* session_file = "session.json";
 inline constexpr const char* events_folder = "events/";
 inline constexpr const char* state_folder = "state/";
 inline constexpr const char* tasks_folder = "tasks/";
+inline constexpr const char* artifacts_folder = "artifacts/";
 inline constexpr const char* manifest_file = "manifest.json";
 inline constexpr const char* signature_file = "manifest.sig";
 

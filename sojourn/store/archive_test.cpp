@@ -23,7 +23,7 @@ Async<void> append(std::string& archive, std::string piece) {
 }
 
 Async<void> keep(Store& store, const SigningKey& key, std::string& archive, VerifyReport& report) {
-  report = co_await write_archive(store, id, key, start_time,
+  report = co_await write_archive(store, id, key, start_time, nullptr,
                                   [&archive](std::string piece) { return append(archive, std::move(piece)); });
 }
 

@@ -92,9 +92,10 @@ struct JournalVerifier::Parts {
   std::unordered_map<std::string, Recorded> state;
   std::unordered_map<std::string, Recorded> outputs;
   std::optional<FolderNote> folder;
-  std::string key;          // that is to sign the end, as the first event says
-  std::string context;      // its hash, as the first event says
-  std::uint64_t ended = 0;  // the event that tells of the end
+  std::vector<Artifact> artifacts;  // as the events tell of them
+  std::string key;                  // that is to sign the end, as the first event says
+  std::string context;              // its hash, as the first event says
+  std::uint64_t ended = 0;          // the event that tells of the end
 };
 
 JournalVerifier::JournalVerifier(const std::string& session_id) : parts_(std::make_unique<Parts>(session_id)) {}
@@ -152,6 +153,7 @@ void JournalVerifier::record(std::uint64_t seq, const JsonObject& body) {
 
 void JournalVerifier::note_type(std::uint64_t seq, const JsonObject& body) {
   const std::string_view type = text_of(body, "type");
+  if (type == artifact_event) note_artifact(seq, body);
   if (!type.starts_with("session.")) return;
   if (type == "session.created" && seq == 1) {
     const JsonObject* data = object_of(body, "data");
@@ -161,6 +163,34 @@ void JournalVerifier::note_type(std::uint64_t seq, const JsonObject& body) {
   } else if (type == "session.ended" || type == "session.expired" || type == "session.failed") {
     parts_->ended = seq;
   }
+}
+
+void JournalVerifier::note_artifact(std::uint64_t seq, const JsonObject& body) {
+  try {
+    parts_->artifacts.push_back(*artifact_in(body));
+  } catch (const std::exception&) {
+    add({Finding::Kind::artifact, seq, "", "", fmt::format("event {} tells of no artefact that can be read", seq)});
+  }
+}
+
+void JournalVerifier::check_contents(const HashOf& hash_of) {
+  std::unordered_map<std::string, std::optional<std::string>> found;
+  for (const Artifact& artifact : parts_->artifacts) {
+    const auto [place, is_new] = found.try_emplace(artifact.sha256);
+    if (is_new) place->second = hash_of(artifact.sha256);
+    if (place->second == artifact.sha256) continue;
+    add({Finding::Kind::artifact, artifact.seq, "", "",
+         fmt::format("attempt {} of artefact '{}' {}, though event {} recorded it", artifact.attempt, artifact.path,
+                     place->second ? "has another content" : "is missing", artifact.seq)});
+  }
+}
+
+std::vector<Artifact> JournalVerifier::newest_artifacts() const {
+  std::map<std::string, Artifact> newest;
+  for (const Artifact& artifact : parts_->artifacts) newest.insert_or_assign(artifact.path, artifact);
+  std::vector<Artifact> found;
+  for (auto& [path, artifact] : newest) found.push_back(std::move(artifact));
+  return found;
 }
 
 void JournalVerifier::check_head(const ChainHead& head) {
@@ -281,9 +311,9 @@ VerifyReport JournalVerifier::take() {
 }
 
 std::string_view to_string(Finding::Kind kind) {
-  constexpr std::string_view words[] = {"altered", "malformed", "misplaced", "missing", "cut_off",
-                                        "added",   "head",      "state",     "output",  "context",
-                                        "ending",  "signature", "folder",    "archive"};
+  constexpr std::string_view words[] = {"altered", "malformed", "misplaced", "missing",  "cut_off",
+                                        "added",   "head",      "state",     "output",   "context",
+                                        "ending",  "signature", "folder",    "artifact", "archive"};
   return words[static_cast<std::size_t>(kind)];
 }
 

@@ -1,14 +1,17 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "sojourn/base/ed25519.hpp"
 #include "sojourn/base/json.hpp"
+#include "sojourn/store/manifest.hpp"
 #include "sojourn/store/session_folder.hpp"
 #include "sojourn/store/verify.hpp"
 
@@ -40,6 +43,14 @@ class JournalVerifier {
 
   void check_state(const std::map<std::string, JsonText>& state);
 
+  // Holds the artefacts that events recorded against their contents: `hash_of` gives the SHA-256 in hex of what is
+  // there under a hash, or nothing.
+  using HashOf = std::function<std::optional<std::string>(const std::string& sha256)>;
+  void check_contents(const HashOf& hash_of);
+
+  // The newest attempt of each path.
+  std::vector<Artifact> newest_artifacts() const;
+
   // Holds one completed task against the events, and forgets what they recorded of it.
   void check_output(const std::string& task, const std::string& output_hash);
   void add_missing_task(const std::string& task, std::uint64_t seq);
@@ -56,6 +67,7 @@ class JournalVerifier {
 
   void record(std::uint64_t seq, const JsonObject& body);
   void note_type(std::uint64_t seq, const JsonObject& body);
+  void note_artifact(std::uint64_t seq, const JsonObject& body);
 
   std::unique_ptr<Parts> parts_;
 };

@@ -48,13 +48,17 @@ bool holds_nothing(const fs::path& folder) {
 
 }  // namespace
 
-fs::path SessionFolders::path_of(std::string_view session_id) const {
+std::string day_of(std::string_view session_id) {
   if (!is_session_id(session_id)) {
     throw Error(ErrorCode::invalid_request,
                 fmt::format("'{}' is no session id and so has no folder", to_valid_utf8(session_id)));
   }
   const std::string_view date = session_id.substr(5, 8);
-  return sessions_ / fmt::format("{}-{}-{}", date.substr(0, 4), date.substr(4, 2), date.substr(6, 2)) / session_id;
+  return fmt::format("{}-{}-{}", date.substr(0, 4), date.substr(4, 2), date.substr(6, 2));
+}
+
+fs::path SessionFolders::path_of(std::string_view session_id) const {
+  return sessions_ / day_of(session_id) / session_id;
 }
 
 fs::path SessionFolders::create(std::string_view session_id) const {
@@ -71,10 +75,14 @@ void SessionFolders::remove(std::string_view session_id) const {
 }
 
 std::uint64_t SessionFolders::bytes() const {
+  return bytes_in(sessions_);
+}
+
+std::uint64_t bytes_in(const fs::path& folder) {
   std::uint64_t bytes = 0;
   std::error_code error;
   const auto options = fs::directory_options::skip_permission_denied;
-  for (fs::recursive_directory_iterator place(sessions_, options, error), end; !error && place != end;
+  for (fs::recursive_directory_iterator place(folder, options, error), end; !error && place != end;
        place.increment(error)) {
     std::error_code ignored;
     if (place->symlink_status(ignored).type() != fs::file_type::regular) continue;

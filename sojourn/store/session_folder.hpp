@@ -42,6 +42,12 @@ class SessionFolders {
   std::filesystem::path sessions_;
 };
 
+// The day of a session's id: "2024-01-15". Errors: invalid_request for anything that is not shaped like a session id.
+std::string day_of(std::string_view session_id);
+
+// Of all plain files in a folder and those below it; without what cannot be looked at. Blocks.
+std::uint64_t bytes_in(const std::filesystem::path& folder);
+
 // What session_metadata.json holds.
 JsonText metadata_of(const SessionRecord& record);
 

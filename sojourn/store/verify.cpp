@@ -7,8 +7,11 @@
 #include <optional>
 
 #include "sojourn/base/error.hpp"
+#include "sojourn/base/ids.hpp"
 #include "sojourn/base/limits.hpp"
 #include "sojourn/base/task_group.hpp"
+#include "sojourn/store/artifact_folder.hpp"
+#include "sojourn/store/artifact_path.hpp"
 #include "sojourn/store/journal_verifier.hpp"
 #include "sojourn/store/refusals.hpp"
 
@@ -94,6 +97,20 @@ Async<void> verify_next(Store& store, const std::vector<std::string>& ids, Verif
   }
 }
 
+// Artefacts, and their newest attempts in the session's folder.
+void check_artifacts(JournalVerifier& verifier, const std::string& session_id, const VerifyAgainst& against) {
+  if (against.artifacts == nullptr || !is_session_id(session_id)) return;
+  verifier.check_contents([&](const std::string& hash) { return against.artifacts->hash(session_id, hash); });
+  if (against.folders == nullptr) return;
+  const std::filesystem::path folder = against.folders->path_of(session_id);
+  for (const Artifact& artifact : verifier.newest_artifacts()) {
+    if (hash_of_placed(folder, split_artifact_path(artifact.path)) == artifact.sha256) continue;
+    verifier.add(
+        {Finding::Kind::artifact, artifact.seq, "", "",
+         fmt::format("'{}' in the session's folder is not what event {} recorded", artifact.path, artifact.seq)});
+  }
+}
+
 VerifyReport verify(const FullSession& session, VerifyAgainst against, const FolderNote& folder) {
   const SessionRecord& record = session.snapshot.record;
   JournalVerifier verifier(record.id);
@@ -109,6 +126,7 @@ VerifyReport verify(const FullSession& session, VerifyAgainst against, const Fol
     if (task.status == TaskStatus::completed) verifier.check_output(task.id, to_hex(sha256(task.output)));
   }
   for (const auto& [task, seq] : verifier.outputs()) verifier.add_missing_task(task, seq);
+  check_artifacts(verifier, record.id, against);
   return verifier.take();
 }
 
@@ -132,6 +150,7 @@ Async<VerifyReport> verify_in_parts(Store& store, std::string session_id, Verify
   verifier.check_state(snapshot->state);
   for (const auto& [task, hash] : outputs) verifier.check_output(task, hash);
   co_await check_later_outputs(store, verifier);
+  check_artifacts(verifier, session_id, against);
   co_return verifier.take();
 }
 

@@ -7,6 +7,7 @@
 
 #include "sojourn/base/async.hpp"
 #include "sojourn/base/ed25519.hpp"
+#include "sojourn/store/artifact_store.hpp"
 #include "sojourn/store/session_folder.hpp"
 #include "sojourn/store/store.hpp"
 
@@ -32,6 +33,7 @@ struct Finding {
     ending,     // the session's row and its events do not agree on whether it is over
     signature,  // the head of a session that is over is not signed by the key
     folder,     // session_metadata.json knows another journal than the store, or cannot be read
+    artifact,   // the content of an artefact, or its file in the folder, is not what an event recorded
     archive,    // an archive is not as it was written (archive.hpp)
   };
 
@@ -63,14 +65,14 @@ std::string_view to_string(VerifyReport::Signature signature);
 
 // What else is held against the store. Lifetime: until the verification returns.
 struct VerifyAgainst {
-  const PublicKey* key = nullptr;           // the server's; null: signatures are not checked
-  const SessionFolders* folders = nullptr;  // null: folders are not looked at
+  const PublicKey* key = nullptr;            // the server's; null: signatures are not checked
+  const SessionFolders* folders = nullptr;   // null: folders are not looked at
+  const ArtifactStore* artifacts = nullptr;  // null: artefacts are not looked at
 };
 
 // Verifies one session as it stands when it is called; it may go on being served meanwhile.
-// Errors: session_not_found, also for one that never was; those of the store. Cost: about 2 us an event, 1 ms at a
-// time on the caller's executor, where
-//         a folder's one small file is read too.
+// Errors: session_not_found for one that never was; those of the store.
+// Cost:   about 2 us an event, 1 ms at a time on the caller's executor, where the files of `against` are read too.
 Async<VerifyReport> verify(Store& store, std::string session_id, VerifyAgainst against = {});
 
 // Verifies these sessions, several at once, and returns their reports in this order; without those of sessions that

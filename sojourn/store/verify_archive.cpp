@@ -76,6 +76,8 @@ class ArchiveVerifier {
                     [this](std::string_view line) { journal_->check_event(archive::read_event(line)); });
     } else if (path.starts_with(archive::state_folder)) {
       for_each_line(take(member, path), [this](std::string_view line) { state_.insert(archive::read_state(line)); });
+    } else if (path.starts_with(archive::artifacts_folder)) {
+      hash_content(member, path);
     } else if (path.starts_with(archive::tasks_folder)) {
       for_each_line(take(member, path), [this](std::string_view line) {
         const archive::Output output = archive::read_task(line);
@@ -84,6 +86,17 @@ class ArchiveVerifier {
     } else {
       throw Error(ErrorCode::invalid_request, fmt::format("'{}' is nothing that an archive holds", path));
     }
+  }
+
+  // Without holding it in memory.
+  void hash_content(const tar::Reader::Member& member, const std::string& path) {
+    Hasher hasher;
+    for (std::string piece = reader_.read(piece_bytes); !piece.empty(); piece = reader_.read(piece_bytes)) {
+      hasher.add(piece);
+    }
+    const std::string hash = to_hex(hasher.finish());
+    contents_.emplace(path.substr(std::string_view(archive::artifacts_folder).size()), hash);
+    files_.push_back({.path = path, .size = member.size, .sha256 = hash});
   }
 
   void check_manifest(const tar::Reader::Member& member) {
@@ -103,6 +116,10 @@ class ArchiveVerifier {
     journal_->check_state(state_);
     for (const auto& [task, hash] : outputs_) journal_->check_output(task, hash);
     for (const auto& [task, seq] : journal_->outputs()) journal_->add_missing_task(task, seq);
+    journal_->check_contents([this](const std::string& hash) {
+      const auto place = contents_.find(hash);
+      return place == contents_.end() ? std::nullopt : std::optional(place->second);
+    });
   }
 
   template <class Take>
@@ -133,6 +150,7 @@ class ArchiveVerifier {
   std::vector<archive::File> files_;
   std::map<std::string, JsonText> state_;
   std::map<std::string, std::string> outputs_;
+  std::map<std::string, std::string> contents_;  // artefacts, by the hash that names them
   std::string manifest_;
   bool signed_ = false;
 };

@@ -1,8 +1,12 @@
 #include <fmt/format.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <unordered_set>
 #include <utility>
 
+#include "sojourn/base/error.hpp"
 #include "sojourn/base/limits.hpp"
 #include "sojourn/store/archive.hpp"
 #include "sojourn/store/archive_format.hpp"
@@ -66,6 +70,16 @@ class ArchiveWriter {
     for (const auto& [task, seq] : verifier_.outputs()) verifier_.add_missing_task(task, seq);
   }
 
+  Async<void> add_artifacts(const ArtifactStore& artifacts) {
+    std::vector<std::string> hashes;
+    verifier_.check_contents([&](const std::string& hash) {
+      std::optional<std::string> found = artifacts.hash(record_.id, hash);
+      if (found == hash) hashes.push_back(hash);
+      return found;
+    });
+    for (const std::string& hash : hashes) co_await add_content(artifacts, hash);
+  }
+
   Async<VerifyReport> seal(const SigningKey& key, Time now) {
     const std::string manifest = archive::manifest_text(record_.id, format_time(now), files_);
     co_await add(archive::manifest_file, manifest);
@@ -82,6 +96,24 @@ class ArchiveWriter {
     std::string piece = tar::head(fmt::format("{}/{}", record_.id, path), size);
     piece.append(content).append(tar::padding(size));
     co_await sink_(std::move(piece));
+  }
+
+  // Piece by piece, for it may be large. Its hash was looked at just before.
+  Async<void> add_content(const ArtifactStore& artifacts, std::string hash) {
+    const Descriptor file = artifacts.content(record_.id, hash);
+    const std::string path = archive::artifacts_folder + hash;
+    const auto size = static_cast<std::uint64_t>(::lseek(file.get(), 0, SEEK_END));
+    files_.push_back({.path = path, .size = size, .sha256 = hash});
+    co_await sink_(tar::head(fmt::format("{}/{}", record_.id, path), size));
+    for (std::uint64_t at = 0; at < size;) {
+      std::string piece(std::min<std::uint64_t>(file_bytes, size - at), '\0');
+      const ::ssize_t got = ::pread(file.get(), piece.data(), piece.size(), static_cast<::off_t>(at));
+      if (got <= 0) throw io_error("cannot read artefact " + hash, got < 0 ? errno : EIO);
+      piece.resize(static_cast<std::size_t>(got));
+      at += piece.size();
+      co_await sink_(std::move(piece));
+    }
+    co_await sink_(tar::padding(size));
   }
 
   Async<void> add_line(const char* folder, std::string line) {
@@ -108,6 +140,7 @@ class ArchiveWriter {
 }  // namespace
 
 Async<VerifyReport> write_archive(Store& store, std::string session_id, const SigningKey& key, Time now,
+                                  const ArtifactStore* artifacts,
                                   std::function<Async<void>(std::string piece)> sink) {
   const std::optional<Snapshot> snapshot = co_await store.load(session_id);
   if (!snapshot) throw session_unknown(session_id);
@@ -116,6 +149,7 @@ Async<VerifyReport> write_archive(Store& store, std::string session_id, const Si
   co_await writer.add_events();
   co_await writer.add_state(snapshot->state);
   co_await writer.add_tasks();
+  if (artifacts != nullptr) co_await writer.add_artifacts(*artifacts);
   co_return co_await writer.seal(key, now);
 }
 

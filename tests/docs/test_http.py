@@ -92,6 +92,7 @@ class Shapes(unittest.TestCase):
         self.check("failed_task", self.run_counter(input=7))
         self.check("app", server.json("GET", "/apps/counter"))
         self.check("key", server.json("GET", "/audit/key"))
+        self.check("artifact", server.json("PUT", f"/sessions/{task['session_id']}/artifacts/a/b", b"content"))
         self.check("event", server.json("GET", f"/sessions/{task['session_id']}/events?limit=1")[0])
 
         self.check("upload", server.json("POST", "/files", {"files": [{"filename": "a", "size": 1}]})[0])
@@ -125,7 +126,7 @@ class Shapes(unittest.TestCase):
         task = self.run_counter(session=session)["id"]
         file = self.server.json("POST", "/files", {"files": [{"filename": "a"}]})[0]
         bodies = {"POST /apps/run": {"app": "counter"}, "POST /run": {"app": "counter"}, "POST /sessions": {},
-                  "PUT /sessions/{id}/state/{key}": 7, "PUT /sessions/{id}/stage": {"stage": "reviewed"}, "POST /files": {"files": [{}]}, "PUT /files/{id}": b"bytes"}
+                  "PUT /sessions/{id}/state/{key}": 7, "PUT /sessions/{id}/stage": {"stage": "reviewed"}, "POST /files": {"files": [{}]}, "PUT /sessions/{id}/artifacts/{path}": b"bytes", "PUT /files/{id}": b"bytes"}
         rows = [cells for cells in pages.table_rows(PAGE, "path") if "{namespace}" not in cells[0]]
         # Late, since it ends what the others use; a journal can be followed to its end then.
         late = ["`DELETE /sessions/{id}`", "`GET /sessions/{id}/events/stream`"]
@@ -134,7 +135,7 @@ class Shapes(unittest.TestCase):
             method, path = cells[0].strip("`").split()
             if path.endswith("/state/{key}") and method == "GET":
                 self.server.ask("PUT", f"/sessions/{session}/state/k", 1)
-            url = path.replace("{key}", "k").replace("{name}", "counter")
+            url = path.replace("{key}", "k").replace("{path}", "a/b").replace("{name}", "counter")
             url = url.replace("{id}", task if path.startswith("/tasks") else session)
             if path == "/files/{id}":
                 url = (file["upload_url"] if method == "PUT" else file["uri"]).removeprefix(self.server.url)
