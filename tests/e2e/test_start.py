@@ -83,14 +83,15 @@ class Start(Served):
             return subprocess.run([*in_namespace, binary, *words], **options)
 
         self.folder.chmod(0o755)
-        for path in (data, *data.iterdir()):
+        modes = {path: path.stat().st_mode for path in (data, *data.iterdir())}
+        for path in modes:
             path.chmod(0o555 if path.is_dir() else 0o444)
         ways = [by_modes]
         if subprocess.run([*in_namespace, "true"], capture_output=True).returncode == 0:
             ways.append(by_mount)  # not every container may mount
         yield from ways
-        for path in (data, *data.iterdir()):
-            path.chmod(0o755 if path.is_dir() else 0o644)
+        for path, mode in modes.items():
+            path.chmod(mode)
 
     def test_data_locked_by_another_server(self):
         self.cannot_start(3, str(self.server.data), "Another server uses this data directory", data=self.server.data)

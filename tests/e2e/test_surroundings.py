@@ -135,7 +135,9 @@ class Descriptors(Surroundings):
         self.assertGreater(len(sessions), 5)
         for session in sessions[1:]:
             self.assertEqual(server.output("counter", "increment", {"key": "a"}, session=session)["current"], 2)
-        server.delete(f"/sessions/{sessions[0]}")
+        # Of two: a connection that is just closing may still hold a descriptor.
+        for session in sessions[:2]:
+            server.delete(f"/sessions/{session}")
         # The refused session is not lost by that.
         again = server.output("counter", "increment", {"key": "a"}, session=failed["session_id"])
         self.assertEqual(again["current"], 1)
