@@ -29,6 +29,7 @@ Async<void> Actor::end(std::string actor) {
 }
 
 Async<void> Actor::leave(Error why) {
+  if (over_) co_return;  // it was put to rest since the runtime asked
   const auto self = shared_from_this();
   if (!ending_ || ending_->status == SessionStatus::active) {
     ending_ = Ending{.status = outlives_worker() ? SessionStatus::active : SessionStatus::failed,
