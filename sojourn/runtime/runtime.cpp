@@ -245,7 +245,8 @@ Async<std::optional<TaskView>> Runtime::first_call(const RunRequest& request) {
   }
   if (!first) co_return std::nullopt;
   const auto live = live_call(first->id);
-  if (request.wait && !live && !store::is_final(first->status)) co_return std::nullopt;
+  const bool is_known = store::is_final(first->status) || store::is_scheduled(*first);
+  if (request.wait && !live && !is_known) co_return std::nullopt;
   const SessionView of = co_await session(id);
   const auto app = parts_->apps.find(of.record.app);
   if (app == parts_->apps.end() || (!request.app.empty() && request.app != of.record.app)) co_return std::nullopt;

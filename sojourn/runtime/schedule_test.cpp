@@ -385,6 +385,22 @@ TEST_F(ScheduleTest, FindsItsCallAgainByItsKey) {
   });
 }
 
+TEST_F(ScheduleTest, ARetryThatWaitsFindsACallThatIsStillToCome) {
+  with_runtime([](RuntimeTest& base) -> Async<void> {
+    ScheduleTest& test = of(base);
+    const store::TaskRecord first = co_await test.schedule("new", "increment", hour, 7, "key");
+    const auto retry = [&](Json input) {
+      return test.runtime->run({.app = "app",
+                                .function = "increment",
+                                .input = std::move(input),
+                                .session = first.session_id,
+                                .idempotency_key = "key"});
+    };
+    EXPECT_EQ((co_await retry(7)).task, first);
+    EXPECT_EQ(co_await RuntimeTest::code_of(retry(8)), ErrorCode::idempotency_mismatch);
+  });
+}
+
 TEST_F(ScheduleTest, ASessionTakesAsManyAsItsQueue) {
   with_runtime([](RuntimeTest& base) -> Async<void> {
     ScheduleTest& test = of(base);
