@@ -255,6 +255,7 @@ TEST_P(EveryStore, InsertsAndReplacesTasks) {
 TaskRecord scheduled_task(const std::string& id, Seconds after) {
   TaskRecord task = new_task(id, "sess_1", 0, "");
   task.status = TaskStatus::received;
+  task.created_at = start_time;  // of one moment they come in the order in which they were accepted
   task.run_at = start_time + after;
   task.plan = R"({"actor":"me"})";
   return task;

@@ -159,7 +159,7 @@ Async<std::vector<TaskRecord>> MemoryStore::tasks(std::string session_id, std::u
   std::vector<TaskRecord> found;
   const Stored* stored = find_or_null(session_id);
   if (stored == nullptr) co_return found;
-  for (auto place = stored->tasks.lower_bound({from_seq, ""}); place != stored->tasks.end(); ++place) {
+  for (auto place = stored->tasks.lower_bound(from_seq); place != stored->tasks.end(); ++place) {
     if (found.size() == limit) break;
     found.push_back(tasks_.at(place->second));
   }
@@ -312,17 +312,16 @@ MemoryStore::Stored& MemoryStore::find(const std::string& session_id) {
 Snapshot MemoryStore::snapshot_of(const Stored& stored) const {
   Snapshot snapshot{.record = stored.record, .state = stored.state, .resources = stored.resources};
   if (!stored.tasks.empty()) snapshot.last_task_seq = stored.tasks.rbegin()->first;
-  std::vector<const TaskRecord*> scheduled;
+  std::multimap<Time, const TaskRecord*> scheduled;
   for (const auto& [seq, id] : stored.tasks) {
     const TaskRecord& task = tasks_.at(id);
     if (is_scheduled(task)) {
-      scheduled.push_back(&task);
+      scheduled.emplace(*task.run_at, &task);
     } else if (!is_final(task.status)) {
       snapshot.open_tasks.push_back(task);
     }
   }
-  std::ranges::sort(scheduled, {}, [](const TaskRecord* task) { return std::pair(*task->run_at, task->created_at); });
-  for (const TaskRecord* task : scheduled) snapshot.scheduled.push_back({task->id, *task->run_at});
+  for (const auto& [run_at, task] : scheduled) snapshot.scheduled.push_back({task->id, run_at});
   return snapshot;
 }
 
@@ -344,8 +343,16 @@ void MemoryStore::check_tasks(const std::string& session_id, const std::vector<T
 
 void MemoryStore::put_tasks(Stored& stored, std::vector<TaskRecord> tasks) {
   for (TaskRecord& task : tasks) {
-    if (const auto known = tasks_.find(task.id); known != tasks_.end()) {
-      stored.tasks.erase({known->second.seq, task.id});
+    const auto known = tasks_.find(task.id);
+    if (known == tasks_.end()) {
+      stored.tasks.emplace(task.seq, task.id);
+    } else {
+      if (known->second.seq != task.seq) {
+        const auto [first, last] = stored.tasks.equal_range(known->second.seq);
+        stored.tasks.erase(
+            std::find(first, last, std::pair<const std::uint64_t, std::string>(first->first, task.id)));
+        stored.tasks.emplace(task.seq, task.id);
+      }
       stored.task_keys.erase(known->second.idempotency_key);
       if (known->second.webhook) task.webhook = known->second.webhook;
     }
@@ -353,7 +360,6 @@ void MemoryStore::put_tasks(Stored& stored, std::vector<TaskRecord> tasks) {
       task.webhook->status = Webhook::Status::owed;
       task.webhook->next_at = task.updated_at;
     }
-    stored.tasks.emplace(task.seq, task.id);
     if (!task.idempotency_key.empty()) stored.task_keys.insert_or_assign(task.idempotency_key, task.id);
     tasks_.insert_or_assign(task.id, std::move(task));
   }

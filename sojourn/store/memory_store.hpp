@@ -44,9 +44,9 @@ class MemoryStore final : public Store, public Outbox {
     SessionRecord record;
     std::map<std::string, JsonText> state;
     std::map<std::uint64_t, Event> events;
-    std::vector<ResourceRecord> resources;                  // oldest first
-    std::set<std::pair<std::uint64_t, std::string>> tasks;  // seq and id
-    std::map<std::string, std::string> task_keys;           // idempotency key to id
+    std::vector<ResourceRecord> resources;            // oldest first
+    std::multimap<std::uint64_t, std::string> tasks;  // ids by seq; of one seq in the order in which they came
+    std::map<std::string, std::string> task_keys;     // idempotency key to id
   };
   using Row = std::uint64_t;  // grows with each session and is never given twice
 
