@@ -29,6 +29,8 @@ struct Request {
   std::int64_t argument = 0;
   std::string key;
   bool wait = true;
+  std::optional<Time> run_at;
+  bool has_webhook = false;
   std::size_t same_as = 0;  // the request whose input this one repeats: `number` for none
   std::size_t step = 0;     // the operation that it came with
 
@@ -66,10 +68,13 @@ struct Session {
   store::SessionStatus status = store::SessionStatus::active;
   std::map<std::string, std::int64_t> writes;  // by hash of the value's text: what came from outside
   std::set<std::string> resources;             // that the journal says are open
+  std::map<std::size_t, Instant> pending;      // calls that wait for their time, by number of the request
+  std::set<std::size_t> perhaps;               // requests of such whose answer is not known
 
   std::optional<Instant> due() const {
     std::optional<Instant> due = lifetime_end;
-    if (idle && !busy) due = due ? std::min(*due, last_active + *idle) : last_active + *idle;
+    if (idle && !busy && pending.empty() && perhaps.empty())
+      due = due ? std::min(*due, last_active + *idle) : last_active + *idle;
     return due;
   }
 };
@@ -100,12 +105,15 @@ inline bool may_end_with(const std::string& function, const std::string& code, c
 }
 
 struct Model {
+  const Clock* clock = nullptr;
   std::vector<Request> requests;
   std::vector<Call> calls;  // by number of the request
   std::vector<Session> sessions;
   std::vector<std::string> wrong;
   std::size_t asking = 0;         // how many ask the store just now what is durable
   std::set<std::string> touched;  // ids of sessions that something began in since the last look
+
+  Instant instant_of(Time time) const { return clock->instant() + (time - clock->now()); }
 
   void fail(std::string what) { wrong.push_back(std::move(what)); }
 
@@ -118,6 +126,8 @@ struct Model {
   void begin(std::size_t number, const std::string& session, const std::string& task, bool running) {
     sessions[requests[number].session].id = session;
     touched.insert(session);
+    const std::optional<Time>& run_at = requests[number].run_at;
+    if (run_at && clock->now() < *run_at) fail(fmt::format("call {} begins before its time", number));
     if (running) fail(fmt::format("call {} begins while another of its session runs", number));
     if (++calls[number].begun > 1) fail(fmt::format("call {} runs twice", number));
     if (!calls[number].task.empty() && calls[number].task != task) fail(fmt::format("call {} has two tasks", number));
@@ -140,19 +150,38 @@ struct Model {
   }
 
   // Calls that came one after the other are numbered so. `tasks`: those of one session.
-  void check_arrival(const std::vector<store::TaskRecord>& tasks) {
+  void check_arrival(const Session& session, const std::vector<store::TaskRecord>& tasks) {
     const store::TaskRecord* before = nullptr;
     std::set<std::uint64_t> numbers;
     std::size_t step_before = 0;
+    std::vector<const store::TaskRecord*> put_off;
     for (const store::TaskRecord& task : tasks) {  // by seq
+      if (task.seq == 0) continue;                 // its time has not come, or it ended before
       if (!numbers.insert(task.seq).second) fail(fmt::format("two calls have the number {}", task.seq));
       const Request& request = requests[number_of(task)];
       if (!request.key.empty()) continue;  // it may have come again later
+      if (request.run_at) {
+        put_off.push_back(&task);
+        continue;
+      }
       if (before != nullptr && request.step < step_before) {
         fail(fmt::format("{} came before {}, and is numbered after it", task.input, before->input));
       }
       step_before = std::max(step_before, request.step);
       before = &task;
+    }
+    if (!session.is_murky) check_order_by_time(put_off);  // else one may have been accepted after its time
+  }
+
+  // Those that were put off come by their times, and of one time in the order of their requests. `tasks`: by seq.
+  void check_order_by_time(const std::vector<const store::TaskRecord*>& tasks) {
+    const auto place = [&](const store::TaskRecord& task) {
+      return std::pair(*task.run_at, requests[number_of(task)].step);
+    };
+    for (std::size_t i = 1; i < tasks.size(); ++i) {
+      if (place(*tasks[i]) < place(*tasks[i - 1])) {
+        fail(fmt::format("{} came before the time of {}", tasks[i - 1]->input, tasks[i]->input));
+      }
     }
   }
 
@@ -179,7 +208,7 @@ struct Model {
       if (type == "worker.closed") session.resources.clear();  // it releases what it holds
       if (type == "session.ended" || type == "session.expired" || type == "session.failed") ++ends;
       if (type == "half.done") fail("an event of a failed call is in the journal");
-      if (!type.starts_with("call.") || type == "call.accepted") continue;
+      if (!type.starts_with("call.") || type == "call.accepted" || type == "call.scheduled") continue;
       const auto task = tasks.find(std::string(data.at("task").as_string()));
       if (task == tasks.end()) {
         if (type != "call.checkpoint") fail(fmt::format("{} of a task that is not stored", type));
@@ -189,6 +218,7 @@ struct Model {
       replay_call(session, type, data, task->second, state);
       if (type == "call.checkpoint") continue;
       ++counted;
+      if (task->second.seq == 0) continue;  // it ended before its time
       if (!session.is_murky && task->second.seq < last_end) {
         fail(fmt::format("call {} ended after one that came later", task->second.seq));
       }
@@ -204,12 +234,27 @@ struct Model {
       fail(fmt::format("call_count is {}, ended have {}", stored.record.head.call_count, counted));
     }
     for (const auto& [id, task] : tasks) {
+      check_webhook(task);
+      if (store::is_scheduled(task)) {
+        if (over || task.run_at <= clock->now()) fail(fmt::format("{} waits for ever", task.input));
+        if (calls[number_of(task)].begun > 0) fail(fmt::format("{} waits and has run", task.input));
+        continue;
+      }
       if (!store::is_final(task.status)) fail(fmt::format("task of {} is left open", task.input));
       if (calls[number_of(task)].ends_in_journal != 1) fail(fmt::format("{} has not one end", task.input));
     }
   }
 
  private:
+  // It is owed from the commit on that ends its call, and nobody told it here.
+  void check_webhook(const store::TaskRecord& task) {
+    if (!task.webhook) return;
+    const auto right = store::is_final(task.status) ? store::Webhook::Status::owed : store::Webhook::Status::waiting;
+    if (task.webhook->status != right || task.webhook->attempts != 0) {
+      fail(fmt::format("the webhook of {} is not owed with its end", task.input));
+    }
+  }
+
   void replay_write(const Session& session, const JsonObject& data, Values& state) {
     for (const auto& [key, hash] : data.at("state").as_object()) {
       if (hash.is_null()) {
