@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 #include <malloc.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <filesystem>
@@ -8,9 +9,11 @@
 #include <vector>
 
 #include "sojourn/base/random.hpp"
+#include "sojourn/flow/run_journal.hpp"
 #include "sojourn/flow/saved_state.hpp"
 #include "sojourn/flow/session.hpp"
 #include "sojourn/store/durable_file.hpp"
+#include "sojourn/store/sqlite_store.hpp"
 
 // What flows cost: prints one JSON object, of microseconds and bytes as their names say. The goals are in
 // bench/RESULTS.md.
@@ -81,6 +84,28 @@ double bytes_of_a_call(Strategy& pool, int calls) {
   return static_cast<double>(after.uordblks - before.uordblks) / calls;
 }
 
+// With a journal on disk, of replay-safe nodes: their events are committed together.
+double kept_us(Strategy& pool, int calls) {
+  const auto kept = node(replay_safe("kept"), [](int n) { return n + 1; });
+  const auto all = node(replay_safe("all"), [kept](Scope& scope, int count) -> Async<int> {
+    int n = 0;
+    for (int i = 0; i < count; ++i) n = co_await scope.call(kept, n);
+    co_return n;
+  });
+  const auto folder = std::filesystem::temp_directory_path() / ("flow-figures-" + std::to_string(::getpid()));
+  SystemClock clock;
+  const double us = least_us(3, [&] {
+    const auto store = store::SqliteStore::open({.folder = folder});
+    {
+      Session session(pool, clock, {}, RunJournal::begin(pool, *store, clock));
+      session.call_sync(all, calls);
+    }
+    pool.run(store->close());
+  });
+  std::filesystem::remove_all(folder);
+  return us / calls;
+}
+
 double save_us(Strategy& pool, int calls) {
   Session session(pool);
   session.call_sync(in_turn, calls - 1);
@@ -113,6 +138,7 @@ void print() {
                                 for (int i = 0; i < 1'000; ++i) Session(pool).call_sync(trivial, 1);
                               }) / 1'000);
   line("save_1000_calls_us", save_us(pool, 1'000));
+  line("call_kept_us", kept_us(pool, 20'000));
   line("bytes_of_a_recorded_call", bytes_of_a_call(pool, 100'000));
   const double alone = us_of(one, true, compute_all, 8);
   fmt::print("  \"speed_up\": {:.3f},\n  \"threads\": {}\n}}\n", alone / us_of(pool, true, compute_all, 8),

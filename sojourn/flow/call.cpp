@@ -4,17 +4,30 @@
 #include <fmt/ranges.h>
 
 #include "sojourn/flow/core.hpp"
+#include "sojourn/flow/run_journal.hpp"
 
 namespace sojourn::flow {
 
 namespace {
 
-Text text_of(const Json& value) {
+Text text_of(const Json& value, bool must_be_whole) {
+  if (must_be_whole) return std::make_shared<const std::string>(to_text(value));
   try {
     return std::make_shared<const std::string>(to_text(value));
   } catch (const Error& error) {
     // The call is worth more than its record.
     return std::make_shared<const std::string>(to_text(Json{{"not_recorded", error.message()}}));
+  }
+}
+
+// What the journal said of it when it was to begin: it has that already.
+bool was_journals_word(const std::exception_ptr& error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const Error& known) {
+    return known.code() == ErrorCode::uncertain || known.details().contains("journal");
+  } catch (...) {
+    return false;
   }
 }
 
@@ -30,12 +43,13 @@ bool is_fatal(const std::exception_ptr& error) {
 
 }  // namespace
 
-Scope::Scope(Run& run, Job& job, const Scope* caller, std::shared_ptr<const NodeType> type)
+Scope::Scope(Run& run, Job& job, const Scope* caller, std::uint64_t place, std::shared_ptr<const NodeType> type)
     : run_(run),
       job_(job),
       caller_(caller),
       type_(std::move(type)),
-      depth_(caller == nullptr ? 0 : caller->depth_ + 1) {}
+      depth_(caller == nullptr ? 0 : caller->depth_ + 1),
+      key_(key_below(caller == nullptr ? 0 : caller->key_, place)) {}
 
 Context& Scope::context() const {
   return run_.core->context;
@@ -43,6 +57,13 @@ Context& Scope::context() const {
 
 Strategy& Scope::strategy() const {
   return run_.core->strategy;
+}
+
+std::size_t Scope::width_of(BatchOptions options, bool is_plain) const {
+  // A plain function never waits, unless it is for its journal: more jobs than threads would only wait for each
+  // other.
+  if (!is_plain || run_.core->journal) return options.width;
+  return std::min<std::size_t>(options.width, strategy().width());
 }
 
 Instant Scope::deadline() const {
@@ -70,7 +91,10 @@ std::vector<std::string> Scope::path() const {
   return names;
 }
 
-Call::Call(Scope& scope) : scope_(scope), recorded_(scope.run_.core->config.record) {
+Call::Call(Scope& scope)
+    : scope_(scope),
+      journal_(scope.run_.core->journal.get()),
+      recorded_(scope.run_.core->config.record || journal_ != nullptr) {
   if (scope.job_.is_cancelled()) {
     refuse(Error(ErrorCode::cancelled,
                  fmt::format("node \"{}\" did not begin: the run was stopped", scope.node_name())));
@@ -99,7 +123,8 @@ void Call::begin(const JsonArray& arguments) {
   Core& core = *scope_.run_.core;
   began_ = core.clock.instant();
   const Time now = core.clock.now();
-  Text input = text_of(arguments);
+  Text input = text_of(arguments, is_kept());
+  if (is_kept()) input_ = input;
   scope_.id_ = core.record.begin(scope_.type_, caller_id(), input, now);
   const Scope* caller = scope_.caller_;
   if (core.log.is_on(LogLevel::info)) {
@@ -122,7 +147,7 @@ void Call::complete(const Json& output) {
   Core& core = *scope_.run_.core;
   const Time now = core.clock.now();
   const Nanoseconds duration = elapsed();
-  Text text = text_of(output);
+  Text text = text_of(output, false);
   core.record.complete(*scope_.id_, text, now, duration);
   if (core.log.is_on(LogLevel::info)) core.log.write(now, LogLevel::info, scope_.node_name() + " DONE");
   core.publisher.publish(now, RequestSuccess{.call = *scope_.id_,
@@ -147,6 +172,8 @@ void Call::fail(const std::exception_ptr& error) noexcept {
                                                .failure = failure,
                                                .duration = duration});
   }
+  if (journal_ != nullptr && !stopped && !was_journals_word(error))
+    journal_->fail_call(scope_.key_, *scope_.type_, *input_, failure);
   if (stopped || !(core.config.end_on_error || is_fatal(error))) return;
   const std::string path = fmt::format("{}", fmt::join(scope_.path(), " > "));
   const std::string message =
@@ -154,6 +181,25 @@ void Call::fail(const std::exception_ptr& error) noexcept {
   core.publisher.publish(now, FatalFailure{.call = scope_.id_, .message = message});
   scope_.run_.stop(
       Error(ErrorCode::app_error, message, {{"node", scope_.node_name()}, {"path", path}, {"type", failure.type}}));
+}
+
+Async<Text> Call::recall() {
+  std::optional<Error> uncertain;
+  try {
+    co_return co_await journal_->begin_call(scope_.job_.lane(), scope_.key_, *scope_.type_, *input_);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::uncertain) throw;
+    uncertain = error;
+  }
+  // Not even a caller that would catch it may go on.
+  scope_.run_.stop(*uncertain);
+  throw Error(*uncertain);
+}
+
+Async<void> Call::keep(Json output) {
+  // What it made of calls that were stopped is not what it would have made of them.
+  if (scope_.job_.is_cancelled() && scope_.places_ > 0) co_return;
+  co_await journal_->complete_call(scope_.job_.lane(), scope_.key_, *scope_.type_, *input_, to_text(output));
 }
 
 std::exception_ptr not_begun() {

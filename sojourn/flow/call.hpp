@@ -10,6 +10,8 @@
 // One call of a node, as Scope and Session make it: checked, recorded, run, and told what came of it.
 namespace sojourn::flow {
 
+class RunJournal;
+
 // What is the same for nodes of any types.
 class Call {
  public:
@@ -17,9 +19,14 @@ class Call {
   explicit Call(Scope& scope);
 
   bool is_recorded() const { return recorded_; }
+  bool is_kept() const { return journal_ != nullptr; }
   void begin(const JsonArray& arguments);
   void complete(const Json& output);
   void fail(const std::exception_ptr& error) noexcept;
+
+  // What the session's journal has of it, and what it is to have: see RunJournal.
+  Async<Text> recall();
+  Async<void> keep(Json output);
 
  private:
   [[noreturn]] void refuse(const Error& error) const;
@@ -27,33 +34,48 @@ class Call {
   Nanoseconds elapsed() const;
 
   Scope& scope_;
-  bool recorded_;
+  RunJournal* const journal_;  // null without one
+  const bool recorded_;
+  Text input_;  // for the journal
   Instant began_;
 };
 
-// Runs `node` as part of `run` on `job`, below `caller` or as the run's first node.
+// Runs `node` as part of `run` on `job`, as the `place`-th call of `caller`, or of the session.
 template <class Result, class... Arguments>
-Async<Result> invoke(Run& run, Job& job, const Scope* caller, Node<Result, Arguments...> node,
+Async<Result> invoke(Run& run, Job& job, const Scope* caller, std::uint64_t place, Node<Result, Arguments...> node,
                      Arguments... arguments) {
-  Scope scope(run, job, caller, node.type());
+  Scope scope(run, job, caller, place, node.type());
   if (job.is_turn_over()) co_await job.yield();
   Call call(scope);
   if (call.is_recorded()) call.begin(JsonArray{to_json(arguments)...});
   try {
+    if (call.is_kept()) {
+      if (const Text known = co_await call.recall()) {
+        const Json output = parse_json(*known);
+        call.complete(output);
+        if constexpr (std::is_void_v<Result>) {
+          co_return;
+        } else {
+          co_return from_json<Result>(output, "what the journal has of node \"" + node.name() + "\"");
+        }
+      }
+    }
     if constexpr (std::is_void_v<Result>) {
       if (const auto* plain = node.plain()) {
         (*plain)(scope, arguments...);
       } else {
         co_await node.coroutine()(scope, arguments...);
       }
+      if (call.is_kept()) co_await call.keep(nullptr);
       if (call.is_recorded()) call.complete(nullptr);
-      co_return;
     } else if (const auto* plain = node.plain()) {
       Result result = (*plain)(scope, arguments...);
+      if (call.is_kept()) co_await call.keep(to_json(result));
       if (call.is_recorded()) call.complete(to_json(result));
       co_return result;
     } else {
       Result result = co_await node.coroutine()(scope, arguments...);
+      if (call.is_kept()) co_await call.keep(to_json(result));
       if (call.is_recorded()) call.complete(to_json(result));
       co_return result;
     }
@@ -68,21 +90,22 @@ std::exception_ptr not_begun();
 
 template <class Result, class... Arguments>
 Async<Result> Scope::call(Node<Result, Arguments...> node, std::type_identity_t<Arguments>... arguments) {
-  return invoke<Result, Arguments...>(run_, job_, this, std::move(node), std::move(arguments)...);
+  return invoke<Result, Arguments...>(run_, job_, this, places_++, std::move(node), std::move(arguments)...);
 }
 
 namespace detail {
 
 // One call of a batch. Whether it went well.
 template <class Result, class... Arguments>
-Async<bool> call_into(Outcome<Result>& outcome, Run& run, Job& job, const Scope& caller,
+Async<bool> call_into(Outcome<Result>& outcome, Run& run, Job& job, const Scope& caller, std::uint64_t place,
                       Node<Result, Arguments...> node, Arguments... arguments) {
   try {
     if constexpr (std::is_void_v<Result>) {
-      co_await invoke<Result, Arguments...>(run, job, &caller, std::move(node), std::move(arguments)...);
+      co_await invoke<Result, Arguments...>(run, job, &caller, place, std::move(node), std::move(arguments)...);
       outcome = Outcome<Result>();
     } else {
-      outcome = co_await invoke<Result, Arguments...>(run, job, &caller, std::move(node), std::move(arguments)...);
+      outcome =
+          co_await invoke<Result, Arguments...>(run, job, &caller, place, std::move(node), std::move(arguments)...);
     }
   } catch (...) {
     outcome = std::unexpected(std::current_exception());
@@ -98,14 +121,14 @@ Async<std::optional<std::size_t>> Scope::run_batch(std::vector<Outcome<Result>>&
                                                    std::vector<Arguments>&... columns) {
   static_assert(sizeof...(Arguments) > 0, "a batch needs a column of arguments");
   outcomes.assign(std::min({columns.size()...}), std::unexpected(not_begun()));
-  // A plain function never waits, so more jobs than threads would only wait for each other.
-  const std::size_t width = node.plain() ? std::min<std::size_t>(options.width, strategy().width()) : options.width;
-  co_return co_await fan_out(job_.shared_from_this(), strategy(),
-                             {.count = outcomes.size(), .width = width, .stop_at_failure = stop_at_error},
-                             [&](Job& job, std::size_t index) {
-                               return detail::call_into<Result, Arguments...>(outcomes[index], run_, job, *this, node,
-                                                                              std::move(columns[index])...);
-                             });
+  const std::size_t width = width_of(options, node.plain() != nullptr);
+  const std::uint64_t first = std::exchange(places_, places_ + outcomes.size());
+  co_return co_await fan_out(
+      job_.shared_from_this(), strategy(),
+      {.count = outcomes.size(), .width = width, .stop_at_failure = stop_at_error}, [&](Job& job, std::size_t index) {
+        return detail::call_into<Result, Arguments...>(outcomes[index], run_, job, *this, first + index, node,
+                                                       std::move(columns[index])...);
+      });
 }
 
 template <class Result, class... Arguments>

@@ -7,6 +7,7 @@
 
 #include "sojourn/base/ids.hpp"
 #include "sojourn/base/limits.hpp"
+#include "sojourn/flow/run_journal.hpp"
 #include "sojourn/store/durable_file.hpp"
 
 namespace sojourn::flow {
@@ -45,12 +46,13 @@ constexpr std::size_t event_queue = 1'000'000;
 
 }  // namespace
 
-Core::Core(Strategy& run_on, Clock* given_clock, Settings settings)
+Core::Core(Strategy& run_on, Clock* given_clock, Settings settings, std::shared_ptr<RunJournal> kept_in)
     : strategy(run_on),
       clock(given_clock == nullptr ? machine_clock : *given_clock),
+      journal(std::move(kept_in)),
       config(resolve(settings, config_sources())),
       started(clock.now()),
-      id(id_of(config, started)),
+      id(journal ? journal->id() : id_of(config, started)),
       uuid(drawn_uuid()),
       log(config.logging_setting, config.log_file),
       context(config.context) {

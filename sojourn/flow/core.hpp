@@ -25,11 +25,12 @@
 namespace sojourn::flow {
 
 struct Run;
+class RunJournal;
 
 // Lifetime: shared by the session and its runs, of which one may be stuck in a node when the session is gone.
 struct Core {
   // Without a clock, the machine's. Errors: invalid_request for a run_identifier that is no session's id.
-  Core(Strategy& run_on, Clock* given_clock, Settings settings);
+  Core(Strategy& run_on, Clock* given_clock, Settings settings, std::shared_ptr<RunJournal> kept_in);
 
   void ended(const std::shared_ptr<Run>& run);
 
@@ -45,6 +46,7 @@ struct Core {
   Strategy& strategy;
   SystemClock machine_clock;
   Clock& clock;
+  const std::shared_ptr<RunJournal> journal;  // null for a session that is not kept; shared with the program
   const Config config;
   const Time started;
   const std::string id;
@@ -58,6 +60,7 @@ struct Core {
 
   std::mutex mutex;
   std::condition_variable changed;      // when a run has ended
+  std::uint64_t next_place = 0;         // of a call from outside
   std::set<std::shared_ptr<Run>> runs;  // those that run
   std::vector<std::function<void()>> waiting;
 
@@ -82,6 +85,7 @@ struct Run {
   const std::shared_ptr<Core> core;
   const Instant deadline;
   const std::shared_ptr<Job> root;
+  std::uint64_t place = 0;  // among the session's calls from outside
 
  private:
   mutable std::mutex mutex_;

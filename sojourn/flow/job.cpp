@@ -74,6 +74,18 @@ Async<void> Job::yield() {
   co_await asio::post(lane_, asio::use_awaitable);
 }
 
+Async<void> run_on(Executor lane, Async<void> work) {
+  const auto over = std::make_shared<Crossing>(co_await asio::this_coro::executor, 1);
+  Job::create(std::move(lane), nullptr)->start(std::move(work), [over](std::exception_ptr error) {
+    over->arrive(std::move(error));
+  });
+  co_await asio::this_coro::throw_if_cancelled(false);
+  while (!co_await over->wait()) {
+  }
+  co_await asio::this_coro::throw_if_cancelled(true);
+  over->rethrow();
+}
+
 namespace {
 
 // What the runners of one fan-out share. On the frame of fan_out, which waits for all of them.
@@ -116,11 +128,14 @@ Async<std::optional<std::size_t>> fan_out(std::shared_ptr<Job> parent, Strategy&
   }
   // The runners work on this frame, so nothing may end it before them.
   co_await asio::this_coro::throw_if_cancelled(false);
+  bool cancelled = false;
   while (!co_await over->wait()) {
+    cancelled = true;
     for (const auto& runner : fan.runners) runner->cancel();
   }
   co_await asio::this_coro::throw_if_cancelled(true);
-  if (parent->is_cancelled()) throw Error(ErrorCode::cancelled, "the run was stopped");
+  // By the run, or by whoever awaits this within the node.
+  if (cancelled || parent->is_cancelled()) throw Error(ErrorCode::cancelled, "the run was stopped");
   over->rethrow();
   co_return fan.failed;
 }

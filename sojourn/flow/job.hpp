@@ -55,6 +55,9 @@ class Job : public std::enable_shared_from_this<Job> {
   std::list<std::shared_ptr<Job>>::iterator place_;  // in the parent's, under its mutex
 };
 
+// Runs `work` as a job of its own, and resumes on the caller's executor when it is over. Cancel: waits all the same.
+Async<void> run_on(Executor lane, Async<void> work);
+
 struct FanOut {
   std::size_t count;
   std::size_t width;             // jobs at once

@@ -33,7 +33,15 @@ struct NodeType {
 
   std::string name;
   std::string kind = "Tool";  // "Tool", "Agent", or what the saved state's readers show as "Other"
+
+  // Whether a call of it that a crash cut short may be made again. One that calls others and does nothing else may.
+  bool replay_safe = false;
 };
+
+inline NodeType replay_safe(NodeType type) {
+  type.replay_safe = true;
+  return type;
+}
 
 template <class Result, class... Arguments>
 class Node {

@@ -97,8 +97,8 @@ class Scope {
  private:
   friend class Call;
   template <class Result, class... Arguments>
-  friend Async<Result> invoke(Run& run, Job& job, const Scope* caller, Node<Result, Arguments...> node,
-                              Arguments... arguments);
+  friend Async<Result> invoke(Run& run, Job& job, const Scope* caller, std::uint64_t place,
+                              Node<Result, Arguments...> node, Arguments... arguments);
 
   // The index of the call that stopped the others, if one did. Cancel: as fan_out().
   template <class Result, class... Arguments>
@@ -106,14 +106,17 @@ class Scope {
                                               BatchOptions options, Node<Result, Arguments...> node,
                                               std::vector<Arguments>&... columns);
   Strategy& strategy() const;
+  std::size_t width_of(BatchOptions options, bool is_plain) const;
 
-  Scope(Run& run, Job& job, const Scope* caller, std::shared_ptr<const NodeType> type);
+  Scope(Run& run, Job& job, const Scope* caller, std::uint64_t place, std::shared_ptr<const NodeType> type);
 
   Run& run_;
   Job& job_;
   const Scope* caller_;  // waits for this one, so it outlives it
   std::shared_ptr<const NodeType> type_;
   std::uint32_t depth_;
+  std::uint64_t key_;         // by which a journal knows the call
+  std::uint64_t places_ = 0;  // the calls that it has made so far
   std::optional<CallId> id_;
 };
 

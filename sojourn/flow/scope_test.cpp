@@ -187,6 +187,32 @@ TEST_F(FlowScope, CancellationReachesTheWholeSubtree) {
   for (const CallRecord& call : session.info().graph.calls()) EXPECT_EQ(call.status(), CallStatus::failed);
 }
 
+// A node that waits for a batch and for something else, whichever is first, as Asio's operators do it.
+TEST_F(FlowScope, BatchThatItsNodeGivesUpEndsAndLosesItsResults) {
+  const auto wait = node("wait", [](int) -> Async<int> {
+    co_await wait_for_ever();
+    co_return 0;
+  });
+  const auto impatient = node("impatient", [wait](Scope& scope) -> Async<std::string> {
+    TaskGroup group(co_await boost::asio::this_coro::executor);
+    std::string ended = "with results";
+    group.spawn([](Scope& in, Node<int, int> step, std::string& how) -> Async<void> {
+      try {
+        co_await in.call_all(step, {1, 2, 3});
+      } catch (const Error& error) {
+        how = info(error.code()).name;
+      }
+    }(scope, wait, ended));
+    SystemClock now;
+    for (int i = 0; i < 20; ++i) co_await sleep_until(now, now.instant());
+    group.cancel();
+    co_await group.join();
+    co_return ended;
+  });
+  EXPECT_EQ(session.call_sync(impatient), "cancelled");
+  EXPECT_TRUE(session.info().graph.are_children_complete(0));
+}
+
 TEST_F(FlowScope, BeginsNoNodeOnceTheRunIsStopped) {
   int begun = 0;
   const auto counts = node("counts", [&begun] { ++begun; });

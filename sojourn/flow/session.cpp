@@ -7,6 +7,7 @@
 
 #include "sojourn/flow/core.hpp"
 #include "sojourn/flow/crossing.hpp"
+#include "sojourn/flow/run_journal.hpp"
 
 namespace sojourn::flow {
 
@@ -49,18 +50,20 @@ void Session::leave_thread() {
 }
 
 Session::Session(Strategy& strategy, Settings settings)
-    : place_(std::make_shared<Place>(this)), core_(std::make_shared<Core>(strategy, nullptr, std::move(settings))) {
+    : place_(std::make_shared<Place>(this)),
+      core_(std::make_shared<Core>(strategy, nullptr, std::move(settings), nullptr)) {
   open_places<Place>().push_back(place_);
 }
 
-Session::Session(Strategy& strategy, Clock& clock, Settings settings)
-    : place_(std::make_shared<Place>(this)), core_(std::make_shared<Core>(strategy, &clock, std::move(settings))) {
+Session::Session(Strategy& strategy, Clock& clock, Settings settings, std::shared_ptr<RunJournal> journal)
+    : place_(std::make_shared<Place>(this)),
+      core_(std::make_shared<Core>(strategy, &clock, std::move(settings), std::move(journal))) {
   open_places<Place>().push_back(place_);
 }
 
 Session::~Session() {
   leave_thread();
-  stop_all("its session was closed");
+  stop_runs("its session was closed", true);
   if (core_->strategy.goes_on_while_waited_for()) {
     std::unique_lock lock(core_->mutex);
     core_->changed.wait_for(lock, core_->config.grace, [this] { return core_->runs.empty(); });
@@ -110,6 +113,7 @@ std::shared_ptr<Run> Session::begin_run(const std::string& node) const {
     throw Error(ErrorCode::session_ended,
                 fmt::format("node \"{}\" was called in the flow session {}, which is closed", node, core_->id));
   }
+  run->place = core_->next_place++;
   core_->runs.insert(run);
   return run;
 }
@@ -134,20 +138,33 @@ Async<void> Session::finish(std::shared_ptr<Run> run, Async<void> work, std::str
                    : Error(ErrorCode::cancelled, fmt::format("the call of node \"{}\" was cancelled", node)));
     ended = co_await over->wait_until(core.clock, core.clock.instant() + core.config.grace);
   }
+  std::exception_ptr not_kept;
+  if (core.journal && ended) {
+    try {
+      co_await core.journal->flush(co_await asio::this_coro::executor);
+    } catch (...) {
+      not_kept = std::current_exception();
+    }
+  }
   co_await asio::this_coro::throw_if_cancelled(true);
   if (const auto cause = run->cause()) throw Error(*cause);
   over->rethrow();
+  if (not_kept) std::rethrow_exception(not_kept);
+}
+
+void Session::cancel() {
+  stop_runs("it was cancelled", false);
 }
 
 void Session::run_here(Async<void> work) {
   core_->strategy.run(std::move(work));
 }
 
-void Session::stop_all(const char* why) {
+void Session::stop_runs(const char* why, bool for_good) {
   std::set<std::shared_ptr<Run>> open;
   {
     const std::scoped_lock lock(core_->mutex);
-    core_->closed = true;
+    if (for_good) core_->closed = true;
     open = core_->runs;
   }
   for (const auto& run : open) run->stop(Error(ErrorCode::cancelled, fmt::format("the run was stopped: {}", why)));
@@ -156,7 +173,7 @@ void Session::stop_all(const char* why) {
 Async<void> Session::close() {
   const auto core = core_;
   leave_thread();
-  stop_all("its session was closed");
+  stop_runs("its session was closed", true);
   const auto idle = std::make_shared<Crossing>(co_await asio::this_coro::executor, 1);
   const CrossingPlace place(idle);
   core->when_idle([idle] { idle->arrive(nullptr); });
@@ -164,8 +181,8 @@ Async<void> Session::close() {
   core->conclude();
 }
 
-std::shared_ptr<Job> detail::first_job(const Run& run) {
-  return run.root;
+detail::FirstJob detail::first_job(const Run& run) {
+  return {.job = run.root, .place = run.place};
 }
 
 }  // namespace sojourn::flow

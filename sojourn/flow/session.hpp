@@ -18,6 +18,7 @@
 namespace sojourn::flow {
 
 struct Core;
+class RunJournal;
 
 struct SessionInfo {
   std::string id;
@@ -39,8 +40,10 @@ class Session {
  public:
   // Lifetime: strategy and clock outlive it.
   // Errors: invalid_request for a run_identifier that is no session's id; config_invalid; io_error for a log file.
+  // With a journal every call is kept in it and its id is the session's; a call from outside returns when the journal
+  // is durable.
   explicit Session(Strategy& strategy, Settings settings = {});
-  Session(Strategy& strategy, Clock& clock, Settings settings);
+  Session(Strategy& strategy, Clock& clock, Settings settings, std::shared_ptr<RunJournal> journal = nullptr);
 
   // Closes it. Calls that still run are stopped; on a ThreadPool it waits for them, for `grace` at most. Errors are
   // logged.
@@ -68,6 +71,9 @@ class Session {
   const Config& config() const;
   SessionInfo info() const;
 
+  // Stops what runs, without waiting for it: the callers get cancelled. Later calls run as ever.
+  void cancel();
+
   // Stops what runs and waits for it, then for the subscribers, for `grace` at most each; then saves the session, if
   // save_state says so. What cannot be saved is logged. Later calls fail with session_ended. Idempotent.
   Async<void> close();
@@ -86,7 +92,7 @@ class Session {
   static Async<void> finish(std::shared_ptr<Run> run, Async<void> work, std::string node);
 
   void run_here(Async<void> work);
-  void stop_all(const char* why);
+  void stop_runs(const char* why, bool for_good);
   void leave_thread();
 
   struct Place;
@@ -96,20 +102,25 @@ class Session {
 
 namespace detail {
 
+struct FirstJob {
+  std::shared_ptr<Job> job;
+  std::uint64_t place;
+};
+FirstJob first_job(const Run& run);
+
 template <class Result, class... Arguments>
-Async<void> run_first(std::shared_ptr<Run> run, std::shared_ptr<Job> job,
-                      std::shared_ptr<std::optional<Stored<Result>>> slot, Node<Result, Arguments...> node,
-                      Arguments... arguments) {
+Async<void> run_first(std::shared_ptr<Run> run, std::shared_ptr<std::optional<Stored<Result>>> slot,
+                      Node<Result, Arguments...> node, Arguments... arguments) {
+  const FirstJob first = first_job(*run);
   if constexpr (std::is_void_v<Result>) {
-    co_await invoke<Result, Arguments...>(*run, *job, nullptr, std::move(node), std::move(arguments)...);
+    co_await invoke<Result, Arguments...>(*run, *first.job, nullptr, first.place, std::move(node),
+                                          std::move(arguments)...);
     slot->emplace();
   } else {
-    slot->emplace(
-        co_await invoke<Result, Arguments...>(*run, *job, nullptr, std::move(node), std::move(arguments)...));
+    slot->emplace(co_await invoke<Result, Arguments...>(*run, *first.job, nullptr, first.place, std::move(node),
+                                                        std::move(arguments)...));
   }
 }
-
-std::shared_ptr<Job> first_job(const Run& run);
 
 template <class Result>
 Async<void> keep(Async<Result> work, std::optional<Stored<Result>>& slot) {
@@ -128,9 +139,7 @@ Async<Result> Session::call(Node<Result, Arguments...> node, std::type_identity_
   // Shared with the run, which may outlast this call if it does not stop when it is told to.
   const auto slot = std::make_shared<std::optional<Stored<Result>>>();
   const std::string name = node.name();
-  co_await finish(run,
-                  detail::run_first<Result, Arguments...>(run, detail::first_job(*run), slot, std::move(node),
-                                                          std::move(arguments)...),
+  co_await finish(run, detail::run_first<Result, Arguments...>(run, slot, std::move(node), std::move(arguments)...),
                   name);
   if constexpr (!std::is_void_v<Result>) co_return std::move(**slot);
 }

@@ -291,6 +291,24 @@ TEST_F(FlowSession, StopsItsRunWhenTheCallerIsCancelled) {
   }(session, clock));
 }
 
+TEST(FlowSessionOnAPool, LeavesANodeAloneThatNeverReturns) {
+  std::latch door(1);
+  ThreadPool pool(1);
+  {
+    Session session(pool, {.timeout = Milliseconds(20), .grace = Milliseconds(20)});
+    const auto stuck = node("stuck", [&door](int) { door.wait(); });
+    try {
+      session.call_sync(stuck, 1);
+      FAIL() << "it never ends by itself";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::call_timeout);
+    }
+    EXPECT_EQ(session.info().running, 1U);
+    EXPECT_EQ(session.info().graph.call(0).status(), CallStatus::open);
+  }
+  door.count_down();  // it ends after its session
+}
+
 TEST(FlowSessionOnAPool, RefusesToBlockInsideANode) {
   ThreadPool pool(1);
   Session session(pool);

@@ -60,6 +60,7 @@ constexpr std::array settable = {
     Word{"save_state", [](Settings& s, const std::string& text) { s.save_state = read_bool(text); }},
     Word{"name", [](Settings& s, const std::string& text) { s.name = text; }},
     Word{"flow_name", [](Settings& s, const std::string& text) { s.flow_name = text; }},
+    Word{"grace", [](Settings& s, const std::string& text) { s.grace = read_seconds(text); }},
     Word{"record", [](Settings& s, const std::string& text) { s.record = read_bool(text); }},
 };
 
@@ -131,6 +132,7 @@ void fill(Settings& settings, const Settings& other) {
   fill(settings.save_state, other.save_state);
   fill(settings.name, other.name);
   fill(settings.flow_name, other.flow_name);
+  fill(settings.grace, other.grace);
   fill(settings.record, other.record);
 }
 
@@ -194,6 +196,7 @@ Config resolve(const Settings& settings, const ConfigSources& sources) {
   config.save_state = all.save_state.value_or(config.save_state);
   config.name = all.name;
   config.flow_name = all.flow_name;
+  config.grace = all.grace.value_or(config.grace);
   config.record = all.record.value_or(config.record);
   return config;
 }

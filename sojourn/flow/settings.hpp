@@ -54,6 +54,7 @@ struct Settings {
   std::optional<bool> save_state;             // the session is saved when it is closed, and its events as they come
   std::optional<std::string> name;            // of the session, for its saved state
   std::optional<std::string> flow_name;       // of the flow; names the saved file before `name` does
+  std::optional<Milliseconds> grace;          // how long what was stopped is waited for
   std::optional<bool> record;                 // whether calls are recorded at all
 };
 

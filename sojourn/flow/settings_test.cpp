@@ -77,7 +77,7 @@ TEST_F(FlowSettings, ConstructorBeatsProcessBeatsEnvironmentBeatsFile) {
 TEST_F(FlowSettings, EverySettingCanBeSaidInTheFileAndInTheEnvironment) {
   write(
       "timeout = 9\nend_on_error = true\nlogging_setting = \"QUIET\"\nlog_file = \"x.log\"\nrun_identifier = \"r\"\n"
-      "prompt_injection = false\nsave_state = false\nname = \"n\"\nflow_name = \"f\"\nrecord = false\n"
+      "prompt_injection = false\nsave_state = false\nname = \"n\"\nflow_name = \"f\"\ngrace = 0.5\nrecord = false\n"
       "[context]\ncity = \"Oslo\"\n");
   const auto check = [](const Config& config) {
     EXPECT_EQ(config.timeout, Seconds(9));
@@ -89,6 +89,7 @@ TEST_F(FlowSettings, EverySettingCanBeSaidInTheFileAndInTheEnvironment) {
     EXPECT_FALSE(config.save_state);
     EXPECT_EQ(config.name, "n");
     EXPECT_EQ(config.flow_name, "f");
+    EXPECT_EQ(config.grace, Milliseconds(500));
     EXPECT_FALSE(config.record);
     EXPECT_EQ(Json(config.context), Json({{"city", "Oslo"}}));
   };
@@ -102,6 +103,7 @@ TEST_F(FlowSettings, EverySettingCanBeSaidInTheFileAndInTheEnvironment) {
                  {"SOJOURN_FLOW_SAVE_STATE", "0"},
                  {"SOJOURN_FLOW_NAME", "n"},
                  {"SOJOURN_FLOW_FLOW_NAME", "f"},
+                 {"SOJOURN_FLOW_GRACE", "0.5"},
                  {"SOJOURN_FLOW_RECORD", "false"},
                  {"SOJOURN_FLOW_CONTEXT", R"({"city":"Oslo"})"}};
   std::filesystem::remove(file);

@@ -247,6 +247,12 @@ class IdempotencyMismatch(Error, code="idempotency_mismatch", status=422):
     advice = "Use a new idempotency key for a new request."
 
 
+class Uncertain(Error, code="uncertain", status=409):
+    """A node of a flow had begun when its process ended, and nobody knows what it did."""
+
+    advice = "The node that is named had begun when its process ended: see what it did, then begin the flow anew."
+
+
 class QueueFull(Error, code="queue_full", status=429, retryable=True):
     """Too many calls of the session wait."""
 
