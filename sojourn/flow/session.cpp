@@ -106,7 +106,9 @@ SessionInfo Session::info() const {
 }
 
 std::shared_ptr<Run> Session::begin_run(const std::string& node) const {
-  const Milliseconds timeout = core_->config.timeout;
+  // So that no sum with it overflows.
+  constexpr Milliseconds longest = std::chrono::hours(24 * 3650);
+  const Milliseconds timeout = std::min(core_->config.timeout, longest);
   auto run = std::make_shared<Run>(core_, core_->clock.instant() + timeout);
   const std::scoped_lock lock(core_->mutex);
   if (core_->closed) {

@@ -154,6 +154,11 @@ TEST_F(FlowSession, TimesOutEachCallAndStopsWhatRuns) {
   EXPECT_EQ(info.graph.call(1).status(), CallStatus::failed);
 }
 
+TEST_F(FlowSession, TakesATimeOutLongerThanAnyClockForAVeryLongOne) {
+  Session session(one_thread, {.timeout = Milliseconds::max()});
+  EXPECT_EQ(session.call_sync(twice, 2), 4);
+}
+
 TEST_F(FlowSession, KeepsATimeOutOfTheNodesOwnApart) {
   Session session(one_thread);
   const auto own = node("own", []() -> int { throw Error(ErrorCode::call_timeout, "the printer is slow"); });
