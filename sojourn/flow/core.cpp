@@ -164,9 +164,16 @@ void Run::stop(Error cause) {
   {
     const std::scoped_lock lock(mutex_);
     if (cause_) return;
-    cause_ = cause;
+    cause_ = std::move(cause);
+    if (waiter_) waiter_->interrupt();
   }
   root->cancel();
+}
+
+void Run::interrupt_when_stopped(std::shared_ptr<Crossing> waiter) {
+  const std::scoped_lock lock(mutex_);
+  if (cause_) waiter->interrupt();
+  waiter_ = std::move(waiter);
 }
 
 std::optional<Error> Run::cause() const {

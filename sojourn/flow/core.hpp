@@ -13,6 +13,7 @@
 #include "sojourn/base/clock.hpp"
 #include "sojourn/base/error.hpp"
 #include "sojourn/flow/context.hpp"
+#include "sojourn/flow/crossing.hpp"
 #include "sojourn/flow/event_lines.hpp"
 #include "sojourn/flow/flow_log.hpp"
 #include "sojourn/flow/job.hpp"
@@ -82,6 +83,9 @@ struct Run {
   void stop(Error cause);
   std::optional<Error> cause() const;
 
+  // Interrupts `waiter` when the run is stopped, now if it has been.
+  void interrupt_when_stopped(std::shared_ptr<Crossing> waiter);
+
   const std::shared_ptr<Core> core;
   const Instant deadline;
   const std::shared_ptr<Job> root;
@@ -90,6 +94,7 @@ struct Run {
  private:
   mutable std::mutex mutex_;
   std::optional<Error> cause_;
+  std::shared_ptr<Crossing> waiter_;
 };
 
 }  // namespace sojourn::flow

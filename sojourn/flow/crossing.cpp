@@ -37,10 +37,19 @@ void Crossing::leave() {
   left_alone_ = true;
 }
 
+void Crossing::interrupt() {
+  const std::scoped_lock lock(mutex_);
+  if (left_alone_) return;
+  asio::post(home_, [self = shared_from_this()] {
+    self->interrupted_ = true;
+    self->event_.notify_all();
+  });
+}
+
 Async<bool> Crossing::wait() {
   const auto self = shared_from_this();
   try {
-    while (!over_) co_await event_.wait();
+    while (!over_ && !std::exchange(interrupted_, false)) co_await event_.wait();
   } catch (const boost::system::system_error& aborted) {
     if (aborted.code() != asio::error::operation_aborted) throw;
   }
@@ -50,7 +59,7 @@ Async<bool> Crossing::wait() {
 Async<bool> Crossing::wait_until(Clock& clock, Instant deadline) {
   const auto self = shared_from_this();
   try {
-    while (!over_ && co_await event_.wait_until(clock, deadline)) {
+    while (!over_ && !std::exchange(interrupted_, false) && co_await event_.wait_until(clock, deadline)) {
     }
   } catch (const boost::system::system_error& aborted) {
     if (aborted.code() != asio::error::operation_aborted) throw;

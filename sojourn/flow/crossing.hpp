@@ -25,8 +25,11 @@ class Crossing : public std::enable_shared_from_this<Crossing> {
   // One of them is over. The first error is kept. Threads: safe.
   void arrive(std::exception_ptr error);
 
-  // True once all have arrived; false when the waiting coroutine was cancelled, or at `deadline`, before that. It may
-  // be waited for again. Threads: on `home`.
+  // Ends the wait that runs, or else the next one, without anything having arrived. Threads: safe.
+  void interrupt();
+
+  // True once all have arrived; false when the waiting coroutine was cancelled, at `deadline`, or by interrupt(),
+  // before that. It may be waited for again. Threads: on `home`.
   Async<bool> wait();
   Async<bool> wait_until(Clock& clock, Instant deadline);
 
@@ -42,8 +45,9 @@ class Crossing : public std::enable_shared_from_this<Crossing> {
   std::mutex mutex_;
   std::exception_ptr error_;
   bool left_alone_ = false;
-  bool over_ = false;  // on home_
-  Event event_;        // on home_
+  bool over_ = false;         // on home_
+  bool interrupted_ = false;  // on home_
+  Event event_;               // on home_
 };
 
 // Leaves a crossing as its owner stops waiting, also where its frame is destroyed.

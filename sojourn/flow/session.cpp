@@ -130,15 +130,18 @@ Async<void> Session::finish(std::shared_ptr<Run> run, Async<void> work, std::str
   });
 
   co_await asio::this_coro::throw_if_cancelled(false);
+  run->interrupt_when_stopped(over);
   bool ended = co_await over->wait_until(core.clock, run->deadline);
   if (!ended) {
     const bool late = core.clock.instant() >= run->deadline;
+    // The first cause counts: that the session was closed or a node failed, if that ended the wait.
     run->stop(late ? Error(ErrorCode::call_timeout,
                            fmt::format("node \"{}\" was stopped: the flow session's time-out of {} s passed", node,
                                        std::chrono::duration<double>(core.config.timeout).count()),
                            {{"node", node}})
                    : Error(ErrorCode::cancelled, fmt::format("the call of node \"{}\" was cancelled", node)));
-    ended = co_await over->wait_until(core.clock, core.clock.instant() + core.config.grace);
+    const Instant patience = core.clock.instant() + core.config.grace;
+    while (!ended && core.clock.instant() < patience) ended = co_await over->wait_until(core.clock, patience);
   }
   std::exception_ptr not_kept;
   if (core.journal && ended) {

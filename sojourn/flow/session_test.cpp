@@ -300,7 +300,7 @@ TEST(FlowSessionOnAPool, LeavesANodeAloneThatNeverReturns) {
   std::latch door(1), begun(1);
   ThreadPool pool(1);
   {
-    Session session(pool, {.grace = Milliseconds(20)});
+    Session session(pool, {.timeout = Seconds(3'600), .grace = Milliseconds(20)});
     const auto stuck = node("stuck", [&](int) {
       begun.count_down();
       door.wait();
