@@ -69,6 +69,10 @@ Session::~Session() {
     core_->changed.wait_for(lock, core_->config.grace, [this] { return core_->runs.empty(); });
   }
   core_->conclude();
+  // A run that goes on, or that its strategy drops, holds the core: without this each would keep the other for ever.
+  std::set<std::shared_ptr<Run>> left_alone;
+  const std::scoped_lock lock(core_->mutex);
+  left_alone.swap(core_->runs);
 }
 
 const std::string& Session::id() const {
