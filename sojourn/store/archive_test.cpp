@@ -144,9 +144,8 @@ TEST_F(Archive, IsOfASessionThatIsThere) {
   EXPECT_EQ(archive, "");
 }
 
-// Whatever is put together of its parts by who has no key.
-TEST_F(Archive, DoesNotHoldWithItsPartsInAnotherOrder) {
-  const std::string archive = written();
+// Each of an archive's files, with its head and padding.
+std::vector<std::string> members_of(const std::string& archive) {
   std::vector<std::string> members;
   tar::Reader reader([&archive, place = std::size_t{0}](char* buffer, std::size_t size) mutable {
     const std::size_t count = archive.copy(buffer, size, place);
@@ -158,6 +157,12 @@ TEST_F(Archive, DoesNotHoldWithItsPartsInAnotherOrder) {
     while (content.size() < member->size) content += reader.read(4096);
     members.push_back(tar::head(member->name, member->size) + content + tar::padding(member->size));
   }
+  return members;
+}
+
+// Whatever is put together of its parts by who has no key.
+TEST_F(Archive, DoesNotHoldWithItsPartsInAnotherOrder) {
+  const std::vector<std::string> members = members_of(written());
   for (std::size_t gone = 0; gone < members.size(); ++gone) {
     std::string less, swapped;
     for (std::size_t i = 0; i < members.size(); ++i) {
@@ -167,6 +172,25 @@ TEST_F(Archive, DoesNotHoldWithItsPartsInAnotherOrder) {
     }
     EXPECT_FALSE(verified(less + tar::end()).ok()) << gone;
     EXPECT_FALSE(verified(swapped + tar::end()).ok()) << gone;
+  }
+}
+
+// Also beside the manifest, where none of its hashes covers it.
+TEST_F(Archive, DoesNotHoldWithAFileTooMany) {
+  const std::vector<std::string> members = members_of(written());
+  const std::string failed =
+      R"({"task":"task_9","seq":9,"function":"f","status":"failed","input":1,"error":null,"bytes":4,"output":null})";
+  const std::pair<std::string, std::string> files[] = {{"tasks/000002.ndjson", failed + "\n"},
+                                                       {"state/000002.ndjson", ""},
+                                                       {"events/000002.ndjson", ""},
+                                                       {"more", ""}};
+  for (const auto& [name, content] : files) {
+    const std::string added = tar::head(id + "/" + name, content.size()) + content + tar::padding(content.size());
+    for (std::size_t place = 0; place <= members.size(); ++place) {
+      std::string archive;
+      for (std::size_t i = 0; i < members.size(); ++i) archive += (i == place ? added : "") + members[i];
+      EXPECT_FALSE(verified(archive + (place == members.size() ? added : "") + tar::end()).ok()) << name << place;
+    }
   }
 }
 

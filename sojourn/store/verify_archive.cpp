@@ -60,10 +60,12 @@ class ArchiveVerifier {
   }
 
   void read_member(const tar::Reader::Member& member) {
-    if (!member.name.starts_with(prefix_) || signed_) {
+    const bool is_ours = member.name.starts_with(prefix_);
+    const std::string path = is_ours ? member.name.substr(prefix_.size()) : "";
+    // No hash covers what stands between the manifest and its signature.
+    if (!is_ours || signed_ || (!manifest_.empty() && path != archive::signature_file)) {
       throw Error(ErrorCode::invalid_request, fmt::format("'{}' does not belong there", member.name));
     }
-    const std::string path = member.name.substr(prefix_.size());
     if (path == archive::signature_file) {
       if (!archive::manifest_holds(take(member, path), key_, manifest_)) {
         add(fmt::format("the archive is not signed by the key {}", key_.id()));
