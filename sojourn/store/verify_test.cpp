@@ -57,6 +57,16 @@ TEST(Verify, FindsNothingWrongWithWhatWasWritten) {
   EXPECT_EQ(report.events, 5u);
 }
 
+TEST(Verify, HoldsNothingAgainstWhatAnAppRecordsOfItsOwn) {
+  MemoryStore store;
+  Writing session = write_new(store, id);
+  Commit commit = session.next({});
+  commit.events = {link(commit.head.chain, "door.moved", R"({"state":{"door":"open"},"task":"t","output":"a"})")};
+  session.write(store, commit);
+  const VerifyReport report = run(verify(store, id));
+  EXPECT_TRUE(report.ok()) << report.findings.front().message;
+}
+
 TEST(Verify, KnowsNoSessionThatIsNotThere) {
   MemoryStore store;
   EXPECT_EQ(refusal(verify(store, "sess_0")), ErrorCode::session_not_found);

@@ -85,7 +85,7 @@ FullSession write_history() {
   const auto append = [&](const std::string& data) {
     ChainHead& head = record.head.chain;
     Event event{.seq = head.seq + 1, .body = {}, .hash = {}};
-    event.body = "{\"seq\":" + std::to_string(event.seq) + ",\"type\":\"x\",\"data\":" + data + "}";
+    event.body = "{\"seq\":" + std::to_string(event.seq) + ",\"type\":\"call.x\",\"data\":" + data + "}";
     event.hash = chain_hash(head.hash, event.body);
     head = {event.seq, event.hash};
     stored.events.push_back(std::move(event));
