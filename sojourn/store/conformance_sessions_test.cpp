@@ -144,6 +144,31 @@ TEST_P(EveryStore, PurgesMoreThanItTakesAtOnce) {
   EXPECT_THAT(ids({}), IsEmpty());
 }
 
+Async<void> refuse_one(std::string refused, std::vector<std::string>& removed, std::string id) {
+  if (id == refused) throw Error(ErrorCode::io_error, "its folder cannot be removed");
+  removed.push_back(id);
+  co_return;
+}
+
+TEST_P(EveryStore, PurgesTheRestWhereOneFolderCannotBeRemoved) {
+  for (int i = 10; i < 60; ++i) {
+    NewSession session = new_session("sess_" + std::to_string(i));
+    session.record.head.status = SessionStatus::ended;
+    run(store().create(session));
+  }
+  std::vector<std::string> removed;
+  const auto purge_but = [&](const std::string& refused) {
+    return purge(store(), {}, {.remove_folder = [&removed, refused](std::string id) {
+                   return refuse_one(refused, removed, std::move(id));
+                 }});
+  };
+  EXPECT_EQ(refusal(purge_but("sess_10")), ErrorCode::io_error);
+  EXPECT_THAT(removed, SizeIs(49));
+  EXPECT_THAT(run(store().unswept(100)), ElementsAre("sess_10"));
+  EXPECT_EQ(run(purge_but("")), 0u);
+  EXPECT_THAT(run(store().unswept(100)), IsEmpty());
+}
+
 TEST_P(EveryStore, NeverGivesThePurgedIdAgain) {
   NewSession session = new_session("sess_1");
   session.record.head.status = SessionStatus::ended;

@@ -1,6 +1,8 @@
 #include "sojourn/store/purge.hpp"
 
 #include <algorithm>
+#include <exception>
+#include <set>
 #include <vector>
 
 namespace sojourn::store {
@@ -9,14 +11,33 @@ namespace {
 
 constexpr std::uint64_t sessions_at_once = 32;
 
-// Whether there was nothing to do, or all of it was done.
-Async<bool> sweep_all(Store& store, const PurgeSteps& steps, std::uint64_t& gone) {
+// Sessions whose folders could not be removed, so that they stay unswept.
+struct Stuck {
+  std::set<std::string> ids;
+  std::exception_ptr why;  // the first of them could not
+};
+
+Async<bool> remove_folder(const PurgeSteps& steps, const std::string& id, Stuck& stuck) {
+  if (!steps.remove_folder) co_return true;
+  try {
+    co_await steps.remove_folder(id);
+    co_return true;
+  } catch (...) {
+    if (stuck.ids.empty()) stuck.why = std::current_exception();
+  }
+  stuck.ids.insert(id);
+  co_return false;
+}
+
+// Whether there was nothing to do, or all of it was done that could be.
+Async<bool> sweep_all(Store& store, const PurgeSteps& steps, std::uint64_t& gone, Stuck& stuck) {
   for (;;) {
-    const std::vector<std::string> ids = co_await store.unswept(sessions_at_once);
+    std::vector<std::string> ids = co_await store.unswept(stuck.ids.size() + sessions_at_once);
+    std::erase_if(ids, [&](const std::string& id) { return stuck.ids.contains(id); });
     if (ids.empty()) co_return true;
     for (const std::string& id : ids) {
       if (steps.go_on && !steps.go_on(gone)) co_return false;
-      if (steps.remove_folder) co_await steps.remove_folder(id);
+      if (!co_await remove_folder(steps, id, stuck)) continue;
       co_await store.sweep(id);
       ++gone;
     }
@@ -26,13 +47,15 @@ Async<bool> sweep_all(Store& store, const PurgeSteps& steps, std::uint64_t& gone
 }  // namespace
 
 Async<std::uint64_t> purge(Store& store, SessionQuery query, PurgeSteps steps) {
+  Stuck stuck;
   std::uint64_t resumed = 0;
   std::uint64_t gone = 0;
-  if (!co_await sweep_all(store, steps, resumed)) co_return 0;
-  while (gone < steps.most && (!steps.go_on || steps.go_on(gone))) {
+  bool more = co_await sweep_all(store, steps, resumed, stuck);
+  while (more && gone < steps.most && (!steps.go_on || steps.go_on(gone))) {
     const std::uint64_t wanted = std::min(sessions_at_once, steps.most - gone);
-    if (co_await store.purge(query, wanted) == 0 || !co_await sweep_all(store, steps, gone)) break;
+    more = co_await store.purge(query, wanted) > 0 && co_await sweep_all(store, steps, gone, stuck);
   }
+  if (stuck.why) std::rethrow_exception(stuck.why);
   co_return gone;
 }
 

@@ -20,7 +20,8 @@ struct PurgeSteps {
 
 // Ends first what an earlier purge left half done, then removes the sessions that fit, oldest first, until none is
 // left. Returns how many it removed. Never one that is active, or still owes a webhook.
-// Errors: those of the store and of the steps. What is gone is gone then; the next purge goes on with the rest.
+// Errors: those of the store and of the steps. What is gone is gone then; the next purge goes on with the rest. A
+//         folder that cannot be removed holds nothing else up: it is told of at the end.
 // Cost:   a few sessions at a time, so that commits get their turn between.
 Async<std::uint64_t> purge(Store& store, SessionQuery query, PurgeSteps steps = {});
 

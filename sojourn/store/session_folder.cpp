@@ -5,6 +5,8 @@
 #include <exception>
 #include <optional>
 #include <system_error>
+#include <utility>
+#include <vector>
 
 #include "sojourn/base/error.hpp"
 #include "sojourn/base/ids.hpp"
@@ -70,24 +72,32 @@ fs::path SessionFolders::create(std::string_view session_id) const {
 void SessionFolders::remove(std::string_view session_id) const {
   const fs::path folder = path_of(session_id);
   std::error_code error;
-  fs::remove_all(folder, error);
+  const std::uintmax_t removed = fs::remove_all(folder, error);
   if (error) throw file_refused("remove", folder, error.value());
+  if (removed > 0) sync_folder(folder.parent_path());
 }
 
 std::uint64_t SessionFolders::bytes() const {
   return bytes_in(sessions_);
 }
 
-std::uint64_t bytes_in(const fs::path& folder) {
+// Folder by folder, since workers remove theirs meanwhile and a recursive_directory_iterator ends at one that is
+// gone.
+std::uint64_t bytes_in(const fs::path& top) {
   std::uint64_t bytes = 0;
-  std::error_code error;
-  const auto options = fs::directory_options::skip_permission_denied;
-  for (fs::recursive_directory_iterator place(folder, options, error), end; !error && place != end;
-       place.increment(error)) {
-    std::error_code ignored;
-    if (place->symlink_status(ignored).type() != fs::file_type::regular) continue;
-    const std::uintmax_t size = place->file_size(ignored);
-    if (!ignored) bytes += size;
+  std::vector<fs::path> folders{top};
+  while (!folders.empty()) {
+    const fs::path folder = std::move(folders.back());
+    folders.pop_back();
+    std::error_code error;
+    for (fs::directory_iterator place(folder, error), end; !error && place != end; place.increment(error)) {
+      std::error_code gone;
+      const fs::file_type type = place->symlink_status(gone).type();
+      if (type == fs::file_type::directory) folders.push_back(place->path());
+      if (type != fs::file_type::regular) continue;
+      const std::uintmax_t size = place->file_size(gone);
+      if (!gone) bytes += size;
+    }
   }
   return bytes;
 }

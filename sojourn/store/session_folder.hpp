@@ -28,7 +28,7 @@ class SessionFolders {
   std::filesystem::path create(std::string_view session_id) const;
 
   // Removes the folder with all that is in it; the folder of its day stays. No link in it is followed.
-  // Errors: invalid_request, store_read_only, io_error; some of it may be gone then.
+  // Errors: invalid_request, store_read_only, io_error; some of it may be gone then. Durable: when it returns.
   void remove(std::string_view session_id) const;
 
   // Of all files in all folders; without what cannot be looked at.

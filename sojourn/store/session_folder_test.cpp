@@ -5,6 +5,9 @@
 
 #include <fstream>
 #include <iterator>
+#include <string>
+#include <thread>
+#include <vector>
 
 #include "sojourn/base/json.hpp"
 #include "sojourn/store/store_fixture_test.hpp"
@@ -108,6 +111,22 @@ TEST_F(SessionFoldersTest, SaysWhyAFolderCannotBeMade) {
     EXPECT_EQ(error.code(), ErrorCode::store_read_only);
     EXPECT_THAT(error.message(), testing::HasSubstr((data_.path() / "sessions").string()));
   }
+}
+
+TEST_F(SessionFoldersTest, CountsTheBytesOfTheRestWhileFoldersComeAndGo) {
+  constexpr int sessions = 8;
+  std::vector<fs::path> folders;
+  for (int i = 0; i < sessions; ++i) {
+    folders.push_back(folders_.create("sess_2026011" + std::to_string(i) + "_103045_a1b2c3"));
+    std::ofstream(folders.back() / "file") << std::string(1'000, 'x');
+  }
+  std::jthread worker([&](const std::stop_token& stop) {
+    while (!stop.stop_requested()) {
+      for (const fs::path& folder : folders) fs::create_directory(folder / "working");
+      for (const fs::path& folder : folders) fs::remove(folder / "working");
+    }
+  });
+  for (int i = 0; i < 2'000; ++i) ASSERT_EQ(folders_.bytes(), sessions * 1'000u) << "round " << i;
 }
 
 }  // namespace
