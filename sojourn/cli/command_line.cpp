@@ -31,6 +31,7 @@ struct Words {
   RebuildOptions rebuild;
   ExportOptions export_to;
   NewKeyOptions new_key;
+  BoardOptions board;
   std::string session;
   bool all = false;
 };
@@ -333,13 +334,62 @@ void add_keys(CLI::App& root, Words& words) {
   });
 }
 
+// A command of `sojourn board` that `run` carries out.
+CLI::App* add_board_command(CLI::App& board, Words& words, const char* name, const char* help, const char* example,
+                            ExitCode (*run)(const BoardOptions&, Console&)) {
+  CLI::App* command = board.add_subcommand(name, help);
+  command->footer(std::string("Example:\n  sojourn board ") + example);
+  command->add_option("ADDRESS", words.board.address, "serial:PATH, tcp:HOST:PORT, unix:PATH or subprocess:COMMAND")
+      ->required()
+      ->type_name("");
+  command->add_option("--timeout", words.board.timeout, "Seconds until the board is interrupted [30]")
+      ->type_name("SECONDS")
+      ->check(CLI::Range(1, 86'400));
+  command->add_flag("--json", words.json, "Print JSON for machines");
+  command->callback([&words, run] {
+    words.command = [&words, run](const Settings&, Console& console) { return run(words.board, console); };
+  });
+  return command;
+}
+
+void add_board(CLI::App& root, Words& words) {
+  CLI::App* board = root.add_subcommand("board", "Use a MicroPython board on a wire of this machine");
+  board->require_subcommand(1);
+  board->footer("Example:\n  sojourn board exec /dev/ttyACM0 \"print('hello')\"");
+  add_board_command(*board, words, "info", "Show what the board is and can do", "info /dev/ttyACM0", show_board);
+  add_board_command(*board, words, "exec", "Run code on it; what it prints appears as it comes",
+                    "exec /dev/ttyACM0 @blink.py --timeout 5", run_on_board)
+      ->add_option("CODE", words.board.code, "Python, @FILE, or @- for standard input")
+      ->required()
+      ->type_name("");
+  add_board_command(*board, words, "ls", "List a folder of it", "ls /dev/ttyACM0 lib", list_board_files)
+      ->add_option("FOLDER", words.board.path, "Folder on the board [.]")
+      ->type_name("");
+  CLI::App* put = add_board_command(*board, words, "put", "Copy a file to it, and have it checked there",
+                                    "put /dev/ttyACM0 main.py", put_on_board);
+  put->add_option("FILE", words.board.file, "File of this machine")->required()->type_name("");
+  put->add_option("PATH", words.board.path, "Path on the board; else the file's name")->type_name("");
+  CLI::App* get =
+      add_board_command(*board, words, "get", "Copy a file from it", "get /dev/ttyACM0 log.txt", get_from_board);
+  get->add_option("PATH", words.board.path, "Path on the board")->required()->type_name("");
+  get->add_option("FILE", words.board.file, "File of this machine; else the path's last part")->type_name("");
+  add_board_command(*board, words, "rm", "Remove a file or an empty folder", "rm /dev/ttyACM0 log.txt",
+                    remove_from_board)
+      ->add_option("PATH", words.board.path, "Path on the board")
+      ->required()
+      ->type_name("");
+  add_board_command(*board, words, "reset", "Restart its interpreter, or with --hard the board", "reset /dev/ttyACM0",
+                    reset_board)
+      ->add_flag("--hard", words.board.hard, "By force: by the wire's reset line, or the process");
+}
+
 void add_all(CLI::App& root, Words& words) {
   root.set_version_flag("--version", "sojourn " SOJOURN_VERSION);
   root.require_subcommand(1);
   root.footer(
       "sojourn COMMAND --help tells more, with an example.\n\n"
       "Exit codes: 0 done; 1 it failed, or a journal does not hold; 2 bad usage or settings;\n"
-      "3 the server cannot be reached, or the store not be opened.");
+      "3 the server or the board cannot be reached, or the store not be opened.");
   add_serve(root, words);
   add_run(root, words);
   add_sessions(root, words);
@@ -349,6 +399,7 @@ void add_all(CLI::App& root, Words& words) {
   add_purge(root, words);
   add_config(root, words);
   add_keys(root, words);
+  add_board(root, words);
 }
 
 // "sojourn sessions show" for what was understood of the words.

@@ -109,6 +109,26 @@ ExitCode export_session(const ExportOptions& options, const Settings& settings, 
 // Prints the public key of the data folder.
 ExitCode show_journal_key(const Settings& settings, Console& console);
 
+// What every board command takes.
+struct BoardOptions {
+  std::string address;  // device/address.hpp
+  int timeout = 30;     // seconds, for all of it
+  std::string code;     // of exec: Python, @FILE, or @- for standard input
+  std::string path;     // on the board
+  std::string file;     // on this machine; "" for the path's last part
+  bool hard = false;    // of reset: by force
+};
+
+// These drive a board on a wire of this machine, without a server. What code prints, and what it raises, appear as
+// they come.
+ExitCode show_board(const BoardOptions& options, Console& console);
+ExitCode run_on_board(const BoardOptions& options, Console& console);
+ExitCode list_board_files(const BoardOptions& options, Console& console);
+ExitCode put_on_board(const BoardOptions& options, Console& console);
+ExitCode get_from_board(const BoardOptions& options, Console& console);
+ExitCode remove_from_board(const BoardOptions& options, Console& console);
+ExitCode reset_board(const BoardOptions& options, Console& console);
+
 ExitCode show_settings(const Settings& settings, Console& console);
 
 struct NewKeyOptions {

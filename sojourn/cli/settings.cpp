@@ -87,6 +87,14 @@ void apply_log_format(Settings& settings, const std::string& text) {
   settings.log_format = text == "json" ? LogFormat::json : LogFormat::text;
 }
 
+void apply_boards(Settings& settings, const std::string& text) {
+  try {
+    settings.boards = device::parse_boards(text);
+  } catch (const Error& error) {
+    throw bad(error.message());
+  }
+}
+
 void apply_drain_grace(Settings& settings, const std::string& text) {
   settings.drain_grace = Seconds(parse_number(text, 0, 3600));
 }
@@ -145,6 +153,8 @@ constexpr std::array settings_table{
                 "Folder of the apps, one folder with an app.toml each", server, true, false, apply_apps},
     SettingInfo{"lifecycles", "--lifecycles", "SOJOURN_LIFECYCLES", "DIR", "lifecycles",
                 "Folder of more lifecycles, a NAME.toml each", server, true, false, apply_lifecycles},
+    SettingInfo{"boards", "--boards", "SOJOURN_BOARDS", "NAME=ADDRESS;...", "",
+                "MicroPython boards that serve sessions", server, false, false, apply_boards},
     SettingInfo{"keys", "--keys", "SOJOURN_KEYS", "FILE", "",
                 "File of API keys; without one, everybody on this machine may call", server, true, false, apply_keys},
     SettingInfo{"worker_uids", "--worker-uids", "SOJOURN_WORKER_UIDS", "FIRST-LAST", "",

@@ -11,6 +11,7 @@
 
 #include "sojourn/base/clock.hpp"
 #include "sojourn/base/log.hpp"
+#include "sojourn/device/board_pool.hpp"
 #include "sojourn/server/retention.hpp"
 #include "sojourn/worker/worker_users.hpp"
 
@@ -34,6 +35,7 @@ struct Settings {
   std::filesystem::path data;
   std::filesystem::path apps;
   std::filesystem::path lifecycles;
+  std::vector<device::NamedBoard> boards;
   std::optional<std::filesystem::path> keys;
   worker::UserRange worker_uids;  // none: workers have the server's
   LogLevel log_level = LogLevel::info;

@@ -1,0 +1,46 @@
+#include "sojourn/device/address.hpp"
+
+#include <gmock/gmock.h>
+
+#include "sojourn/base/error.hpp"
+
+namespace sojourn::device {
+
+namespace {
+
+TEST(Address, ReadsEachKind) {
+  EXPECT_EQ(parse_address("/dev/ttyACM0"), Address(SerialAddress{"/dev/ttyACM0", 115'200}));
+  EXPECT_EQ(parse_address("serial:/dev/ttyUSB0?baud=9600"), Address(SerialAddress{"/dev/ttyUSB0", 9600}));
+  EXPECT_EQ(parse_address("tcp:board.local:23"), Address(TcpAddress{"board.local", 23}));
+  EXPECT_EQ(parse_address("tcp:[::1]:8266"), Address(TcpAddress{"::1", 8266}));
+  EXPECT_EQ(parse_address("unix:/run/b.sock"), Address(UnixAddress{"/run/b.sock"}));
+  EXPECT_EQ(parse_address("subprocess:node 'a b.mjs'  \"it's\" ''"),
+            Address(SubprocessAddress{{"node", "a b.mjs", "it's", ""}}));
+}
+
+TEST(Address, IsReadBackAsItIsWritten) {
+  for (const char* text : {"serial:/dev/ttyACM0", "serial:/dev/ttyUSB0?baud=9600", "tcp:board.local:23",
+                           "tcp:[::1]:8266", "unix:/run/b.sock", "subprocess:node 'a b.mjs' x: ''"}) {
+    EXPECT_EQ(to_string(parse_address(text)), text);
+  }
+  const Address quotes = SubprocessAddress{{"it's", "\"", "' \""}};
+  EXPECT_EQ(parse_address(to_string(quotes)), quotes);
+}
+
+TEST(Address, SaysWhatIsWrong) {
+  for (const char* text :
+       {"", "board", "serial:", "serial:/dev/x?speed=1", "serial:/dev/x?baud=fast", "tcp:host", "tcp::1",
+        "tcp:host:0", "tcp:host:65536", "unix:", "subprocess:", "subprocess:'x", "usb:1"}) {
+    try {
+      parse_address(text);
+      ADD_FAILURE() << text;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::config_invalid);
+      EXPECT_THAT(error.message(), testing::HasSubstr("tcp:HOST:PORT"));
+    }
+  }
+}
+
+}  // namespace
+
+}  // namespace sojourn::device

@@ -1,0 +1,87 @@
+#include "sojourn/device/board_files.hpp"
+
+#include <gmock/gmock.h>
+
+#include "sojourn/device/board_bench_test.hpp"
+
+namespace sojourn::device {
+
+namespace {
+
+using testing::Contains;
+using testing::ElementsAre;
+
+class FilesOnEveryBoard : public BoardBench {
+ public:
+  void with_each(Async<void> (*body)(BoardBench&, Board&)) { with_board(GetParam()(), body); }
+};
+
+INSTANTIATE_TEST_SUITE_P(Real, FilesOnEveryBoard, testing::Values(microbit, webassembly),
+                         [](const auto& info) { return std::string(info.param().name); });
+
+std::string every_byte(std::size_t size) {
+  std::string data;
+  for (std::size_t i = 0; i < size; ++i) data += static_cast<char>(i * 7);
+  return data;
+}
+
+TEST_P(FilesOnEveryBoard, ComeBackAsTheyWereWritten) {
+  with_each([](BoardBench& bench, Board& board) -> Async<void> {
+    std::vector<std::uint64_t> progress;
+    BoardFiles files(
+        board, {.chunk = 100, .on_progress = [&](std::uint64_t done, std::uint64_t) { progress.push_back(done); }});
+    for (const std::size_t size : {0u, 1u, 100u, 731u}) {
+      co_await files.write("data.bin", every_byte(size), bench.soon());
+      EXPECT_EQ(co_await files.read("data.bin", bench.soon()), every_byte(size));
+      EXPECT_EQ(co_await files.stat("data.bin", bench.soon()), (BoardFile{"data.bin", size, false}));
+    }
+    EXPECT_THAT(progress, Contains(700u));
+    EXPECT_EQ(co_await files.checksum("data.bin", bench.soon()), BoardFiles::checksum_of(every_byte(731)));
+  });
+}
+
+TEST_P(FilesOnEveryBoard, AreListedAndRemoved) {
+  with_each([](BoardBench& bench, Board& board) -> Async<void> {
+    BoardFiles files(board);
+    co_await files.write("b.txt", "two", bench.soon());
+    co_await files.write("a.txt", "1", bench.soon());
+    const BoardFile a{"a.txt", 1, false};
+    const BoardFile b{"b.txt", 3, false};
+    EXPECT_THAT(co_await files.list(".", bench.soon()), testing::IsSupersetOf({a, b}));
+    co_await files.remove("a.txt", bench.soon());
+    EXPECT_EQ(co_await files.stat("a.txt", bench.soon()), std::nullopt);
+    const Error error = co_await error_of(files.read("a.txt", bench.soon()));
+    EXPECT_EQ(error.code(), ErrorCode::app_error);
+    EXPECT_EQ(error.details().at("class"), "file_system");
+  });
+}
+
+class BoardFilesTest : public BoardBench {};
+
+TEST_F(BoardFilesTest, HaveFoldersWhereTheBoardHas) {
+  with_board(webassembly(), [](BoardBench& bench, Board& board) -> Async<void> {
+    BoardFiles files(board);
+    co_await files.make_folder("lib", bench.soon());
+    co_await files.write("lib/x.py", "y = 3", bench.soon());
+    EXPECT_EQ((co_await files.stat("lib", bench.soon()))->is_folder, true);
+    EXPECT_THAT(co_await files.list("lib", bench.soon()), ElementsAre(BoardFile{"x.py", 5, false}));
+    co_await files.remove("lib/x.py", bench.soon());
+    co_await files.remove("lib", bench.soon());
+    EXPECT_EQ(co_await files.stat("lib", bench.soon()), std::nullopt);
+  });
+}
+
+TEST_F(BoardFilesTest, LeaveNoHalfFileWhereThereIsNoRoom) {
+  with_board(microbit(), [](BoardBench& bench, Board& board) -> Async<void> {
+    BoardFiles files(board);
+    const Error error = co_await error_of(files.write("large", every_byte(60'000), bench.soon()));
+    EXPECT_TRUE(error.code() == ErrorCode::app_error || error.code() == ErrorCode::protocol_error) << error.message();
+    EXPECT_EQ(co_await files.stat("large", bench.soon()), std::nullopt);
+    co_await files.write("small", "fits", bench.soon());
+    EXPECT_EQ(co_await files.read("small", bench.soon()), "fits");
+  });
+}
+
+}  // namespace
+
+}  // namespace sojourn::device

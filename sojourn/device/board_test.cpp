@@ -1,0 +1,107 @@
+#include "sojourn/device/board.hpp"
+
+#include <gmock/gmock.h>
+
+#include "sojourn/device/board_bench_test.hpp"
+
+namespace sojourn::device {
+
+namespace {
+
+using testing::HasSubstr;
+using testing::StartsWith;
+
+class EveryBoard : public BoardBench {
+ public:
+  void with_each(Async<void> (*body)(BoardBench&, Board&), LinkOptions options = {}) {
+    with_board(GetParam()(), body, std::move(options));
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Real, EveryBoard, testing::Values(microbit, webassembly, webassembly_with_paste),
+                         [](const auto& info) { return std::string(info.param().name); });
+
+const Function add{"add", "def add(a, b):\n  return a + b\n", {"host.py", 10}};
+
+TEST_P(EveryBoard, PrintsAndKeepsWhatIsDefined) {
+  with_each([](BoardBench& bench, Board& board) -> Async<void> {
+    EXPECT_EQ(co_await board.exec("x = 20\nprint('hello')", bench.soon()), "hello\n");
+    EXPECT_EQ(co_await board.exec("print(x + 1)\nprint('a\\r\\nb')", bench.soon()), "21\na\r\nb\n");
+  });
+}
+
+TEST_P(EveryBoard, GivesValuesAsValues) {
+  with_each([](BoardBench& bench, Board& board) -> Async<void> {
+    EXPECT_EQ(co_await board.eval("1 << 70", bench.soon()), Value{BigInteger{"1180591620717411303424"}});
+    EXPECT_EQ(co_await board.eval("-7", bench.soon()), Value{std::int64_t(-7)});
+    EXPECT_EQ(co_await board.eval("0.5", bench.soon()), Value{0.5});
+    EXPECT_EQ(co_await board.eval("None", bench.soon()), Value{None{}});
+    EXPECT_EQ(co_await board.eval("b'\\x00\\x04\\xff\\''", bench.soon()),
+              Value{Bytes{std::string("\0\x04\xff'", 4)}});
+    EXPECT_EQ(co_await board.eval("'\\x04>\\u00e9\"\\n\\''", bench.soon()), Value{std::string("\x04>\u00e9\"\n'")});
+    const Value nested{
+        List{{Value{Tuple{{Value{std::int64_t(1)}}}}, Value{Dict{{{Value{std::string("k")}, Value{true}}}}}}}};
+    EXPECT_EQ(co_await board.eval("[(1,), {'k': True}]", bench.soon()), nested);
+    EXPECT_TRUE(std::holds_alternative<Opaque>((co_await board.eval("print", bench.soon())).is));
+  });
+}
+
+TEST_P(EveryBoard, KeepsOutputThatLooksLikeTheProtocol) {
+  with_each([](BoardBench& bench, Board& board) -> Async<void> {
+    EXPECT_EQ(co_await board.exec("print('\\x04\\x04>OK\\x04>')", bench.soon()), "\x04\x04>OK\x04>\n");
+    std::string euros = "Error: no ";
+    for (int i = 0; i < 700; ++i) euros += "\u20ac";
+    EXPECT_EQ(co_await board.exec("print('Error: no', '\\u20ac' * 700)", bench.soon()), euros + "\n");
+  });
+}
+
+TEST_P(EveryBoard, MapsTracebacksToTheHost) {
+  with_each([](BoardBench& bench, Board& board) -> Async<void> {
+    const Function divide{"divide", "def divide(a):\n  return 1 // a\n", {"maths.py", 40}};
+    const std::vector<Value> zero{Value{std::int64_t(0)}};
+    const Error error = co_await error_of(board.call(divide, zero, bench.soon(), {.place = {"main.cpp", 5}}));
+    EXPECT_EQ(error.code(), ErrorCode::app_error);
+    EXPECT_THAT(error.message(), StartsWith("ZeroDivisionError: "));
+    EXPECT_THAT(error.message(), HasSubstr("(maths.py:41, in divide)"));
+    EXPECT_EQ(error.details().at("frames").as_array().front().at("file"), "main.cpp");
+    const Error syntax = co_await error_of(board.exec("x = 1\ny = (", bench.soon(), {.place = {"main.cpp", 7}}));
+    EXPECT_EQ(syntax.details().at("class"), "syntax");
+    EXPECT_EQ(syntax.details().at("frames").as_array().front().at("file"), "main.cpp");
+  });
+}
+
+TEST_P(EveryBoard, DeploysAFunctionOnceAndAgainAfterAReset) {
+  with_each([](BoardBench& bench, Board& board) -> Async<void> {
+    const std::vector<Value> arguments{Value{std::int64_t(2)}, Value{std::int64_t(3)}};
+    EXPECT_EQ(co_await board.call(add, arguments, bench.soon()), Value{std::int64_t(5)});
+    const auto runs = board.link().statistics().runs;
+    EXPECT_EQ(co_await board.call(add, arguments, bench.soon()), Value{std::int64_t(5)});
+    EXPECT_EQ(board.link().statistics().runs, runs + 1);
+    const auto boot = board.link().boot();
+    co_await board.soft_reset(bench.soon());
+    EXPECT_GT(board.link().boot(), boot);
+    EXPECT_FALSE(board.is_deployed(add));
+    EXPECT_EQ(co_await board.call(add, arguments, bench.soon()), Value{std::int64_t(5)});
+    const Error gone = co_await error_of(board.eval("x", bench.soon()));
+    EXPECT_EQ(gone.details().at("type"), "NameError");
+  });
+}
+
+TEST_P(EveryBoard, SaysWhatItCanDo) {
+  with_each([](BoardBench& bench, Board& board) -> Async<void> {
+    const Capabilities found = co_await board.capabilities(bench.soon());
+    EXPECT_EQ(found.implementation, "micropython");
+    EXPECT_EQ(found.platform, GetParam()().platform);
+    EXPECT_EQ(found.version, found.platform == "microbit" ? "1.9.2" : "1.27.0");
+    EXPECT_GT(found.heap_free, 1000u);
+    EXPECT_EQ(found.has("microbit"), found.platform == "microbit");
+    EXPECT_EQ(found.has("json"), found.platform == "webassembly");
+    const auto runs = board.link().statistics().runs;
+    EXPECT_EQ(co_await board.capabilities(bench.soon()), found);
+    EXPECT_EQ(board.link().statistics().runs, runs);
+  });
+}
+
+}  // namespace
+
+}  // namespace sojourn::device

@@ -1,0 +1,204 @@
+#include "sojourn/device/board_worker.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "sojourn/base/signature.hpp"
+#include "sojourn/device/board_files.hpp"
+
+namespace sojourn::device {
+
+namespace {
+
+using session::CallScope;
+
+// The board's own deadline lies before the call's, so that a call that is late fails and its session goes on.
+constexpr Milliseconds margin(250);
+
+std::string text_of(const JsonObject& input, std::string_view name) {
+  const Json* value = input.if_contains(name);
+  if (value == nullptr || !value->is_string()) {
+    throw Error(ErrorCode::invalid_request, fmt::format("the input lacks \"{}\", a string", name));
+  }
+  return std::string(value->as_string());
+}
+
+Json value_json(const Value& value) {
+  return JsonObject{{"value", to_json(value)}};
+}
+
+}  // namespace
+
+BoardWorker::BoardWorker(std::shared_ptr<BoardPool> pool, BoardPool::Lease lease, Executor executor, Clock& clock,
+                         Random& random)
+    : pool_(std::move(pool)),
+      lease_(std::move(lease)),
+      clock_(clock),
+      board_(executor, clock, random, lease_.board().address),
+      calls_(executor) {}
+
+Async<void> BoardWorker::start(Instant deadline) {
+  std::exception_ptr failure;
+  try {
+    co_await board_.open(deadline);
+    co_await board_.soft_reset(deadline);
+    co_return;
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  co_await board_.close();
+  std::rethrow_exception(failure);
+}
+
+const std::map<std::string, BoardWorker::Handler, std::less<>>& BoardWorker::handlers() {
+  static const std::map<std::string, Handler, std::less<>> all = {
+      {"exec", &BoardWorker::exec},          {"eval", &BoardWorker::eval},     {"deploy", &BoardWorker::deploy},
+      {"call", &BoardWorker::call_function}, {"put", &BoardWorker::put},       {"get", &BoardWorker::get},
+      {"list", &BoardWorker::list},          {"remove", &BoardWorker::remove}, {"info", &BoardWorker::info},
+      {"reset", &BoardWorker::reset}};
+  return all;
+}
+
+// The call runs apart, so that it can be cancelled at whatever it waits for; this waits until nothing of it is left.
+Async<Json> BoardWorker::call(CallScope& scope) {
+  Json output;
+  std::exception_ptr failure;
+  calls_.spawn(serve(scope, output, failure));
+  co_await calls_.join();
+  if (killed_) throw *killed_;
+  if (failure) std::rethrow_exception(failure);
+  co_return output;
+}
+
+Async<void> BoardWorker::serve(CallScope& scope, Json& output, std::exception_ptr& failure) {
+  failure = std::make_exception_ptr(Error(ErrorCode::cancelled, "the call was cancelled, and the board interrupted"));
+  try {
+    const session::CallRequest& request = scope.request();
+    const auto handler = handlers().find(request.function);
+    if (handler == handlers().end()) {
+      throw Error(ErrorCode::function_not_found, fmt::format("a board has no function {}", request.function));
+    }
+    const JsonObject input = request.input.is_object() ? request.input.get_object() : JsonObject();
+    output = co_await (this->*handler->second)(scope, input, request.deadline - margin);
+    failure = nullptr;
+  } catch (const Error&) {
+    failure = std::current_exception();
+  }
+}
+
+Async<Json> BoardWorker::exec(CallScope& scope, const JsonObject& input, Instant deadline) {
+  std::string output;
+  const RunOptions options{.on_output = [&](std::string_view text) {
+    output += text;
+    scope.emit(JsonObject{{"printed", to_valid_utf8(text)}});
+  }};
+  co_await board_.exec(text_of(input, "code"), deadline, options);
+  co_return JsonObject{{"output", to_valid_utf8(output)}};
+}
+
+Async<Json> BoardWorker::eval(CallScope&, const JsonObject& input, Instant deadline) {
+  co_return value_json(co_await board_.eval(text_of(input, "expression"), deadline));
+}
+
+Async<Json> BoardWorker::deploy(CallScope&, const JsonObject& input, Instant deadline) {
+  Function function{.name = text_of(input, "name"), .source = text_of(input, "source")};
+  function.place.file = function.name;
+  co_await board_.deploy(function, deadline);
+  const std::string name = function.name;
+  functions_.insert_or_assign(name, std::move(function));
+  co_return JsonObject{{"deployed", name}};
+}
+
+Async<Json> BoardWorker::call_function(CallScope& scope, const JsonObject& input, Instant deadline) {
+  if (input.contains("source")) co_await deploy(scope, input, deadline);
+  const std::string name = text_of(input, "name");
+  const auto function = functions_.find(name);
+  if (function == functions_.end()) {
+    throw Error(ErrorCode::invalid_request, fmt::format("no function {} was deployed", to_valid_utf8(name)));
+  }
+  std::vector<Value> arguments;
+  if (const Json* given = input.if_contains("arguments")) {
+    if (!given->is_array()) throw Error(ErrorCode::invalid_request, "\"arguments\" must be an array");
+    for (const Json& argument : given->get_array()) arguments.push_back(from_json(argument));
+  }
+  co_return value_json(co_await board_.call(function->second, std::move(arguments), deadline));
+}
+
+Async<Json> BoardWorker::put(CallScope&, const JsonObject& input, Instant deadline) {
+  const bool encoded = input.contains("base64");
+  std::string data = text_of(input, encoded ? "base64" : "text");
+  if (encoded) {
+    auto bytes = from_base64(data);
+    if (!bytes) throw Error(ErrorCode::invalid_request, "\"base64\" is none");
+    data = std::move(*bytes);
+  }
+  const std::size_t size = data.size();
+  co_await BoardFiles(board_).write(text_of(input, "path"), std::move(data), deadline);
+  co_return JsonObject{{"bytes", size}};
+}
+
+Async<Json> BoardWorker::get(CallScope&, const JsonObject& input, Instant deadline) {
+  const std::string data = co_await BoardFiles(board_).read(text_of(input, "path"), deadline);
+  JsonObject output{{"base64", to_base64(data)}, {"bytes", data.size()}};
+  if (is_valid_utf8(data)) output["text"] = data;
+  co_return output;
+}
+
+Async<Json> BoardWorker::list(CallScope&, const JsonObject& input, Instant deadline) {
+  const std::string folder = input.contains("folder") ? text_of(input, "folder") : ".";
+  JsonArray files;
+  for (const BoardFile& file : co_await BoardFiles(board_).list(folder, deadline)) {
+    files.push_back(JsonObject{{"name", to_valid_utf8(file.name)}, {"size", file.size}, {"folder", file.is_folder}});
+  }
+  co_return JsonObject{{"files", std::move(files)}};
+}
+
+Async<Json> BoardWorker::remove(CallScope&, const JsonObject& input, Instant deadline) {
+  const std::string path = text_of(input, "path");
+  co_await BoardFiles(board_).remove(path, deadline);
+  co_return JsonObject{{"removed", path}};
+}
+
+Async<Json> BoardWorker::info(CallScope&, const JsonObject&, Instant deadline) {
+  JsonObject found = to_json(co_await board_.capabilities(deadline));
+  found["name"] = lease_.board().name;
+  co_return found;
+}
+
+Async<Json> BoardWorker::reset(CallScope&, const JsonObject& input, Instant deadline) {
+  const Json* hard = input.if_contains("hard");
+  if (hard != nullptr && *hard == Json(true)) {
+    co_await board_.restart(deadline);
+    co_return JsonObject{{"reset", "hard"}};
+  }
+  co_await board_.soft_reset(deadline);
+  co_return JsonObject{{"reset", "soft"}};
+}
+
+// Leaves the board as it found it: with an empty memory, for whoever comes next.
+Async<void> BoardWorker::close(session::CloseReason, Instant deadline) {
+  calls_.cancel();
+  co_await calls_.join();
+  std::exception_ptr failure;
+  try {
+    co_await board_.soft_reset(std::max(deadline - margin, clock_.instant()));
+  } catch (const Error&) {
+    failure = std::current_exception();
+  }
+  co_await board_.close();
+  if (failure && !killed_) std::rethrow_exception(failure);
+}
+
+void BoardWorker::kill(const Error& cause) {
+  if (!killed_) killed_ = cause;
+  calls_.cancel();
+}
+
+JsonObject BoardWorker::describe() const {
+  return {{"board", lease_.board().name},
+          {"address", to_string(lease_.board().address)},
+          {"state", to_string(board_.link().state())}};
+}
+
+}  // namespace sojourn::device

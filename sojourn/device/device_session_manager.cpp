@@ -1,0 +1,208 @@
+#include "sojourn/device/device_session_manager.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cassert>
+
+#include "sojourn/base/ids.hpp"
+
+namespace sojourn::device {
+
+std::string_view to_string(DeviceSessionState state) {
+  switch (state) {
+    case DeviceSessionState::inactive:
+      return "inactive";
+    case DeviceSessionState::active:
+      return "active";
+    case DeviceSessionState::shutdown:
+      return "shutdown";
+    case DeviceSessionState::disposed:
+      break;
+  }
+  return "disposed";
+}
+
+DeviceSessionManager::DeviceSessionManager(Executor executor, Clock& clock, Random& random, Log& log, Options options)
+    : executor_(std::move(executor)),
+      clock_(clock),
+      random_(random),
+      log_(log),
+      options_(options),
+      expiring_(executor_) {}
+
+DeviceSessionManager::~DeviceSessionManager() {
+  assert(live_.empty() && expiring_.size() == 0);
+}
+
+void DeviceSessionManager::go(DeviceSessionState state) {
+  if (state_ == state) return;
+  state_ = state;
+  log_.info("device session manager", {{"state", to_string(state)}});
+  if (hear_) hear_(state);
+}
+
+std::optional<std::string> DeviceSessionManager::current_session_id() const {
+  if (!live_.contains(current_)) return std::nullopt;
+  return current_;
+}
+
+std::optional<Capabilities> DeviceSessionManager::capabilities() const {
+  const auto found = live_.find(current_);
+  if (found == live_.end()) return std::nullopt;
+  return found->second->session->capabilities();
+}
+
+SessionStats DeviceSessionManager::stats() const {
+  SessionStats stats = stats_;
+  if (options_.enable_session_metrics) stats.active_session_count = live_.size();
+  return stats;
+}
+
+std::shared_ptr<DeviceSessionManager::Live> DeviceSessionManager::find(const Board& board) const {
+  for (const auto& [id, live] : live_) {
+    if (live->board == &board) return live;
+  }
+  return nullptr;
+}
+
+Async<std::shared_ptr<DeviceSession>> DeviceSessionManager::create(Board& board) {
+  const auto turn = co_await beginning_.take();
+  if (const auto live = find(board)) {
+    throw SessionError(ErrorCode::worker_leased, "the board serves another session", live->session->id());
+  }
+  const auto live = co_await begin(board);
+  co_return live->session;
+}
+
+Async<std::shared_ptr<DeviceSession>> DeviceSessionManager::get_or_create(Board& board) {
+  auto live = find(board);
+  if (live == nullptr) {
+    const auto turn = co_await beginning_.take();
+    live = find(board);
+    if (live == nullptr) live = co_await begin(board);
+  }
+  touch(*live);
+  co_return live->session;
+}
+
+Async<std::shared_ptr<DeviceSessionManager::Live>> DeviceSessionManager::begin(Board& board) {
+  const auto refuse_if_over = [&] {
+    if (state_ == DeviceSessionState::inactive || state_ == DeviceSessionState::active) return;
+    throw SessionError(ErrorCode::unavailable, fmt::format("the device session manager is {}", to_string(state_)));
+  };
+  refuse_if_over();
+  if (live_.size() >= options_.max_concurrent_sessions) {
+    throw SessionError(ErrorCode::too_many_sessions,
+                       fmt::format("there are {} device sessions already", options_.max_concurrent_sessions));
+  }
+  Capabilities capabilities = co_await ask(board);
+  refuse_if_over();
+  std::string id;
+  do {
+    id = new_session_id(clock_.now(), random_);
+  } while (live_.contains(id));
+  const auto live = std::make_shared<Live>();
+  live->session = std::make_shared<DeviceSession>(
+      id, board, std::move(capabilities), executor_, clock_,
+      DeviceSession::Options{options_.enable_resource_tracking, options_.resource_cleanup_timeout});
+  live->board = &board;
+  live_.emplace(id, live);
+  if (options_.enable_session_metrics) {
+    ++stats_.total_session_count;
+    stats_.max_session_count = std::max(stats_.max_session_count, live_.size());
+  }
+  log_.info("session created", {{"session", id}, {"device", live->session->capabilities().platform}});
+  go(DeviceSessionState::active);
+  touch(*live);
+  watch(live);
+  co_return live;
+}
+
+Async<Capabilities> DeviceSessionManager::ask(Board& board) {
+  std::optional<Error> failure;
+  try {
+    co_return co_await board.capabilities(clock_.instant() + options_.capability_timeout);
+  } catch (const Error& error) {
+    if (!options_.fallback_capabilities) throw;
+    failure = error;
+  }
+  log_.warning("fallback capabilities", {{"cause", failure->message()}});
+  co_return fallback_capabilities();
+}
+
+void DeviceSessionManager::touch(Live& live) {
+  live.last_use = clock_.instant();
+  current_ = live.session->id();
+}
+
+// The alarm is set again only when it rings, so that use costs nothing but a note of the time.
+void DeviceSessionManager::watch(const std::shared_ptr<Live>& live) {
+  live->alarm = clock_.set_alarm(live->last_use + options_.default_session_timeout, executor_,
+                                 [this, weak = std::weak_ptr(live)] {
+                                   if (const auto strong = weak.lock()) expire_if_idle(strong);
+                                 });
+}
+
+void DeviceSessionManager::expire_if_idle(const std::shared_ptr<Live>& live) {
+  if (live->users > 0) live->last_use = clock_.instant();
+  live->last_use = std::max(live->last_use, live->session->last_use());
+  if (clock_.instant() < live->last_use + options_.default_session_timeout) return watch(live);
+  log_.info("session expired", {{"session", live->session->id()}});
+  expiring_.spawn(finish_quietly(live));
+}
+
+Async<void> DeviceSessionManager::finish(std::shared_ptr<Live> live) {
+  live_.erase(live->session->id());
+  live->alarm.reset();
+  const std::size_t resources = live->session->resource_stats().total_resources;
+  co_await live->session->end();
+  log_.info("session ended", {{"session", live->session->id()}, {"resources_cleaned_up", resources}});
+}
+
+Async<void> DeviceSessionManager::finish_quietly(std::shared_ptr<Live> live) {
+  std::string failure;
+  try {
+    co_await finish(live);
+  } catch (const Error& error) {
+    failure = to_text(error.to_json());
+  }
+  if (!failure.empty())
+    log_.warning("session clean-up failed", {{"session", live->session->id()}, {"error", failure}});
+}
+
+Async<void> DeviceSessionManager::end(std::string id) {
+  const auto found = live_.find(id);
+  if (found == live_.end()) {
+    throw SessionError(ErrorCode::session_not_found, fmt::format("there is no device session {}", to_valid_utf8(id)),
+                       id);
+  }
+  co_await finish(found->second);
+}
+
+Async<void> DeviceSessionManager::close() {
+  if (state_ != DeviceSessionState::disposed) go(DeviceSessionState::shutdown);
+  JsonArray failures;
+  while (!live_.empty()) {
+    try {
+      co_await finish(live_.begin()->second);
+    } catch (const ResourceCleanupError& error) {
+      for (const Json& failure : error.failures()) failures.push_back(failure);
+    }
+  }
+  co_await expiring_.join();
+  go(DeviceSessionState::disposed);
+  if (!failures.empty()) throw ResourceCleanupError(std::move(failures));
+}
+
+void DeviceSessionManager::dispose() {
+  for (const auto& [id, live] : std::exchange(live_, {})) {
+    live->alarm.reset();
+    JsonArray left;
+    for (const std::string& resource : live->session->abandon()) left.push_back(Json(resource));
+    log_.warning("session abandoned", {{"session", id}, {"left", std::move(left)}});
+  }
+  go(DeviceSessionState::disposed);
+}
+
+}  // namespace sojourn::device

@@ -1,0 +1,252 @@
+#include "sojourn/device/link.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <pty.h>
+
+#include <random>
+
+#include "sojourn/device/board_bench_test.hpp"
+
+namespace sojourn::device {
+
+namespace {
+
+using testing::HasSubstr;
+
+class LinkTest : public BoardBench {};
+
+// Interrupted, for it heeds Ctrl-C.
+constexpr const char* endless = "n = 0\nwhile True:\n  n += 1\n";
+TEST_F(LinkTest, InterruptsTheBoardAtTheDeadlineAndGoesOn) {
+  with_board(microbit(), [](BoardBench& bench, Board& board) -> Async<void> {
+    co_await board.exec("kept = 5", bench.soon());
+    const Error error = co_await error_of(board.exec(endless, bench.in(Milliseconds(100))));
+    EXPECT_EQ(error.code(), ErrorCode::call_timeout);
+    EXPECT_EQ(co_await board.eval("kept", bench.soon()), Value{std::int64_t(5)});
+    EXPECT_GT(std::get<std::int64_t>((co_await board.eval("n", bench.soon())).is), 0);
+    EXPECT_EQ(board.link().statistics().restarts, 0u);
+    EXPECT_EQ(board.link().statistics().timeouts, 1u);
+  });
+}
+
+TEST_F(LinkTest, RestartsABoardThatHeedsNoInterrupt) {
+  // Nothing reaches this board while its code runs.
+  with_board(webassembly(),
+             [](BoardBench& bench, Board& board) -> Async<void> {
+               co_await board.exec("kept = 5", bench.soon());
+               const Error error = co_await error_of(board.exec(endless, bench.in(Milliseconds(100))));
+               EXPECT_EQ(error.code(), ErrorCode::call_timeout);
+               EXPECT_EQ(co_await board.exec("print('alive')", bench.soon()), "alive\n");
+               EXPECT_EQ(board.link().statistics().restarts, 1u);
+               EXPECT_EQ(board.link().boot(), 2u);
+               const Error gone = co_await error_of(board.eval("kept", bench.soon()));
+               EXPECT_EQ(gone.details().at("type"), "NameError");
+             },
+             {.grace = Milliseconds(200)});
+}
+
+TEST_F(LinkTest, StreamsOutputWhileCodeRuns) {
+  with_board(microbit(), [](BoardBench& bench, Board& board) -> Async<void> {
+    std::string heard;
+    const RunOptions listening{.on_output = [&](std::string_view text) { heard += text; }};
+    const Error error =
+        co_await error_of(board.exec("print('begun')\nwhile True:\n  pass", bench.in(Seconds(1)), listening));
+    EXPECT_EQ(error.code(), ErrorCode::call_timeout);
+    EXPECT_EQ(heard, "begun\n");
+  });
+}
+
+TEST_F(LinkTest, ServesItsCallersInTheirOrder) {
+  with_board(microbit(), [](BoardBench& bench, Board& board) -> Async<void> {
+    co_await board.exec("seen = []", bench.soon());
+    TaskGroup callers(bench.loop.executor());
+    struct Caller {
+      static Async<void> run(BoardBench& test, Board& of, int number) {
+        co_await of.exec(fmt::format("seen.append({})", number), test.soon());
+      }
+    };
+    for (int i = 0; i < 8; ++i) callers.spawn(Caller::run(bench, board, i));
+    co_await callers.join();
+    EXPECT_EQ(to_python(co_await board.eval("seen", bench.soon())), "[0,1,2,3,4,5,6,7]");
+  });
+}
+
+TEST_F(LinkTest, RefusesMoreThanItsQueueHolds) {
+  with_board(microbit(),
+             [](BoardBench& bench, Board& board) -> Async<void> {
+               co_await board.open(bench.soon());
+               TaskGroup callers(bench.loop.executor());
+               struct Caller {
+                 static Async<void> run(BoardBench& test, Board& of, int& full) {
+                   try {
+                     co_await of.exec("pass", test.soon());
+                   } catch (const Error& error) {
+                     full += error.code() == ErrorCode::queue_full;
+                   }
+                 }
+               };
+               int full = 0;
+               for (int i = 0; i < 5; ++i) callers.spawn(Caller::run(bench, board, full));
+               co_await callers.join();
+               EXPECT_EQ(full, 3);
+             },
+             {.queue = 2});
+}
+
+TEST_F(LinkTest, TellsThatTheBoardStartedAnewInMidCall) {
+  for (const Kind& kind : {microbit(), webassembly()}) {
+    with_board(kind, [](BoardBench& bench, Board& board) -> Async<void> {
+      co_await board.exec("kept = 5", bench.soon());
+      const Error error = co_await error_of(board.exec(
+          "try:\n  import microbit\n  microbit.reset()\nexcept ImportError:\n  raise SystemExit", bench.soon()));
+      EXPECT_EQ(error.code(), ErrorCode::worker_lost);
+      EXPECT_EQ(co_await board.exec("print(1)", bench.soon()), "1\n");
+    });
+  }
+}
+
+TEST_F(LinkTest, TellsThatTheBoardIsGoneAndFindsItAgain) {
+  with_board(microbit(), [](BoardBench& bench, Board& board) -> Async<void> {
+    EXPECT_EQ(board.link().state(), ConnectionState::disconnected);
+    co_await board.open(bench.soon());
+    EXPECT_EQ(board.link().state(), ConnectionState::connected);
+    co_await board.restart(bench.soon());
+    EXPECT_EQ(board.link().boot(), 2u);
+    EXPECT_EQ(co_await board.exec("print(1)", bench.soon()), "1\n");
+  });
+}
+
+TEST_F(LinkTest, SaysSoWhenThereIsNoBoard) {
+  const LinkOptions once{.reconnection = {.attempts = 2, .first = Milliseconds(1)}};
+  for (const char* address : {"unix:/nowhere/board.sock", "serial:/dev/nowhere", "tcp:127.0.0.1:1"}) {
+    with_board(
+        {"none", address, "/", ""},
+        [](BoardBench& bench, Board& board) -> Async<void> {
+          const Error error = co_await error_of(board.open(bench.soon()));
+          EXPECT_EQ(error.code(), ErrorCode::connection_failed);
+          EXPECT_EQ(board.link().state(), ConnectionState::lost);
+        },
+        once);
+  }
+}
+
+TEST_F(LinkTest, DoesNotWaitPastTheDeadlineForABoardThatSaysNothing) {
+  with_board({"mute", "subprocess:sleep 1000", "/", ""}, [](BoardBench& bench, Board& board) -> Async<void> {
+    const Error error = co_await error_of(board.exec("print(1)", bench.in(Milliseconds(50))));
+    EXPECT_EQ(error.code(), ErrorCode::call_timeout);
+  });
+}
+
+TEST_F(LinkTest, TellsOfAProgramThatEnds) {
+  with_board({"short", "subprocess:true", "/", ""},
+             [](BoardBench& bench, Board& board) -> Async<void> {
+               const Error error = co_await error_of(board.exec("print(1)", bench.soon()));
+               EXPECT_EQ(error.code(), ErrorCode::connection_failed);
+             },
+             {.reconnection = {.attempts = 2, .first = Milliseconds(1)}});
+}
+
+// A wire that loses some of the bytes that are sent over it.
+class LossyTransport final : public Transport {
+ public:
+  LossyTransport(std::unique_ptr<Transport> wire, unsigned one_in) : wire_(std::move(wire)), lost_(0, one_in - 1) {}
+
+  Async<void> open(Instant deadline) override { co_await wire_->open(deadline); }
+  Async<std::string> receive() override { co_return co_await wire_->receive(); }
+  void send(std::string_view bytes) override {
+    std::string left;
+    for (const char byte : bytes) {
+      if (lost_(engine_) != 0) left += byte;
+    }
+    wire_->send(left);
+  }
+  bool can_restart() const override { return wire_->can_restart(); }
+  Async<void> restart(Instant deadline) override { co_await wire_->restart(deadline); }
+  void close() override { wire_->close(); }
+
+ private:
+  std::unique_ptr<Transport> wire_;
+  std::mt19937 engine_{11};
+  std::uniform_int_distribution<unsigned> lost_;
+};
+
+TEST_F(LinkTest, RunsNothingThatALossyWireHasDamaged) {
+  struct Body {
+    static Async<void> run(BoardBench& bench, Board& board) {
+      co_await board.exec("total = 0", bench.soon());
+      std::int64_t expected = 0;
+      for (int i = 0; i < 150; ++i) {
+        // Were it not checked, the loss of a digit or of a line would pass unseen.
+        const std::string code = fmt::format("total += {}\ntotal += 1\n# {}\n", 100'000 + i, std::string(100, 'x'));
+        co_await board.exec(code, bench.soon());
+        expected += 100'001 + i;
+      }
+      EXPECT_EQ(co_await board.eval("total", bench.soon()), Value{expected});
+      EXPECT_GT(board.link().statistics().damaged, 5u);
+      EXPECT_EQ(board.link().boot(), 1u);
+    }
+    static Async<void> with(BoardBench& bench, Kind kind) {
+      auto wire = make_transport(bench.loop.executor(), bench.clock, parse_address(kind.address));
+      LinkOptions options;
+      options.repl.answer_timeout = Milliseconds(100);
+      Board board(bench.loop.executor(), bench.clock, bench.random,
+                  std::make_unique<LossyTransport>(std::move(wire), 1500), std::move(options));
+      std::exception_ptr error;
+      try {
+        co_await run(bench, board);
+      } catch (...) {
+        error = std::current_exception();
+      }
+      co_await board.close();
+      if (error) std::rethrow_exception(error);
+    }
+  };
+  const Kind kind = microbit();
+  require(kind);
+  if (!IsSkipped()) loop.run(Body::with(*this, kind));
+}
+
+// The two ends of a pseudo-terminal: a serial port that a test holds the other end of.
+struct Terminal {
+  Terminal() {
+    char path[128];
+    if (::openpty(&board, &host, path, nullptr, nullptr) != 0) throw io_error("openpty", errno);
+    name = path;
+  }
+  ~Terminal() {
+    ::close(board);
+    ::close(host);
+  }
+  int board = -1;
+  int host = -1;
+  std::string name;
+};
+
+TEST_F(LinkTest, HasASerialPortToItself) {
+  const Terminal terminal;
+  const auto first = make_transport(loop.executor(), clock, SerialAddress{terminal.name});
+  const auto second = make_transport(loop.executor(), clock, SerialAddress{terminal.name});
+  struct Body {
+    static Async<void> run(BoardBench& bench, const Terminal& wire, Transport& one, Transport& other) {
+      co_await one.open(bench.soon());
+      const Error error = co_await error_of(other.open(bench.soon()));
+      EXPECT_EQ(error.code(), ErrorCode::worker_leased);
+      one.send("a\n\x03");
+      char bytes[8] = {};
+      EXPECT_EQ(::read(wire.board, bytes, sizeof bytes), 3) << "raw: nothing is translated, no signal is sent";
+      EXPECT_EQ(std::string(bytes), "a\n\x03");
+      EXPECT_EQ(::write(wire.board, "\r\x04", 2), 2);
+      EXPECT_EQ(co_await one.receive(), "\r\x04");
+      one.close();
+      co_await other.open(bench.soon());
+      other.close();
+    }
+  };
+  loop.run(Body::run(*this, terminal, *first, *second));
+}
+
+}  // namespace
+
+}  // namespace sojourn::device
