@@ -37,13 +37,28 @@ Async<void> count(store::Store& store, store::SessionQuery query, Found& found) 
 }
 
 // Where somebody looks on, a bar on one line that is written over again and again.
-void draw_progress(Console& console, std::uint64_t gone, std::uint64_t all) {
-  if (!console.colour || console.json || all == 0) return;
-  const std::uint64_t done = std::min(gone * bar_width / all, bar_width);
-  console.err << fmt::format("\r[{:#<{}}{:.<{}}] {} of {} sessions", "", done, "", bar_width - done, gone, all)
-              << std::flush;
-  if (gone >= all) console.err << '\n';
-}
+class ProgressBar {
+ public:
+  ProgressBar(Console& console, std::uint64_t all) : console_(console), all_(all) {}
+  ~ProgressBar() {
+    if (is_drawn_) console_.err << '\n';
+  }
+  ProgressBar(const ProgressBar&) = delete;
+  ProgressBar& operator=(const ProgressBar&) = delete;
+
+  void draw(std::uint64_t gone) {
+    if (!console_.colour || console_.json || all_ == 0) return;
+    const std::uint64_t done = std::min(gone * bar_width / all_, bar_width);
+    console_.err << fmt::format("\r[{:#<{}}{:.<{}}] {} of {} sessions", "", done, "", bar_width - done, gone, all_)
+                 << std::flush;
+    is_drawn_ = true;
+  }
+
+ private:
+  Console& console_;
+  const std::uint64_t all_;
+  bool is_drawn_ = false;
+};
 
 Async<void> remove_files(const std::filesystem::path& data, std::string session_id) {
   if (is_session_id(session_id)) {
@@ -56,15 +71,16 @@ Async<void> remove_files(const std::filesystem::path& data, std::string session_
 Async<void> purge(store::Store& store, store::SessionQuery query, const std::filesystem::path& data, Console& console,
                   Found& found, std::uint64_t& gone) {
   co_await count(store, query, found);
+  ProgressBar bar(console, found.sessions);
   gone =
       co_await store::purge(store, std::move(query),
                             {.remove_folder = [&data](std::string id) { return remove_files(data, std::move(id)); },
                              .go_on =
                                  [&](std::uint64_t so_far) {
-                                   draw_progress(console, so_far, found.sessions);
+                                   bar.draw(so_far);
                                    return true;
                                  }});
-  draw_progress(console, std::max(gone, found.sessions), found.sessions);
+  bar.draw(gone);
 }
 
 store::SessionQuery query_of(const PurgeOptions& options) {
