@@ -19,6 +19,7 @@ struct EventFilter {
   std::optional<Time> before;      // exclusive
 
   bool is_set() const { return !types.empty() || since || before; }
+  // Not one that cannot be read, unless all are wanted.
   bool takes(const store::Event& event) const;
 };
 
