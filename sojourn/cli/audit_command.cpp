@@ -135,7 +135,10 @@ ExitCode verify_file(const VerifyOptions& options, const PublicKey& key, Console
 
 ExitCode verify_journals(const VerifyOptions& options, const Settings& settings, Console& console) {
   const std::optional<PublicKey> key = key_of(options, settings);
-  if (!options.archive.empty()) return verify_file(options, *key, console);
+  if (!options.archive.empty()) {
+    if (!key) throw Error(ErrorCode::config_invalid, "--key: an archive is verified with its server's public key");
+    return verify_file(options, *key, console);
+  }
   const store::SessionFolders folders(settings.data);
   const store::ArtifactStore artifacts(settings.data);
   const store::VerifyAgainst against{.key = key ? &*key : nullptr, .folders = &folders, .artifacts = &artifacts};

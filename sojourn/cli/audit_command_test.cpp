@@ -85,6 +85,12 @@ TEST_F(AuditVerify, LooksAtOneSessionWhereOneIsNamed) {
   EXPECT_THAT(err_.str(), HasSubstr("SESSION_NOT_FOUND"));
 }
 
+TEST_F(AuditVerify, AnArchiveIsNotVerifiedWithoutAKey) {
+  EXPECT_EQ(audit_verify({"--archive", "trail.tar", "--key", ""}), 2);
+  EXPECT_THAT(err_.str(), HasSubstr("--key"));
+  EXPECT_EQ(out_.str(), "");
+}
+
 TEST_F(AuditVerify, AStoreWithoutSessionsHolds) {
   stop_server();
   alter("DELETE FROM events");
