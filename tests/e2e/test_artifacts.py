@@ -14,7 +14,7 @@ import time
 import unittest
 from pathlib import Path
 
-from e2e.program import PATIENCE, Program, Served, clean_environment, command, link_apps, wait_for
+from e2e.program import BINARY, PATIENCE, Program, Served, clean_environment, command, link_apps, wait_for
 
 
 def folder_of(data, id):
@@ -309,6 +309,37 @@ class Killed(unittest.TestCase):
             self.assertEqual(list((server.data / "artifacts" / "incoming").iterdir()), [])
         finally:
             server.stop()
+
+    def test_exports_that_are_killed_leave_the_archive_whole_or_not_at_all(self):
+        folder = Path(tempfile.mkdtemp(prefix="sojourn-e2e-"))
+        self.addCleanup(shutil.rmtree, folder, ignore_errors=True)
+        (folder / "apps").mkdir()
+        server = Program(folder / "apps", folder / "data").start()
+        self.addCleanup(server.log_file.close)
+        session = server.post("/sessions", {}).data["id"]
+        for number in range(5):
+            server.ask("PUT", f"/sessions/{session}/artifacts/{number}", os.urandom(2_000_000))
+        key = folder / "key.pem"
+        key.write_text(server.get("/audit/key").data["public_key"])
+        server.stop()
+        archive = folder / "trail.tar"
+        words = ["audit", "export", session, "--data", folder / "data", "--output", archive]
+
+        def verify():
+            done = command("audit", "verify", "--archive", archive, "--key", key, environment=clean_environment())
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
+        for _ in range(12):
+            export = subprocess.Popen([BINARY, *map(str, words)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                      env=clean_environment())
+            time.sleep(random.uniform(0.005, 0.12))
+            export.kill()
+            export.wait()
+            if archive.exists():
+                verify()
+        done = command(*words, environment=clean_environment())
+        self.assertEqual(done.returncode, 0, done.stderr)
+        verify()
 
 
 if __name__ == "__main__":

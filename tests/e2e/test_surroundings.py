@@ -1,6 +1,8 @@
 """What a server does when its surroundings fail it: disk, descriptors, processes, signals, and its apps' folders."""
 
 import contextlib
+import http.client
+import json
 import os
 import shutil
 import signal
@@ -279,6 +281,25 @@ class Disk(Surroundings):
                          2)
         self.assertEqual(self.server.output("counter", "increment", {"key": "a"})["current"], 1)
         self.assertIn("full", self.server.log())
+        self.server.stop()
+        self.verified(self.server)
+
+    def test_disk_that_fills_up_in_an_upload_of_an_artefact_leaves_nothing_of_it(self):
+        self.server.start()
+        session = self.server.post("/sessions", {}).data["id"]
+        put = lambda path, content: self.server.ask("PUT", f"/sessions/{session}/artifacts/{path}", content)
+        self.assertEqual(put("before", b"kept").status, 201)
+        with socket.create_connection((self.server.host, self.server.port), PATIENCE) as connection:
+            with contextlib.suppress(OSError):  # it may be answered before all of it is sent
+                connection.sendall(f"PUT /sessions/{session}/artifacts/large HTTP/1.1\r\nHost: {self.server.host}\r\n"
+                                   f"Content-Length: {8 << 20}\r\n\r\n".encode() + bytes(8 << 20))
+            response = http.client.HTTPResponse(connection)
+            response.begin()
+            self.assertEqual((response.status, json.loads(response.read())["code"]), (507, "store_full"))
+        self.assertEqual(put("after", b"kept").status, 201)
+        listed = self.server.get(f"/sessions/{session}/artifacts").data
+        self.assertEqual([told["path"] for told in listed], ["after", "before"])
+        self.assertEqual(list((self.server.data / "artifacts" / "incoming").iterdir()), [])
         self.server.stop()
         self.verified(self.server)
 
