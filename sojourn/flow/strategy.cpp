@@ -23,7 +23,8 @@ namespace {
 
 Error waits_for_itself() {
   return Error(ErrorCode::invalid_request,
-               "a call that blocks was made from inside a node: await it with co_await scope.call(...)");
+               "a call that blocks was made from inside of what it would wait for: await it with co_await, inside a "
+               "node as scope.call(...)");
 }
 
 }  // namespace
@@ -104,12 +105,8 @@ void ThreadPool::run(Async<void> work) {
 }
 
 void OneThread::run(Async<void> work) {
-  if (running_) throw waits_for_itself();
-  running_ = true;
-  struct Reset {
-    bool& flag;
-    ~Reset() { flag = false; }
-  } reset{running_};
+  // Whoever runs the loop: a flow's main, or a coroutine of the program that awaits a call.
+  if (loop_.executor().target<asio::io_context::executor_type>()->running_in_this_thread()) throw waits_for_itself();
   loop_.run(std::move(work));
 }
 

@@ -66,7 +66,6 @@ class OneThread final : public Strategy {
 
  private:
   Loop& loop_;
-  bool running_ = false;
 };
 
 }  // namespace sojourn::flow
