@@ -58,7 +58,12 @@ Core::Core(Strategy& run_on, Clock* given_clock, Settings settings, std::shared_
       context(config.context) {
   if (config.broadcast_callback) follow_broadcasts();
   if (!config.save_state) return;
-  home_ = saved_home();
+  try {
+    home_ = saved_home();
+  } catch (const std::filesystem::filesystem_error&) {
+    warn("there is no place to save it in", std::current_exception());
+    return;
+  }
   follow_events();
 }
 
@@ -102,7 +107,7 @@ void Core::conclude() {
     const bool delivered = publisher.close(config.grace);
     if (!delivered)
       log.write(clock.now(), LogLevel::warning, "a subscriber did not end: what waited for it is dropped");
-    if (!config.save_state) return;
+    if (home_.empty()) return;
     const Graph graph = record.graph();
     try {
       const SavedSession session = saved();

@@ -71,7 +71,7 @@ struct Core {
   void warn(std::string_view what, const std::exception_ptr& error) const;
 
   std::once_flag concluded_;
-  std::filesystem::path home_;          // where it is saved
+  std::filesystem::path home_;          // where it is saved; empty if it is not
   std::shared_ptr<EventLines> events_;  // shared with the subscriber that writes them
 };
 
