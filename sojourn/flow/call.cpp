@@ -174,13 +174,14 @@ void Call::fail(const std::exception_ptr& error) noexcept {
   }
   if (journal_ != nullptr && !stopped && !was_journals_word(error))
     journal_->fail_call(scope_.key_, *scope_.type_, *input_, failure);
-  if (stopped || !(core.config.end_on_error || is_fatal(error))) return;
+  // A call that is to stop fails of that; but what is fatal ends the run also then.
+  if (!is_fatal(error) && (stopped || !core.config.end_on_error)) return;
   const std::string path = fmt::format("{}", fmt::join(scope_.path(), " > "));
   const std::string message =
       fmt::format("the run ended with an error in node \"{}\" ({}): {}", scope_.node_name(), path, failure.message);
-  core.publisher.publish(now, FatalFailure{.call = scope_.id_, .message = message});
-  scope_.run_.stop(
+  const bool is_cause = scope_.run_.stop(
       Error(ErrorCode::app_error, message, {{"node", scope_.node_name()}, {"path", path}, {"type", failure.type}}));
+  if (is_cause) core.publisher.publish(now, FatalFailure{.call = scope_.id_, .message = message});
 }
 
 Async<Text> Call::recall() {

@@ -165,14 +165,15 @@ void Core::when_idle(std::function<void()> wake) {
 Run::Run(std::shared_ptr<Core> in, Instant until)
     : core(std::move(in)), deadline(until), root(Job::create(core->strategy.new_lane(), nullptr)) {}
 
-void Run::stop(Error cause) {
+bool Run::stop(Error cause) {
   {
     const std::scoped_lock lock(mutex_);
-    if (cause_) return;
+    if (cause_) return false;
     cause_ = std::move(cause);
     if (waiter_) waiter_->interrupt();
   }
   root->cancel();
+  return true;
 }
 
 void Run::interrupt_when_stopped(std::shared_ptr<Crossing> waiter) {

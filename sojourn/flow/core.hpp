@@ -79,8 +79,9 @@ struct Core {
 struct Run {
   Run(std::shared_ptr<Core> in, Instant until);
 
-  // Ends the run: all that runs is asked to stop, and the caller gets `cause`. The first cause counts. Threads: safe.
-  void stop(Error cause);
+  // Ends the run: all that runs is asked to stop, and the caller gets `cause`. The first cause counts: false for any
+  // other. Threads: safe.
+  bool stop(Error cause);
   std::optional<Error> cause() const;
 
   // Interrupts `waiter` when the run is stopped, now if it has been.

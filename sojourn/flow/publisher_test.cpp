@@ -150,8 +150,11 @@ TEST_F(FlowPublisher, BringsNothingToWhoHasLeft) {
 TEST_F(FlowPublisher, BeginsNoDeliveryToWhoHasLeftWhileOneRan) {
   std::counting_semaphore<8> door(0), taken(0);
   std::vector<int> numbers;
-  auto held = std::make_shared<int>();
-  const std::weak_ptr<int> gone = held;  // when the subscriber's thread has ended
+  std::binary_semaphore gone(0);  // when the subscriber's thread has ended
+  std::shared_ptr<int> held(new int, [&gone](const int* number) {
+    delete number;
+    gone.release();
+  });
   const SubscriptionId id =
       publisher.subscribe("leaves", MessageHandler([&, held = std::move(held)](const Message& message) {
                             taken.release();
@@ -165,9 +168,8 @@ TEST_F(FlowPublisher, BeginsNoDeliveryToWhoHasLeftWhileOneRan) {
   taken.acquire();
   EXPECT_EQ(publisher.subscribers().front().waiting, 2U);
   publisher.unsubscribe(id);
-  door.release();
-  door.release();  // a third delivery would not be stuck
-  while (!gone.expired()) std::this_thread::yield();
+  door.release(3);  // nor would more deliveries be stuck
+  gone.acquire();
   EXPECT_THAT(numbers, ElementsAre(0, 1));
 }
 

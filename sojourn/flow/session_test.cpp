@@ -227,6 +227,27 @@ TEST_F(FlowSession, EndsTheRunAtAFatalErrorEvenIfItIsCaught) {
               Pair(ErrorCode::app_error, HasSubstr("\"fatal\" (catches > fatal): the disk burns")));
 }
 
+// A sibling that had been told to stop.
+TEST_F(FlowSession, EndsTheRunAtAFatalErrorOfACallThatWasToStop) {
+  const auto step = node("step", [](int n) -> Async<int> {
+    if (n == 1) throw std::domain_error("one");
+    try {
+      co_await wait_for_ever();
+    } catch (const boost::system::system_error&) {
+    }
+    throw Fatal("the disk burns");
+  });
+  const auto catches = node("catches", [step](Scope& scope) -> Async<void> {
+    try {
+      co_await scope.call_all(step, {0, 1});
+    } catch (const std::domain_error&) {
+    }
+  });
+  Session session(one_thread);
+  EXPECT_THAT(error_of([&] { session.call_sync(catches); }),
+              Pair(ErrorCode::app_error, HasSubstr("\"step\" (catches > step): the disk burns")));
+}
+
 TEST_F(FlowSession, RefusesCallsWhenItIsClosed) {
   Session session(one_thread, {.run_identifier = "done"});
   loop.run(session.close());
