@@ -27,7 +27,10 @@ inline constexpr std::size_t session_id_bytes = 128;
 inline constexpr std::size_t event_bytes = 256 * kibibyte;
 inline constexpr std::size_t events_per_commit = 1'000;
 inline constexpr std::size_t reason_bytes = 4 * kibibyte;  // of a stage move
-inline constexpr std::size_t waiting_entries = 10'000;     // stage moves, steps and artefacts of one session
+inline constexpr std::size_t step_name_bytes = 64;
+inline constexpr std::size_t step_note_bytes = 64 * kibibyte;  // the error and the data of one, each
+inline constexpr std::size_t steps_per_session = 100'000;      // attempts
+inline constexpr std::size_t waiting_entries = 10'000;         // stage moves, steps and artefacts of one session
 
 // Calls.
 inline constexpr std::size_t function_name_bytes = 128;

@@ -30,6 +30,8 @@ struct Words {
   PurgeOptions purge;
   RebuildOptions rebuild;
   ExportOptions export_to;
+  StageOptions stage;
+  StepOptions step;
   NewKeyOptions new_key;
   BoardOptions board;
   std::string session;
@@ -122,6 +124,10 @@ void add_new_session(CLI::App& sessions, Words& words) {
   NewSessionOptions& options = words.new_session;
   command->add_option("APP", options.app, "Name of the app; else a session of state and events only")->type_name("");
   command->add_flag("--warm", options.warm, "Open its worker, and wait until that is ready for the first call");
+  command->add_option("--user", options.user, "Whose session it is")->type_name("NAME");
+  command->add_option("--lifecycle", options.lifecycle, "The stages that its work may go through")->type_name("NAME");
+  command->add_option("--label", options.labels, "A label to list it by; may be given again")
+      ->type_name("NAME=VALUE");
   command->add_option("--setup", options.setup, "What the worker is opened with, as JSON")->type_name("JSON");
   command->add_option("--session-timeout", options.session_timeout, "Idle seconds after which it expires")
       ->type_name("SECONDS")
@@ -130,6 +136,43 @@ void add_new_session(CLI::App& sessions, Words& words) {
   command->callback([&words] {
     words.command = [&words](const Settings& settings, Console& console) {
       return create_session(words.new_session, settings, console);
+    };
+  });
+}
+
+void add_stage(CLI::App& sessions, Words& words) {
+  CLI::App* command = sessions.add_subcommand("stage", "Show the stage of a session, or move it to another");
+  command->footer(
+      "Example:\n  sojourn sessions stage sess_20260115_103045_a1b2c3 matches_found --reason 'seven hits'");
+  command->add_option("ID", words.stage.session, "The session's id")->required()->type_name("");
+  command->add_option("STAGE", words.stage.stage, "The stage to move it to")->type_name("");
+  command->add_option("--reason", words.stage.reason, "Why, for the journal")->type_name("TEXT");
+  add_common(*command, words, SettingUser::client);
+  command->callback([&words] {
+    words.command = [&words](const Settings& settings, Console& console) {
+      return show_or_move_stage(words.stage, settings, console);
+    };
+  });
+}
+
+void add_step(CLI::App& sessions, Words& words) {
+  CLI::App* command = sessions.add_subcommand("step", "Start, finish or fail a step of a session, or report one");
+  command->footer("Example:\n  sojourn sessions step sess_20260115_103045_a1b2c3 search report --duration-ms 1250");
+  StepOptions& options = words.step;
+  command->add_option("ID", options.session, "The session's id")->required()->type_name("");
+  command->add_option("STEP", options.step, "The step's name")->required()->type_name("");
+  command->add_option("ACTION", options.action, "start, finish, fail or report")
+      ->required()
+      ->type_name("")
+      ->check(CLI::IsMember({"start", "finish", "fail", "report"}));
+  command->add_option("--attempt", options.attempt, "Which attempt is over; else the newest that runs")
+      ->type_name("NUMBER");
+  command->add_option("--duration-ms", options.duration_ms, "How long it took; a report needs it")->type_name("MS");
+  command->add_option("--error", options.error, "What it failed with")->type_name("TEXT");
+  add_common(*command, words, SettingUser::client);
+  command->callback([&words] {
+    words.command = [&words](const Settings& settings, Console& console) {
+      return change_step(words.step, settings, console);
     };
   });
 }
@@ -145,6 +188,14 @@ void add_sessions(CLI::App& root, Words& words) {
         ->type_name("STATUS")
         ->check(CLI::IsMember({"active", "ended", "expired", "failed"}));
     lister->add_option("--app", words.list.app, "Only those of this app")->type_name("NAME");
+    lister->add_option("--user", words.list.user, "Only those of this user")->type_name("NAME");
+    lister->add_option("--stage", words.list.stage, "Only those in this stage")->type_name("STAGE");
+    lister->add_option("--label", words.list.labels, "Only those with this label; may be given again")
+        ->type_name("NAME=VALUE");
+    lister->add_option("--id", words.list.id, "Only those whose id has this text in it")->type_name("TEXT");
+    lister->add_option("--from", words.list.from, "Only those created then or later, such as 2026-01-15T00:00:00Z")
+        ->type_name("TIME");
+    lister->add_option("--before", words.list.before, "Only those created before that")->type_name("TIME");
     lister->add_option("--limit", words.list.limit, "At most so many [100]")
         ->type_name("COUNT")
         ->check(CLI::Range(1, 1'000'000));
@@ -153,6 +204,9 @@ void add_sessions(CLI::App& root, Words& words) {
   add_new_session(*command, words);
   add_session_command(*command, words, "show", "Show all that is known of a session", show_session);
   add_session_command(*command, words, "end", "End a session: clean up and free its worker", end_session);
+  add_stage(*command, words);
+  add_step(*command, words);
+  add_session_command(*command, words, "steps", "List the attempts at a session's steps", show_steps);
   add_session_command(*command, words, "keepalive", "Start a session's idle time-out anew", keep_session_alive);
   command->callback([&words] {
     if (words.command) return;

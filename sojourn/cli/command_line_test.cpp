@@ -59,6 +59,9 @@ TEST_F(CommandLineTest, HelpOfEachCommandHasAnExampleAndHidesTheSupervisor) {
                                                   {"sessions", "show"},
                                                   {"sessions", "end"},
                                                   {"sessions", "keepalive"},
+                                                  {"sessions", "stage"},
+                                                  {"sessions", "step"},
+                                                  {"sessions", "steps"},
                                                   {"apps"},
                                                   {"audit"},
                                                   {"audit", "verify"},
@@ -104,6 +107,7 @@ TEST_F(CommandLineTest, BadUsageExitsWith2AndPointsToTheHelp) {
   expect_usage({"sessions", "show"}, "sojourn sessions show");
   expect_usage({"sessions", "list", "--status", "lost"}, "sojourn sessions list");
   expect_usage({"sessions", "list", "--limit", "0"}, "sojourn sessions list");
+  expect_usage({"sessions", "step", "s1", "search", "pause"}, "sojourn sessions step");
   expect_usage({"audit"}, "sojourn audit");
   expect_usage({"audit", "verify", "x", "--all"}, "sojourn audit verify");
   expect_usage({"keys", "create", "ci"}, "sojourn keys create");
@@ -349,6 +353,46 @@ TEST_F(CommandLineTest, ServingTheNetworkTakesKeys) {
   EXPECT_EQ(sojourn({"serve", "--listen", "0.0.0.0:0", "--data", file("data"), "--apps", file("apps")}), 2);
   EXPECT_THAT(err(), AllOf(StartsWith("sojourn: "), HasSubstr("0.0.0.0"), HasSubstr("keys")));
   EXPECT_FALSE(std::filesystem::exists(file("data")));
+}
+
+TEST_F(CommandLineTest, SessionsAreFoundByAllThatTheServerCanFilterBy) {
+  FakeServer server({{.body = "[]"}});
+  serve(server);
+  EXPECT_EQ(sojourn({"sessions", "--user", "ann", "--stage", "created", "--label", "line=1", "--label", "a=b=c",
+                     "--id", "7f", "--from", "2026-01-15T00:00:00Z", "--before", "2026-01-16T00:00:00+01:00"}),
+            0);
+  EXPECT_THAT(
+      server.requests(),
+      ElementsAre(StartsWith("GET /sessions?limit=100&user_id=ann&stage=created&id=7f&"
+                             "created_from=2026-01-15T00%3A00%3A00Z&created_before=2026-01-16T00%3A00%3A00%2B01%3A00"
+                             "&label.a=b%3Dc&label.line=1 HTTP")));
+  EXPECT_EQ(sojourn({"sessions", "--label", "line"}), 2);
+}
+
+TEST_F(CommandLineTest, StageShowsWhereASessionStandsOrMovesIt) {
+  const FakeServer::Reply stage{.body = R"({"stage":"draft","lifecycle":"review","allowed":["done"],"final":false})"};
+  FakeServer server({stage, stage});
+  serve(server);
+  EXPECT_EQ(sojourn({"sessions", "stage", "sess_1"}), 0);
+  EXPECT_EQ(out(), "draft\n");
+  EXPECT_EQ(err(), "next: done\n");
+  EXPECT_EQ(sojourn({"sessions", "stage", "sess_1", "draft", "--reason", "once more"}), 0);
+  EXPECT_THAT(server.requests(), ElementsAre(StartsWith("GET /sessions/sess_1/stage HTTP"),
+                                             AllOf(StartsWith("PUT /sessions/sess_1/stage HTTP"),
+                                                   HasSubstr(R"({"stage":"draft","reason":"once more"})"))));
+}
+
+TEST_F(CommandLineTest, StepTellsTheServerAndSaysWhatBecameOfIt) {
+  FakeServer server({{.body = R"({"step":"search","attempt":2,"status":"failed","duration_ms":12})"},
+                     {.body = R"({"attempts":[{"step":"search","attempt":2,"status":"failed","duration_ms":12}]})"}});
+  serve(server);
+  EXPECT_EQ(sojourn({"sessions", "step", "sess_1", "search", "report", "--duration-ms", "12", "--error", "no"}), 0);
+  EXPECT_EQ(out(), "search attempt 2 failed after 12 ms\n");
+  EXPECT_EQ(sojourn({"sessions", "steps", "sess_1"}), 0);
+  EXPECT_THAT(out(), AllOf(HasSubstr("STEP"), HasSubstr("search")));
+  EXPECT_THAT(server.requests(), ElementsAre(AllOf(StartsWith("POST /sessions/sess_1/steps/search/report HTTP"),
+                                                   HasSubstr(R"({"duration_ms":12,"error":"no","failed":true})")),
+                                             StartsWith("GET /sessions/sess_1/steps?limit=1000 HTTP")));
 }
 
 }  // namespace

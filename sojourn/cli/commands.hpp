@@ -31,9 +31,16 @@ struct RunOptions {
 // Returns failed where the call failed or was cancelled.
 ExitCode run_app(const RunOptions& options, const Settings& settings, Console& console);
 
+// What is "" is not asked for.
 struct ListOptions {
-  std::string status;  // "" for all
-  std::string app;     // "" for all
+  std::string status;
+  std::string app;
+  std::string user;
+  std::string stage;
+  std::string id;    // a part of it
+  std::string from;  // a time of creation
+  std::string before;
+  std::vector<std::string> labels;  // NAME=VALUE
   std::size_t limit = 100;
 };
 
@@ -41,6 +48,9 @@ ExitCode list_sessions(const ListOptions& options, const Settings& settings, Con
 struct NewSessionOptions {
   std::string app;    // "" for a session of state and events only
   std::string setup;  // JSON, or "" for none
+  std::string user;
+  std::string lifecycle;            // "" for none
+  std::vector<std::string> labels;  // NAME=VALUE
   std::optional<int> session_timeout;
   bool warm = false;  // open its worker, and wait for that
 };
@@ -50,6 +60,26 @@ ExitCode create_session(const NewSessionOptions& options, const Settings& settin
 ExitCode show_session(const std::string& id, const Settings& settings, Console& console);
 ExitCode end_session(const std::string& id, const Settings& settings, Console& console);
 ExitCode keep_session_alive(const std::string& id, const Settings& settings, Console& console);
+
+struct StageOptions {
+  std::string session;
+  std::string stage;  // "" to show where it stands
+  std::string reason;
+};
+
+ExitCode show_or_move_stage(const StageOptions& options, const Settings& settings, Console& console);
+
+struct StepOptions {
+  std::string session;
+  std::string step;
+  std::string action;  // start, finish, fail or report
+  std::optional<std::uint64_t> attempt;
+  std::optional<std::uint64_t> duration_ms;
+  std::string error;  // "" for none; of a report that it failed
+};
+
+ExitCode change_step(const StepOptions& options, const Settings& settings, Console& console);
+ExitCode show_steps(const std::string& session, const Settings& settings, Console& console);
 
 ExitCode list_apps(const Settings& settings, Console& console);
 

@@ -38,6 +38,18 @@ Json json_option(std::string_view option, const std::string& text) {
   }
 }
 
+std::map<std::string, std::string> read_labels(const std::vector<std::string>& texts) {
+  std::map<std::string, std::string> labels;
+  for (const std::string& text : texts) {
+    const auto equals = text.find('=');
+    if (equals == std::string::npos || equals == 0) {
+      throw Error(ErrorCode::config_invalid, fmt::format("--label '{}' must be NAME=VALUE", to_valid_utf8(text)));
+    }
+    labels[text.substr(0, equals)] = text.substr(equals + 1);
+  }
+  return labels;
+}
+
 void print_session(const Json& session, Console& console) {
   if (console.json || !session.is_object()) {
     print_json(console, session);
@@ -55,7 +67,15 @@ void print_session(const Json& session, Console& console) {
 }  // namespace
 
 ExitCode list_sessions(const ListOptions& options, const Settings& settings, Console& console) {
-  const client::SessionQuery query{.status = options.status, .app = options.app, .limit = options.limit};
+  const client::SessionQuery query{.status = options.status,
+                                   .app = options.app,
+                                   .user_id = options.user,
+                                   .stage = options.stage,
+                                   .labels = read_labels(options.labels),
+                                   .id = options.id,
+                                   .created_from = options.from,
+                                   .created_before = options.before,
+                                   .limit = options.limit};
   const auto [sessions, has_more] =
       Remote(settings).with([&](client::Client& client) { return client.sessions(query); });
   if (console.json) {
@@ -84,6 +104,11 @@ ExitCode create_session(const NewSessionOptions& options, const Settings& settin
   JsonObject request;
   if (!options.app.empty()) request["app"] = options.app;
   if (!options.setup.empty()) request["setup"] = json_option("--setup", options.setup);
+  if (!options.user.empty()) request["user_id"] = options.user;
+  if (!options.lifecycle.empty()) request["lifecycle"] = options.lifecycle;
+  JsonObject labels;
+  for (const auto& [name, value] : read_labels(options.labels)) labels[name] = value;
+  if (!labels.empty()) request["labels"] = std::move(labels);
   if (options.session_timeout) request["session_timeout"] = *options.session_timeout;
   if (options.warm) {
     request["warm"] = true;

@@ -62,6 +62,9 @@ std::string target_of(const SessionQuery& query) {
   filter("app", query.app);
   filter("user_id", query.user_id);
   filter("stage", query.stage);
+  filter("id", query.id);
+  filter("created_from", query.created_from);
+  filter("created_before", query.created_before);
   for (const auto& [name, value] : query.labels) {
     target += fmt::format("&label.{}={}", path_segment(name), path_segment(value));
   }

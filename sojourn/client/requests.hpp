@@ -48,6 +48,9 @@ struct SessionQuery {
   std::string user_id{};
   std::string stage{};
   std::map<std::string, std::string> labels{};
+  std::string id{};              // a part of it
+  std::string created_from{};    // a time with its zone; from then on
+  std::string created_before{};  // before that
   std::size_t limit = 100;
 };
 

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <set>
 #include <utility>
 
 #include "sojourn/base/limits.hpp"
@@ -50,8 +51,11 @@ Actor::Entries Actor::take_entries() {
 Async<void> Actor::append_together(Entries batch) {
   session::Step step;
   step.compose = [this, &batch](session::Draft& draft) { return write_entries(batch, draft); };
+  std::set<std::string> steps;
+  for (const auto& waiting : batch) steps.insert(waiting->entry.steps.begin(), waiting->entry.steps.end());
   std::exception_ptr failure;
   try {
+    co_await kept_->learn_steps(std::move(steps));
     co_await commit(std::move(step));
   } catch (...) {
     failure = std::current_exception();

@@ -85,6 +85,12 @@ struct StageMove {
   std::optional<std::uint64_t> expected_version = std::nullopt;
 };
 
+// An attempt at a step, and the version of the session that it is in.
+struct StepView {
+  store::StepRecord step;
+  std::uint64_t version = 0;
+};
+
 // What is known of a session.
 struct SessionView {
   store::SessionRecord record;
@@ -177,6 +183,11 @@ class Runtime {
   // Moves the session to a stage. Durable: when it returns. Errors: stage_not_allowed, invalid_request for a name of
   // another shape, too_large for the reason; not_found for a lifecycle that is there no more; those of append().
   Async<SessionView> move_stage(std::string session_id, StageMove move);
+
+  // Starts, ends or reports a step. Durable: when it returns.
+  // Errors: those of session::check_step(), session::write_step() and append().
+  Async<StepView> change_step(std::string session_id, session::StepChange change,
+                              std::optional<std::uint64_t> expected_version = std::nullopt);
 
   // The lifecycle of a session. Errors: not_found where it is there no more.
   const session::Lifecycle& lifecycle_of(const store::SessionRecord& session) const;

@@ -42,6 +42,7 @@ Async<std::optional<std::uint64_t>> Runtime::append_after_end(std::string sessio
   session::check_version(entry.expected_version, stored->record.version);
   session::KeptSession kept(parts_->store, parts_->clock,
                             co_await parts_->store.adopt(session_id, parts_->options.owner));
+  co_await kept.learn_steps({entry.steps.begin(), entry.steps.end()});
   session::Step step;
   step.compose = [&entry](session::Draft& draft) {
     entry.write(draft);
@@ -49,6 +50,20 @@ Async<std::optional<std::uint64_t>> Runtime::append_after_end(std::string sessio
   };
   co_await kept.commit(std::move(step));
   co_return kept.record().version;
+}
+
+Async<StepView> Runtime::change_step(std::string session_id, session::StepChange change,
+                                     std::optional<std::uint64_t> expected_version) {
+  session::check_step(change);
+  const auto view = std::make_shared<StepView>();  // owned by this and by the entry
+  session::Entry entry{
+      .expected_version = expected_version, .bytes = 256 + change.name.size(), .steps = {change.name}};
+  entry.bytes += to_text(change.error).size() + to_text(change.data).size();
+  entry.write = [view, change = std::move(change)](session::Draft& draft) {
+    view->step = session::write_step(draft, change);
+  };
+  view->version = co_await append(std::move(session_id), std::move(entry));
+  co_return *view;
 }
 
 const session::Lifecycle& Runtime::lifecycle_of(const store::SessionRecord& session) const {

@@ -282,6 +282,10 @@ Async<SessionView> Runtime::keepalive(std::string session_id, std::string actor_
 
 Async<SessionViews> Runtime::sessions(store::SessionQuery query, std::string cursor, std::size_t limit) {
   store::SessionPage page = co_await parts_->store.list(std::move(query), std::move(cursor), limit);
+  if (!page.broken.empty()) {
+    parts_->log.error("sessions cannot be read; sojourn audit verify tells more",
+                      {{"sessions", JsonArray(page.broken.begin(), page.broken.end())}});
+  }
   SessionViews views{.next_cursor = std::move(page.next_cursor)};
   views.sessions.reserve(page.sessions.size());
   for (store::SessionRecord& record : page.sessions) views.sessions.push_back(view(std::move(record)));

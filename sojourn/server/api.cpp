@@ -8,6 +8,7 @@
 
 #include "sojourn/base/limits.hpp"
 #include "sojourn/server/ask.hpp"
+#include "sojourn/server/seed_routes.hpp"
 
 namespace sojourn::server {
 
@@ -114,6 +115,7 @@ Api::Api(runtime::Runtime& runtime, store::Store& store, Clock& clock, ApiOption
       store_(store),
       clock_(clock),
       options_(std::move(options)),
+      service_(runtime, store, options_.audit_path),
       unmatched_{.route = "none"},
       blocking_(blocking_threads) {
   using http::Method;
@@ -150,6 +152,15 @@ Api::Api(runtime::Runtime& runtime, store::Store& store, Clock& clock, ApiOption
     add(Method::get, "/sessions/{id}/artifacts/{path}", Scope::apps_read, &Api::get_artifact);
   }
   if (options_.journal_key != nullptr) add(Method::get, "/audit/key", std::nullopt, &Api::get_journal_key);
+  add(Method::get, "/sessions/{id}/steps", Scope::apps_read, &Api::get_steps);
+  add(Method::post, "/sessions/{id}/steps/{step}/start", Scope::apps_execute, &Api::start_step);
+  add(Method::post, "/sessions/{id}/steps/{step}/finish", Scope::apps_execute, &Api::finish_step);
+  add(Method::post, "/sessions/{id}/steps/{step}/fail", Scope::apps_execute, &Api::fail_step);
+  add(Method::post, "/sessions/{id}/steps/{step}/report", Scope::apps_execute, &Api::report_step);
+  add(Method::post, "/session/create", Scope::apps_execute, &Api::seed_create);
+  add(Method::get, "/session/list", Scope::apps_read, &Api::seed_list);
+  add(Method::get, "/session/{id}", Scope::apps_read, &Api::seed_get);
+  add(Method::get, "/session/{id}/audit", Scope::apps_read, &Api::seed_audit);
   add(Method::get, "/apps", Scope::apps_read, &Api::list_apps);
   add(Method::get, "/apps/{name}", Scope::apps_read, &Api::get_app);
   add(Method::get, "/apps/{namespace}/{name}", Scope::apps_read, &Api::get_app);
@@ -172,13 +183,28 @@ Async<void> Api::handle(http::Request request, http::Responder& responder) {
   RouteCount* count = &unmatched_;
   try {
     Ask ask{.request = request, .responder = watched};
-    co_await answer(ask, count);
+    co_await answer_in_shape(ask, count);
   } catch (...) {
     const int failed = info(to_error(std::current_exception()).code()).http_status;
     count->add(watched.status() != 0 ? watched.status() : failed);
     throw;
   }
   count->add(watched.status() != 0 ? watched.status() : 500);
+}
+
+// In whose shape an error is told is known before anything of the request is looked at.
+Async<void> Api::answer_in_shape(Ask& ask, RouteCount*& count) {
+  if (!is_seed_target(ask.request.target)) {
+    co_await answer(ask, count);
+    co_return;
+  }
+  std::optional<Error> failure;
+  try {
+    co_await answer(ask, count);
+  } catch (const Error& error) {
+    failure = error;
+  }
+  if (failure) co_await ask.responder.send(seed_error_response(*failure));
 }
 
 Async<void> Api::answer(Ask& ask, RouteCount*& count) {

@@ -7,7 +7,7 @@
 
 #include "sojourn/base/ed25519.hpp"
 #include "sojourn/http/server.hpp"
-#include "sojourn/runtime/runtime.hpp"
+#include "sojourn/runtime/session_service.hpp"
 #include "sojourn/server/api_keys.hpp"
 #include "sojourn/server/files.hpp"
 #include "sojourn/server/journal_followers.hpp"
@@ -31,6 +31,8 @@ struct ApiOptions {
   bool audit_reads = false;                // who reads a journal or an artefact stands in that journal
   JournalFollowers* followers = nullptr;   // none: no journal can be followed
   const PublicKey* journal_key = nullptr;  // none: journals are not signed
+  // Where a session's folder is or will be, for seed 001's `audit_path`.
+  std::function<std::string(const std::string& id)> audit_path = [](const std::string& id) { return id; };
 };
 
 // Threads: the runtime's executor.
@@ -47,6 +49,7 @@ class Api {
   struct Route;
 
   Async<void> answer(Ask& ask, RouteCount*& count);
+  Async<void> answer_in_shape(Ask& ask, RouteCount*& count);
   Route& find_route(Ask& ask);
   Caller authenticate(const http::Request& request, Scope needed) const;
 
@@ -68,6 +71,10 @@ class Api {
   Async<void> put_state_value(Ask& ask);
   Async<void> delete_state_value(Ask& ask);
   Async<void> list_events(Ask& ask);
+  Async<void> seed_create(Ask& ask);
+  Async<void> seed_list(Ask& ask);
+  Async<void> seed_get(Ask& ask);
+  Async<void> seed_audit(Ask& ask);
   Async<void> get_stage(Ask& ask);
   Async<void> put_stage(Ask& ask);
   Async<void> follow_events(Ask& ask);
@@ -76,6 +83,12 @@ class Api {
   Async<void> list_artifacts(Ask& ask);
   Async<void> put_artifact(Ask& ask);
   Async<void> get_artifact(Ask& ask);
+  Async<void> get_steps(Ask& ask);
+  Async<void> change_step(Ask& ask, session::StepChange::Kind kind);
+  Async<void> start_step(Ask& ask);
+  Async<void> finish_step(Ask& ask);
+  Async<void> fail_step(Ask& ask);
+  Async<void> report_step(Ask& ask);
   Async<void> list_apps(Ask& ask);
   Async<void> get_app(Ask& ask);
   Async<void> announce_files(Ask& ask);
@@ -91,6 +104,7 @@ class Api {
   store::Store& store_;
   Clock& clock_;
   ApiOptions options_;
+  runtime::SessionService service_;
   std::vector<Route> routes_;
   RouteCount unmatched_;  // requests that no route took
   BlockingPool blocking_;

@@ -50,6 +50,21 @@ class JournalStore final : public store::Store {
   Async<store::SessionPage> list(store::SessionQuery query, std::string cursor, std::size_t limit) override {
     return inner_.list(std::move(query), std::move(cursor), limit);
   }
+  Async<std::uint64_t> count(store::SessionQuery query) override { return inner_.count(std::move(query)); }
+  Async<std::optional<std::string>> cursor_after(store::SessionQuery query, std::uint64_t count) override {
+    return inner_.cursor_after(std::move(query), count);
+  }
+  Async<std::vector<store::StepRecord>> steps(std::string session_id, std::uint64_t from_number,
+                                              std::size_t limit) override {
+    return inner_.steps(std::move(session_id), from_number, limit);
+  }
+  Async<std::vector<store::StepRecord>> latest_attempts(std::string session_id,
+                                                        std::vector<std::string> names) override {
+    return inner_.latest_attempts(std::move(session_id), std::move(names));
+  }
+  Async<store::StepSummary> step_summary(std::string session_id) override {
+    return inner_.step_summary(std::move(session_id));
+  }
   Async<store::Leftovers> leftovers() override { return inner_.leftovers(); }
   Async<std::uint64_t> purge(store::SessionQuery query, std::size_t limit) override {
     return inner_.purge(std::move(query), limit);

@@ -129,7 +129,8 @@ class Service {
               .artifacts = &artifacts_,
               .audit_reads = options.audit_reads,
               .followers = &followers_,
-              .journal_key = &public_key_}),
+              .journal_key = &public_key_,
+              .audit_path = [this](const std::string& id) { return folders_.path_of(id).string(); }}),
         http_(
             executor_, clock_, log_, {.streams = Files::body_stream, .connections = most_connections()},
             [this](http::Request request, http::Responder& responder) {

@@ -12,6 +12,16 @@ namespace sojourn::server {
 
 namespace {
 
+std::optional<Time> time_of(const http::Target& target, std::string_view field) {
+  const auto text = target.find(field);
+  if (!text) return std::nullopt;
+  try {
+    return parse_time(*text);
+  } catch (const Error& error) {
+    throw Error(error.code(), fmt::format("'{}': {}", field, error.message()), {{"field", field}});
+  }
+}
+
 store::SessionQuery session_query(const http::Target& target) {
   store::SessionQuery query;
   if (const auto status = target.find("status")) {
@@ -28,10 +38,18 @@ store::SessionQuery session_query(const http::Target& target) {
   query.user = target.find("user_id").value_or("");
   query.stage = target.find("stage").value_or("");
   query.id_text = target.find("id").value_or("");
+  query.created_from = time_of(target, "created_from");
+  query.created_before = time_of(target, "created_before");
   for (const auto& [key, value] : target.query) {
     if (key.starts_with("label.")) query.labels.emplace(key.substr(6), value);
   }
   return query;
+}
+
+bool wants_total(const http::Target& target) {
+  const std::string_view total = target.find("total").value_or("false");
+  if (total == "true" || total == "false") return total == "true";
+  throw Error(ErrorCode::invalid_request, "'total' must be true or false", {{"field", "total"}});
 }
 
 }  // namespace
@@ -45,8 +63,11 @@ Async<void> Api::create_session(Ask& ask) {
 
 Async<void> Api::list_sessions(Ask& ask) {
   const std::uint64_t limit = whole_number(ask.target, "limit", default_page, largest_page);
-  const runtime::SessionViews page = co_await runtime_.sessions(
-      session_query(ask.target), std::string(ask.target.find("cursor").value_or("")), limit);
+  const store::SessionQuery query = session_query(ask.target);
+  const std::optional<std::uint64_t> total =
+      wants_total(ask.target) ? std::optional(co_await store_.count(query)) : std::nullopt;
+  const runtime::SessionViews page =
+      co_await runtime_.sessions(query, std::string(ask.target.find("cursor").value_or("")), limit);
   std::string json = "[";
   for (const runtime::SessionView& session : page.sessions) {
     if (json.size() > 1) json += ',';
@@ -54,6 +75,7 @@ Async<void> Api::list_sessions(Ask& ask) {
   }
   json += ']';
   http::Response response = data_response(ask.bare, 200, std::move(json));
+  if (total) response.headers.add("X-Total-Count", std::to_string(*total));
   if (!page.next_cursor.empty())
     response.headers.add("Link", next_page("/sessions", ask.target, "cursor", page.next_cursor));
   co_await ask.responder.send(std::move(response));

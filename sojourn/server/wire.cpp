@@ -69,6 +69,10 @@ void write_error(ObjectWriter& object, const store::TaskRecord& task) {
   object.string("error", error.message()).json("error_info", task.error);
 }
 
+Json time_or_null(const std::optional<Time>& time) {
+  return time ? Json(format_time(*time)) : Json();
+}
+
 }  // namespace
 
 std::string task_json(const runtime::TaskView& view, std::optional<std::string_view> partial) {
@@ -162,6 +166,39 @@ std::string session_json(const runtime::SessionView& view) {
       .json("labels", session.labels)
       .json("metadata", session.metadata)
       .end();
+}
+
+std::string events_json(const std::vector<store::Event>& events) {
+  std::string json = "[";
+  for (const store::Event& event : events) {
+    if (json.size() > 1) json += ',';
+    json.append("{\"event\":").append(event.body).append(",\"hash\":\"").append(to_hex(event.hash)).append("\"}");
+  }
+  return json += ']';
+}
+
+JsonObject step_object(const store::StepRecord& step) {
+  JsonObject json{{"number", step.number},
+                  {"step", step.name},
+                  {"attempt", step.attempt},
+                  {"status", store::to_string(step.status)},
+                  {"started_at", format_time(step.started_at)},
+                  {"ended_at", time_or_null(step.ended_at)}};
+  json["duration_ms"] = step.status == store::StepStatus::running ? Json() : Json(whole_milliseconds(step.duration));
+  json["error"] = parse_json(step.error);
+  return json;
+}
+
+std::int64_t whole_milliseconds(Microseconds duration) {
+  return std::chrono::round<Milliseconds>(duration).count();
+}
+
+JsonObject timing_object(const store::StepSummary& summary) {
+  JsonObject timing;
+  for (const std::string& name : summary.completed) {
+    timing[name + "_ms"] = whole_milliseconds(summary.timing.at(name));
+  }
+  return timing;
 }
 
 std::string app_json(const session::AppInfo& app, const JsonObject& workers) {

@@ -3,6 +3,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "sojourn/base/error.hpp"
 #include "sojourn/http/message.hpp"
@@ -26,6 +27,17 @@ std::string session_json(const runtime::SessionView& view);
 
 // Only until when a session stays.
 std::string session_expiry_json(const runtime::SessionView& view);
+
+// Each event as its stored bytes beside its hash, so that whoever reads it can check the chain.
+std::string events_json(const std::vector<store::Event>& events);
+
+JsonObject step_object(const store::StepRecord& step);
+
+// How long a step took, as the wire says it.
+std::int64_t whole_milliseconds(Microseconds duration);
+
+// {"<step>_ms": N}, in the order in which the steps were first completed. Source: seed 001, `timing`.
+JsonObject timing_object(const store::StepSummary& summary);
 
 std::string app_json(const session::AppInfo& app, const JsonObject& workers);
 

@@ -4,8 +4,11 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "sojourn/session/kept_session.hpp"
+#include "sojourn/session/steps.hpp"
 
 // What is said of a session from outside its calls: a stage move, a step, an artefact.
 //
@@ -20,6 +23,7 @@ struct Draft {
   Step& step;
   Time now;                  // of the events that are added
   std::uint64_t first_seq;   // of step.events
+  StepBook& steps;           // knows those that the entries name
   bool has_entries = false;  // entries before this one added something
 
   // The number that the next event in step.events will have.
@@ -33,6 +37,7 @@ struct Entry {
   std::optional<std::uint64_t> expected_version;  // refused with precondition_failed where the session has another
   std::size_t bytes = 0;                          // about what it takes up while it waits
   bool also_after_end = false;                    // else refused once the session is over
+  std::vector<std::string> steps;                 // those that `write` looks at
 };
 
 // Errors: precondition_failed (details: "version", that of the session now, and "expected").

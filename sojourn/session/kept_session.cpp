@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "sojourn/base/error.hpp"
@@ -38,7 +39,8 @@ Async<bool> try_create(store::Store& store, store::NewSession session) {
 
 bool is_empty(const Step& step) {
   return step.events.empty() && step.state.empty() && step.tasks.empty() && step.resources_added.empty() &&
-         step.resources_released.empty() && step.usage == store::Usage() && !step.change && !step.closing;
+         step.resources_released.empty() && step.steps.empty() && step.usage == store::Usage() && !step.change &&
+         !step.closing;
 }
 
 }  // namespace
@@ -87,7 +89,8 @@ Async<void> KeptSession::commit(Step step) {
                 .head = head,
                 .step = step,
                 .now = std::max(clock_.now(), head.updated_at),
-                .first_seq = journal_.next_seq()};
+                .first_seq = journal_.next_seq(),
+                .steps = steps_};
     if (!step.compose(draft) && is_empty(step) && journal_.waiting() == 0) co_return;
   }
   if (step.change) step.change(head);
@@ -110,15 +113,35 @@ Async<void> KeptSession::commit(Step step) {
                        .state = std::move(step.state),
                        .tasks = std::move(step.tasks),
                        .resources_added = std::move(step.resources_added),
-                       .resources_released = std::move(step.resources_released)};
+                       .resources_released = std::move(step.resources_released),
+                       .steps = std::move(step.steps)};
+  const bool changes_steps = !commit.steps.empty();
   head.chain = sealed.head;
   head.updated_at = now;
   commit.head = head;
 
-  record_.version = co_await store_.commit(std::move(commit));
+  try {
+    record_.version = co_await store_.commit(std::move(commit));
+  } catch (...) {
+    if (changes_steps) steps_.forget();
+    throw;
+  }
   record_.head = std::move(head);
   journal_.advance(sealed);
   if (changes_state) session_.state().accept();
+}
+
+Async<void> KeptSession::learn_steps(std::set<std::string> names) {
+  constexpr std::size_t most_known = 1'000;
+  if (names.empty()) co_return;
+  // Nothing that a commit counts on may be forgotten while it goes on.
+  const AsyncMutex::Turn turn = co_await turn_.take();
+  if (steps_.size() >= most_known) steps_.forget();
+  std::vector<std::string> unknown;
+  std::ranges::copy_if(names, std::back_inserter(unknown), [this](const auto& name) { return !steps_.knows(name); });
+  if (unknown.empty()) co_return;
+  const std::vector<store::StepRecord> latest = co_await store_.latest_attempts(record_.id, unknown);
+  steps_.learn(unknown, latest);
 }
 
 store::JsonText state_hashes(const std::vector<store::StateChange>& changes) {

@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -9,6 +10,7 @@
 #include "sojourn/base/random.hpp"
 #include "sojourn/session/journal.hpp"
 #include "sojourn/session/session.hpp"
+#include "sojourn/session/steps.hpp"
 #include "sojourn/store/store.hpp"
 
 // A session that a store keeps. Everything done to it becomes durable in steps, one commit each, one at a time.
@@ -23,6 +25,7 @@ struct Step {
   std::vector<store::TaskRecord> tasks;
   std::vector<store::ResourceRecord> resources_added;
   std::vector<std::string> resources_released;
+  std::vector<store::StepRecord> steps;
   store::Usage usage;                               // added to the head's
   std::optional<std::uint64_t> expected_version;    // else precondition_failed
   std::function<void(store::SessionHead&)> change;  // applied to the head when this step's turn has come
@@ -65,12 +68,16 @@ class KeptSession {
   // Errors: precondition_failed; what `compose` throws; those of Store::commit. Order: of the calls.
   Async<void> commit(Step step);
 
+  // Reads what the store has of these steps, for the entries of the next commit. Errors: those of Store.
+  Async<void> learn_steps(std::set<std::string> names);
+
  private:
   store::Store& store_;
   Clock& clock_;
   store::SessionRecord record_;
   Session session_;
   Journal journal_;
+  StepBook steps_;
   AsyncMutex turn_;
 };
 

@@ -4,6 +4,7 @@
 #include <boost/asio/this_coro.hpp>
 
 #include "sojourn/base/error.hpp"
+#include "sojourn/base/json.hpp"
 #include "sojourn/base/task_group.hpp"
 #include "sojourn/store/every_store_test.hpp"
 #include "sojourn/store/purge.hpp"
@@ -45,7 +46,9 @@ TEST_P(EveryStore, ListsWholeRecords) {
 
 TEST_P(EveryStore, RefusesACursorThatNoPageGave) {
   write_new(store(), "sess_1");
-  for (const std::string cursor : {"x", "-1", "0", "1x", " 1", "01", "1 OR 1=1", "99999999999999999999999"}) {
+  for (const std::string cursor :
+       {"x", "-1", "0", "1x", " 1", "01", "1 OR 1=1", "99999999999999999999999", "1", "1.", ".1", "1.0", "1.-1",
+        "1.01", "01.1", "1.1x", "1.1.1", "1.99999999999999999999999"}) {
     EXPECT_EQ(refusal(store().list({}, cursor, 10)), ErrorCode::invalid_request) << cursor;
   }
 }
@@ -63,7 +66,7 @@ TEST_P(EveryStore, ListsTheSessionsThatFitEveryFilter) {
       [](SessionRecord& r) { r.head.status = SessionStatus::ended, r.created_at = start_time + Seconds(9); });
   add("sess_e", [](SessionRecord& r) { r.app = "", r.user = "", r.labels = R"({"line":"1"})"; });
 
-  EXPECT_THAT(ids({}), ElementsAre("sess_e", "sess_d", "sess_c", "sess_b", "sess_a"));
+  EXPECT_THAT(ids({}), ElementsAre("sess_d", "sess_e", "sess_c", "sess_b", "sess_a")) << "by age";
   EXPECT_THAT(ids({.status = SessionStatus::ended}), ElementsAre("sess_d"));
   EXPECT_THAT(ids({.status = SessionStatus::active}, 1), ElementsAre("sess_e", "sess_c", "sess_b", "sess_a"));
   EXPECT_THAT(ids({.stage = "running"}), ElementsAre("sess_a"));
@@ -78,6 +81,77 @@ TEST_P(EveryStore, ListsTheSessionsThatFitEveryFilter) {
   EXPECT_THAT(ids({.created_from = start_time, .created_before = start_time}), IsEmpty());
   EXPECT_THAT(ids({.id_text = "ss_c"}), ElementsAre("sess_c"));
   EXPECT_THAT(ids({.id_text = "%"}), IsEmpty());
+}
+
+TEST_P(EveryStore, PagesThroughWhatFitsSeveralFiltersAndCountsIt) {
+  std::vector<std::string> wanted;
+  for (int i = 0; i < 40; ++i) {
+    NewSession session = new_session("sess_" + std::to_string(100 + i));
+    session.record.created_at = start_time + Seconds(i / 10);  // ten at each instant
+    session.record.user = i % 2 == 0 ? "ann" : "bob";
+    session.record.head.stage = i % 3 == 0 ? "running" : "created";
+    session.record.labels = i % 4 == 0 ? R"({"line":"1"})" : "{}";
+    if (i % 12 == 0) wanted.insert(wanted.begin(), session.record.id);
+    run(store().create(session));
+  }
+  const SessionQuery query{.stage = "running", .user = "ann", .labels = {{"line", "1"}}};
+  for (const std::size_t limit : {1, 2, 3, 100}) EXPECT_EQ(ids(query, limit), wanted) << limit;
+  EXPECT_EQ(run(store().count(query)), wanted.size());
+  EXPECT_EQ(run(store().count({})), 40u);
+  EXPECT_EQ(run(store().count({.created_from = start_time + Seconds(1), .created_before = start_time + Seconds(2)})),
+            10u);
+  EXPECT_THAT(ids({.created_from = start_time + Seconds(1), .created_before = start_time + Seconds(2)}, 3),
+              SizeIs(10));
+}
+
+TEST_P(EveryStore, GoesOnAfterAnyNumberOfThoseThatFit) {
+  for (int i = 1; i <= 5; ++i) write_new(store(), "sess_" + std::to_string(i));
+  EXPECT_EQ(run(store().cursor_after({}, 0)), "");
+  const std::optional<std::string> cursor = run(store().cursor_after({}, 2));
+  EXPECT_EQ(run(store().list({}, cursor.value(), 1)).sessions.at(0).id, "sess_3");
+  EXPECT_THAT(run(store().list({}, run(store().cursor_after({}, 5)).value(), 1)).sessions, IsEmpty());
+  EXPECT_EQ(run(store().cursor_after({}, 6)), std::nullopt);
+  EXPECT_EQ(run(store().cursor_after({.app = "none"}, 1)), std::nullopt);
+}
+
+TEST_P(EveryStore, KeepsTheAttemptsAtSteps) {
+  Writing session = write_new(store(), "sess_1");
+  const auto attempt = [&](std::uint64_t number, std::string name, std::uint64_t of_name, StepStatus status,
+                           std::uint64_t ended_seq, int seconds) {
+    StepRecord step{.number = number, .name = std::move(name), .attempt = of_name, .status = status};
+    step.started_at = start_time;
+    step.started_seq = number;
+    step.ended_seq = ended_seq;
+    step.duration = Seconds(seconds);
+    if (status != StepStatus::running) step.ended_at = start_time + Seconds(seconds);
+    if (status == StepStatus::failed) step.error = R"({"message":"no"})";
+    return step;
+  };
+  const auto write = [&](std::vector<StepRecord> steps) {
+    Commit commit = session.next({});
+    commit.steps = std::move(steps);
+    commit.head.step_count = 5;
+    session.write(store(), commit);
+  };
+  write({attempt(1, "search", 1, StepStatus::running, 0, 0), attempt(2, "effort", 1, StepStatus::running, 0, 0),
+         attempt(3, "search", 2, StepStatus::running, 0, 0), attempt(4, "risks", 1, StepStatus::failed, 9, 4)});
+  write({attempt(3, "search", 2, StepStatus::completed, 20, 3), attempt(2, "effort", 1, StepStatus::completed, 10, 2),
+         attempt(5, "effort", 2, StepStatus::completed, 30, 5)});
+
+  const std::vector<StepRecord> all = run(store().steps("sess_1", 1, 100));
+  ASSERT_THAT(all, SizeIs(5));
+  EXPECT_EQ(all[0], attempt(1, "search", 1, StepStatus::running, 0, 0));
+  EXPECT_EQ(all[2], attempt(3, "search", 2, StepStatus::completed, 20, 3));
+  EXPECT_EQ(all[3].error, R"({"message":"no"})");
+  EXPECT_THAT(run(store().steps("sess_1", 3, 2)), ElementsAre(all[2], all[3]));
+  EXPECT_THAT(run(store().steps("sess_none", 1, 10)), IsEmpty());
+  EXPECT_THAT(run(store().latest_attempts("sess_1", {"effort", "search", "none"})),
+              ElementsAre(all[0], all[2], all[4]));
+  const StepSummary summary = run(store().step_summary("sess_1"));
+  EXPECT_THAT(summary.completed, ElementsAre("effort", "search"));
+  EXPECT_EQ(summary.timing, (std::map<std::string, Microseconds>{{"effort", Seconds(5)}, {"search", Seconds(3)}}));
+  EXPECT_EQ(run(store().load("sess_1"))->record.head.step_count, 5u);
+  EXPECT_EQ(run(store().step_summary("sess_none")), StepSummary());
 }
 
 TEST_P(EveryStore, ListsByWhatCommitsChanged) {
@@ -114,7 +188,10 @@ TEST_P(EveryStore, TellsWhatWasLeftOpen) {
 
 TEST_P(EveryStore, PurgesWholeSessionsThatFitAndAreOver) {
   for (const std::string id : {"sess_1", "sess_2", "sess_3"}) {
-    Writing session = write_new(store(), id);
+    NewSession created = new_session(id);
+    created.record.labels = to_text(JsonObject{{"number", id}});
+    run(store().create(created));
+    Writing session(id);
     Commit commit = session.next_of_everything();
     if (id != "sess_2") commit.head.status = SessionStatus::ended;
     session.write(store(), commit);
@@ -123,6 +200,8 @@ TEST_P(EveryStore, PurgesWholeSessionsThatFitAndAreOver) {
   EXPECT_EQ(run(store().load("sess_1")), std::nullopt);
   EXPECT_THAT(run(store().events("sess_1", 1, 10)), IsEmpty());
   EXPECT_THAT(run(store().tasks("sess_1", 0, 10)), IsEmpty());
+  EXPECT_THAT(run(store().steps("sess_1", 0, 10)), IsEmpty());
+  EXPECT_THAT(ids({.labels = {{"number", "sess_1"}}}), IsEmpty());
   EXPECT_EQ(run(store().task("task_of_sess_1")), std::nullopt);
   EXPECT_THAT(ids({}), ElementsAre("sess_3", "sess_2"));
 
@@ -190,6 +269,11 @@ TEST_P(EveryStore, RefusesEveryCallOnceItIsClosed) {
   EXPECT_EQ(refusal(store().tasks("sess_1", 1, 1)), ErrorCode::unavailable);
   EXPECT_EQ(refusal(store().events("sess_1", 1, 1)), ErrorCode::unavailable);
   EXPECT_EQ(refusal(store().list({}, "", 1)), ErrorCode::unavailable);
+  EXPECT_EQ(refusal(store().count({})), ErrorCode::unavailable);
+  EXPECT_EQ(refusal(store().cursor_after({}, 1)), ErrorCode::unavailable);
+  EXPECT_EQ(refusal(store().steps("sess_1", 1, 1)), ErrorCode::unavailable);
+  EXPECT_EQ(refusal(store().latest_attempts("sess_1", {"a"})), ErrorCode::unavailable);
+  EXPECT_EQ(refusal(store().step_summary("sess_1")), ErrorCode::unavailable);
   EXPECT_EQ(refusal(store().leftovers()), ErrorCode::unavailable);
   EXPECT_EQ(refusal(store().purge({}, 1)), ErrorCode::unavailable);
 }

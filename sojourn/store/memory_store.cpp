@@ -1,37 +1,15 @@
 #include "sojourn/store/memory_store.hpp"
 
 #include <algorithm>
-#include <charconv>
-#include <limits>
 
 #include "sojourn/base/json.hpp"
+#include "sojourn/store/list_query.hpp"
 #include "sojourn/store/refusals.hpp"
 #include "sojourn/store/text_bound.hpp"
 
 namespace sojourn::store {
 
 namespace {
-
-bool has_labels(const SessionRecord& record, const std::map<std::string, std::string>& wanted) {
-  if (wanted.empty()) return true;
-  const JsonObject labels = parse_json_object(record.labels);
-  return std::ranges::all_of(wanted, [&](const auto& label) {
-    const Json* value = labels.if_contains(label.first);
-    return value != nullptr && value->is_string() && value->get_string() == label.second;
-  });
-}
-
-bool fits(const SessionRecord& record, const SessionQuery& query) {
-  return (!query.status || record.head.status == *query.status) &&
-         (query.stage.empty() || record.head.stage == query.stage) &&
-         (query.app.empty() || record.app == query.app) &&     //
-         (query.user.empty() || record.user == query.user) &&  //
-         (!query.created_from || record.created_at >= *query.created_from) &&
-         (!query.created_before || record.created_at < *query.created_before) &&
-         (!query.ended_before || (record.head.ended_at && *record.head.ended_at < *query.ended_before)) &&
-         !query.other_apps.contains(record.app) &&  //
-         record.id.find(query.id_text) != std::string::npos && has_labels(record, query.labels);
-}
 
 void put_state(std::map<std::string, JsonText>& state, std::vector<StateChange> changes) {
   for (StateChange& change : changes) {
@@ -52,14 +30,6 @@ void put_resource(std::vector<ResourceRecord>& resources, ResourceRecord added) 
   }
 }
 
-std::uint64_t row_of_cursor(std::string_view cursor) {
-  if (cursor.empty()) return std::numeric_limits<std::uint64_t>::max();
-  std::uint64_t row = 0;
-  const auto [end, error] = std::from_chars(cursor.data(), cursor.data() + cursor.size(), row);
-  if (error != std::errc() || end != cursor.data() + cursor.size() || cursor.front() == '0') throw cursor_unknown();
-  return row;
-}
-
 }  // namespace
 
 Async<void> MemoryStore::create(NewSession session) {
@@ -77,6 +47,7 @@ Async<void> MemoryStore::create(NewSession session) {
   stored.record.version = 1;
   for (Event& event : session.events) stored.events.insert_or_assign(event.seq, std::move(event));
   put_state(stored.state, std::move(session.state));
+  by_age_.emplace(stored.record.created_at, row);
   put_tasks(stored, std::move(session.tasks));
   co_return;
 }
@@ -96,6 +67,7 @@ Async<std::uint64_t> MemoryStore::commit(Commit commit) {
   for (const std::string& id : commit.resources_released) {
     std::erase_if(stored.resources, [&](const ResourceRecord& resource) { return resource.id == id; });
   }
+  for (StepRecord& step : commit.steps) stored.steps.insert_or_assign(step.number, std::move(step));
   co_return ++stored.record.version;
 }
 
@@ -178,23 +150,6 @@ Async<std::vector<Event>> MemoryStore::events(std::string session_id, std::uint6
   co_return found;
 }
 
-Async<SessionPage> MemoryStore::list(SessionQuery query, std::string cursor, std::size_t limit) {
-  const auto lock = enter();
-  SessionPage page;
-  Row last = 0;
-  const auto before = sessions_.lower_bound(row_of_cursor(cursor));
-  for (auto place = std::make_reverse_iterator(before); place != sessions_.rend(); ++place) {
-    if (!fits(place->second.record, query)) continue;
-    if (page.sessions.size() == std::max<std::size_t>(limit, 1)) {
-      page.next_cursor = std::to_string(last);
-      break;
-    }
-    last = place->first;
-    page.sessions.push_back(place->second.record);
-  }
-  co_return page;
-}
-
 Async<Leftovers> MemoryStore::leftovers() {
   const auto lock = enter();
   Leftovers leftovers;
@@ -215,7 +170,7 @@ Async<std::uint64_t> MemoryStore::purge(SessionQuery query, std::size_t limit) {
   co_return std::erase_if(sessions_, [&](const auto& session) {
     const Stored& stored = session.second;
     const SessionRecord& record = stored.record;
-    if (count == limit || record.head.status == SessionStatus::active || !fits(record, query) || owes(stored)) {
+    if (count == limit || record.head.status == SessionStatus::active || !fits_query(record, query) || owes(stored)) {
       return false;
     }
     ++count;
@@ -223,6 +178,7 @@ Async<std::uint64_t> MemoryStore::purge(SessionQuery query, std::size_t limit) {
     unswept_.insert(record.id);
     rows_.erase(record.id);
     std::erase_if(opened_, [&](const auto& opened) { return opened.second == record.id; });
+    by_age_.erase({record.created_at, session.first});
     for (const auto& [seq, id] : stored.tasks) tasks_.erase(id);
     return true;
   });

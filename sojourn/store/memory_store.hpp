@@ -28,6 +28,11 @@ class MemoryStore final : public Store, public Outbox {
   Async<std::vector<TaskRecord>> tasks(std::string session_id, std::uint64_t from_seq, std::size_t limit) override;
   Async<std::vector<Event>> events(std::string session_id, std::uint64_t from_seq, std::size_t limit) override;
   Async<SessionPage> list(SessionQuery query, std::string cursor, std::size_t limit) override;
+  Async<std::uint64_t> count(SessionQuery query) override;
+  Async<std::optional<std::string>> cursor_after(SessionQuery query, std::uint64_t count) override;
+  Async<std::vector<StepRecord>> steps(std::string session_id, std::uint64_t from_number, std::size_t limit) override;
+  Async<std::vector<StepRecord>> latest_attempts(std::string session_id, std::vector<std::string> names) override;
+  Async<StepSummary> step_summary(std::string session_id) override;
   Async<Leftovers> leftovers() override;
   Async<std::uint64_t> purge(SessionQuery query, std::size_t limit) override;
   Async<std::vector<std::string>> unswept(std::size_t limit) override;
@@ -47,6 +52,7 @@ class MemoryStore final : public Store, public Outbox {
     std::vector<ResourceRecord> resources;            // oldest first
     std::multimap<std::uint64_t, std::string> tasks;  // ids by seq; of one seq in the order in which they came
     std::map<std::string, std::string> task_keys;     // idempotency key to id
+    std::map<std::uint64_t, StepRecord> steps;        // by number
   };
   using Row = std::uint64_t;  // grows with each session and is never given twice
 
@@ -60,6 +66,7 @@ class MemoryStore final : public Store, public Outbox {
 
   std::mutex mutex_;
   std::map<Row, Stored> sessions_;
+  std::set<std::pair<Time, Row>> by_age_;
   std::map<std::string, Row> rows_;            // by id
   std::map<std::string, std::string> opened_;  // opening key to id
   std::map<std::string, TaskRecord> tasks_;    // by id

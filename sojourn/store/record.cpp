@@ -20,6 +20,21 @@ std::string_view to_string(SessionStatus status) {
   return "failed";
 }
 
+std::string_view to_string(StepStatus status) {
+  switch (status) {
+    case StepStatus::running:
+      return "running";
+    case StepStatus::completed:
+      return "completed";
+    default:
+      return "failed";
+  }
+}
+
+void StepSummary::add(const std::string& name, Microseconds duration) {
+  if (timing.insert_or_assign(name, duration).second) completed.push_back(name);
+}
+
 std::string_view to_string(TaskStatus status) {
   constexpr std::string_view words[] = {"unknown",   "received",   "queued",   "dispatched", "preparing",
                                         "serving",   "setting_up", "running",  "cancelling", "uploading",

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -67,6 +68,7 @@ struct SessionHead {
   std::string stage = "created";
   ChainHead chain;
   std::uint64_t call_count = 0;
+  std::uint64_t step_count = 0;  // attempts at steps
   Usage usage;
   std::optional<Time> last_call_at;
   Time updated_at{};
@@ -170,6 +172,36 @@ struct TaskRecord {
 inline bool is_scheduled(const TaskRecord& task) {
   return task.seq == 0 && task.run_at && !is_final(task.status);
 }
+
+enum class StepStatus { running, completed, failed };
+
+std::string_view to_string(StepStatus status);
+
+// One attempt at a step of a session's own work.
+struct StepRecord {
+  std::uint64_t number = 0;  // of the attempt within its session, from 1
+  std::string name;
+  std::uint64_t attempt = 1;  // among those of that name, from 1
+  StepStatus status = StepStatus::running;
+  Time started_at{};
+  std::optional<Time> ended_at;
+  Microseconds duration{0};       // as measured or reported; 0 while it runs
+  std::uint64_t started_seq = 0;  // of the event that tells of its start; 0 for one that was only reported
+  std::uint64_t ended_seq = 0;    // of the one that tells of its end; 0 while it runs
+  JsonText error = "null";        // what a failed one was told to have failed with
+
+  bool operator==(const StepRecord&) const = default;
+};
+
+// What of a session's steps is done.
+struct StepSummary {
+  std::vector<std::string> completed;          // in the order of their first completion
+  std::map<std::string, Microseconds> timing;  // of the attempt of each that was completed last
+
+  // The next one that was completed.
+  void add(const std::string& name, Microseconds duration);
+  bool operator==(const StepSummary&) const = default;
+};
 
 // A resource that is open, and how to clean it up after a crash.
 struct ResourceRecord {

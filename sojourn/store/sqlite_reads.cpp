@@ -1,8 +1,6 @@
 #include "sojourn/store/sqlite_reads.hpp"
 
-#include <charconv>
 #include <limits>
-#include <variant>
 
 #include "sojourn/base/json.hpp"
 #include "sojourn/store/refusals.hpp"
@@ -16,7 +14,7 @@ constexpr std::string_view session_columns =
     "SELECT s.row, s.id, s.app, s.app_version, s.user, s.lifecycle, s.labels, s.created_at, s.idle_timeout, "
     "s.lifetime, s.owner, s.epoch, s.version, s.status, s.stage, s.chain_seq, s.chain_hash, s.call_count, "
     "s.last_call_at, s.updated_at, s.expires_at, s.ended_at, s.end_reason, s.error, "
-    "s.call_time, s.worker_time, s.cpu_time, s.peak_memory, s.bytes_in, s.bytes_out, s.signature, "
+    "s.call_time, s.worker_time, s.cpu_time, s.peak_memory, s.bytes_in, s.bytes_out, s.signature, s.step_count, "
     "g.context, g.setup, g.metadata "
     "FROM sessions s CROSS JOIN givens g ON g.session = s.row ";
 
@@ -46,7 +44,7 @@ StoredSession take_session(Statement& row) {
            head.status, head.stage, head.chain.seq, head.chain.hash, head.call_count, head.last_call_at,
            head.updated_at, head.expires_at, head.ended_at, head.end_reason, head.error, head.usage.call_time,
            head.usage.worker_time, head.usage.cpu_time, head.usage.peak_memory, head.usage.bytes_in,
-           head.usage.bytes_out, head.signature, record.context, record.setup, record.metadata);
+           head.usage.bytes_out, head.signature, head.step_count, record.context, record.setup, record.metadata);
   return session;
 }
 
@@ -103,66 +101,14 @@ std::int64_t as_seq(std::uint64_t number) {
   return static_cast<std::int64_t>(std::min(number, most));
 }
 
-// The conditions of a query, and the values they wait for, in order.
-class Conditions {
- public:
-  explicit Conditions(const SessionQuery& query) {
-    if (query.status) add("s.status = ?", static_cast<std::int64_t>(*query.status));
-    if (!query.stage.empty()) add("s.stage = ?", query.stage);
-    // Said twice, so that SQLite sees that the partial index holds all that fits.
-    if (!query.app.empty()) add("s.app <> '' AND s.app = ?", query.app);
-    if (!query.user.empty()) add("s.user <> '' AND s.user = ?", query.user);
-    if (!query.labels.empty()) {
-      // One value for all of them, so that the number of statements that are kept prepared is bounded.
-      JsonObject labels;
-      for (const auto& [key, value] : query.labels) labels.emplace(key, value);
-      add("NOT EXISTS (SELECT 1 FROM json_each(?) wanted WHERE NOT EXISTS (SELECT 1 FROM "
-          "json_each(CASE WHEN json_valid(s.labels) THEN s.labels ELSE '{}' END) own WHERE own.key = wanted.key AND "
-          "own.type = 'text' AND own.atom = wanted.atom))",
-          to_text(labels));
-    }
-    if (query.created_from) add("s.created_at >= ?", query.created_from->time_since_epoch().count());
-    if (query.created_before) add("s.created_at < ?", query.created_before->time_since_epoch().count());
-    if (!query.id_text.empty()) add("instr(s.id, ?) > 0", query.id_text);
-    if (query.ended_before) add("s.ended_at < ?", query.ended_before->time_since_epoch().count());
-    if (!query.other_apps.empty()) {
-      const JsonArray apps(query.other_apps.begin(), query.other_apps.end());
-      add("s.app NOT IN (SELECT value FROM json_each(?))", to_text(apps));
-    }
-  }
-
-  using Value = std::variant<std::int64_t, std::string>;
-
-  void add(std::string_view condition, Value value) {
-    text_ += text_.empty() ? "WHERE " : " AND ";
-    text_ += condition;
-    values_.push_back(std::move(value));
-  }
-
-  const std::string& text() const { return text_; }
-
-  void bind(Statement& statement) const {
-    for (const Value& value : values_) {
-      std::visit([&](const auto& plain) { statement.bind(plain); }, value);
-    }
-  }
-
- private:
-  std::string text_;
-  std::vector<Value> values_;
-};
-
-std::int64_t row_of_cursor(std::string_view cursor) {
-  if (cursor.empty()) return std::numeric_limits<std::int64_t>::max();
-  std::int64_t row = 0;
-  const auto [end, error] = std::from_chars(cursor.data(), cursor.data() + cursor.size(), row);
-  if (error != std::errc() || end != cursor.data() + cursor.size() || row <= 0 || cursor.front() == '0') {
-    throw cursor_unknown();
-  }
-  return row;
-}
-
 }  // namespace
+
+std::optional<StoredSession> read_session(Connection& connection, std::int64_t number) {
+  static const std::string sql = session_columns + "WHERE s.row = ?";
+  Statement rows = connection.query(sql, number);
+  if (!rows.next()) return std::nullopt;
+  return take_session(rows);
+}
 
 std::optional<StoredSession> read_session(Connection& connection, std::string_view id) {
   static const std::string sql = session_columns + "WHERE s.id = ?";
@@ -268,29 +214,6 @@ std::vector<Event> read_events(Connection& connection, std::string_view session_
   return events;
 }
 
-SessionPage read_page(Connection& connection, const SessionQuery& query, std::string_view cursor, std::size_t limit) {
-  Conditions conditions(query);
-  conditions.add("s.row < ?", row_of_cursor(cursor));
-  const std::string sql = std::string(session_columns) + conditions.text() + " ORDER BY s.row DESC LIMIT ?";
-  const std::int64_t wanted = as_seq(std::max<std::size_t>(limit, 1));
-  Statement rows = connection.query(sql);
-  conditions.bind(rows);
-  rows.bind(wanted == std::numeric_limits<std::int64_t>::max() ? wanted : wanted + 1);
-
-  SessionPage page;
-  std::int64_t last = 0;
-  while (rows.next()) {
-    if (std::cmp_equal(page.sessions.size(), wanted)) {
-      page.next_cursor = std::to_string(last);
-      break;
-    }
-    StoredSession session = take_session(rows);
-    last = session.row;
-    page.sessions.push_back(std::move(session.record));
-  }
-  return page;
-}
-
 Leftovers read_leftovers(Connection& connection) {
   static const std::string active = session_columns + "WHERE s.status = 0 ORDER BY s.row";
   static const std::string open_tasks =
@@ -339,20 +262,6 @@ OwedWebhooks read_webhooks_owed(Connection& connection, Time now, std::size_t li
 std::size_t count_open_webhooks(Connection& connection, std::size_t most) {
   return connection.query("SELECT COUNT(*) FROM (SELECT 1 FROM webhooks WHERE status < 2 LIMIT ?)", as_seq(most))
       .one<std::size_t>();
-}
-
-std::vector<std::int64_t> read_purgeable(Connection& connection, const SessionQuery& query, std::size_t limit) {
-  Conditions conditions(query);
-  const std::string also = conditions.text().empty() ? "WHERE " : " AND ";
-  Statement statement = connection.query("SELECT s.row FROM sessions s " + conditions.text() + also +
-                                         "s.status <> 0 AND NOT EXISTS (SELECT 1 FROM webhooks w WHERE w.session = "
-                                         "s.row AND w.status < 2) ORDER BY s.row LIMIT ?");
-  conditions.bind(statement);
-  const std::int64_t most = as_seq(limit);
-  statement.bind(most);
-  std::vector<std::int64_t> rows;
-  while (statement.next()) rows.push_back(statement.value<std::int64_t>());
-  return rows;
 }
 
 std::vector<std::string> read_unswept(Connection& connection, std::size_t limit) {

@@ -21,6 +21,7 @@ struct StoredSession {
 };
 
 std::optional<StoredSession> read_session(Connection& connection, std::string_view id);
+std::optional<StoredSession> read_session(Connection& connection, std::int64_t row);
 
 // The rest of what Snapshot holds.
 Snapshot read_snapshot(Connection& connection, StoredSession session);
@@ -35,15 +36,12 @@ std::vector<TaskRecord> read_tasks(Connection& connection, std::string_view sess
                                    std::size_t limit);
 std::vector<Event> read_events(Connection& connection, std::string_view session_id, std::uint64_t from_seq,
                                std::size_t limit);
-SessionPage read_page(Connection& connection, const SessionQuery& query, std::string_view cursor, std::size_t limit);
 Leftovers read_leftovers(Connection& connection);
 
 OwedWebhooks read_webhooks_owed(Connection& connection, Time now, std::size_t limit,
                                 const std::set<std::string>& busy);
 std::size_t count_open_webhooks(Connection& connection, std::size_t most);
 
-// Rows of sessions that fit, are not active and owe no webhook, oldest first.
-std::vector<std::int64_t> read_purgeable(Connection& connection, const SessionQuery& query, std::size_t limit);
 std::vector<std::string> read_unswept(Connection& connection, std::size_t limit);
 std::optional<Tombstone> read_tombstone(Connection& connection, std::string_view id);
 

@@ -145,7 +145,46 @@ ALTER TABLE sessions ADD COLUMN signature TEXT NOT NULL DEFAULT '';
 ALTER TABLE tombstones ADD COLUMN signature TEXT NOT NULL DEFAULT '';
 )sql";
 
-constexpr Migration all[] = {{1, version_1}, {2, version_2}, {3, version_3}, {4, version_4}};
+// Lists go by the time of creation, so each index of a filter goes on with it: a page is then read from one place.
+// That of all sessions holds the ids too, so that a search in them reads nothing else.
+constexpr const char* version_5 = R"sql(
+ALTER TABLE sessions ADD COLUMN step_count INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE steps (
+  row INTEGER PRIMARY KEY,
+  session INTEGER NOT NULL,
+  number INTEGER NOT NULL,
+  name TEXT NOT NULL,
+  attempt INTEGER NOT NULL,
+  status INTEGER NOT NULL,
+  started_at INTEGER NOT NULL,
+  ended_at INTEGER,
+  duration INTEGER NOT NULL,
+  started_seq INTEGER NOT NULL,
+  ended_seq INTEGER NOT NULL,
+  error TEXT NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX steps_by_number ON steps (session, number);
+CREATE UNIQUE INDEX steps_by_name ON steps (session, name, attempt);
+CREATE TABLE labels (
+  label TEXT NOT NULL,
+  created_at INTEGER NOT NULL,
+  session INTEGER NOT NULL,
+  PRIMARY KEY (label, created_at, session)
+) STRICT, WITHOUT ROWID;
+INSERT OR IGNORE INTO labels SELECT json_array(l.key, l.atom), s.created_at, s.row FROM sessions s,
+  json_each(CASE WHEN json_valid(s.labels) THEN s.labels ELSE '{}' END) l WHERE l.type = 'text';
+DROP INDEX sessions_by_status;
+DROP INDEX sessions_by_stage;
+DROP INDEX sessions_by_app;
+DROP INDEX sessions_by_user;
+CREATE INDEX sessions_by_age ON sessions (created_at, row, id);
+CREATE INDEX sessions_by_status ON sessions (status, created_at);
+CREATE INDEX sessions_by_stage ON sessions (stage, created_at);
+CREATE INDEX sessions_by_app ON sessions (app, created_at) WHERE app <> '';
+CREATE INDEX sessions_by_user ON sessions (user, created_at) WHERE user <> '';
+)sql";
+
+constexpr Migration all[] = {{1, version_1}, {2, version_2}, {3, version_3}, {4, version_4}, {5, version_5}};
 
 int read_pragma(Connection& connection, std::string_view pragma) {
   Statement statement = connection.query(pragma);

@@ -13,6 +13,7 @@
 #include "sojourn/store/folder_lock.hpp"
 #include "sojourn/store/reader_connections.hpp"
 #include "sojourn/store/refusals.hpp"
+#include "sojourn/store/sqlite_lists.hpp"
 #include "sojourn/store/sqlite_reads.hpp"
 #include "sojourn/store/sqlite_schema.hpp"
 #include "sojourn/store/sqlite_writes.hpp"
@@ -212,6 +213,30 @@ Async<std::vector<Event>> SqliteStore::events(std::string session_id, std::uint6
 Async<SessionPage> SqliteStore::list(SessionQuery query, std::string cursor, std::size_t limit) {
   co_return co_await parts_->read(
       [&](Connection& connection) { return read_page(connection, query, cursor, limit); });
+}
+
+Async<std::uint64_t> SqliteStore::count(SessionQuery query) {
+  co_return co_await parts_->read([&](Connection& connection) { return read_count(connection, query); });
+}
+
+Async<std::optional<std::string>> SqliteStore::cursor_after(SessionQuery query, std::uint64_t count) {
+  co_return co_await parts_->read(
+      [&](Connection& connection) { return read_cursor_after(connection, query, count); });
+}
+
+Async<std::vector<StepRecord>> SqliteStore::steps(std::string session_id, std::uint64_t from_number,
+                                                  std::size_t limit) {
+  co_return co_await parts_->read(
+      [&](Connection& connection) { return read_steps(connection, session_id, from_number, limit); });
+}
+
+Async<std::vector<StepRecord>> SqliteStore::latest_attempts(std::string session_id, std::vector<std::string> names) {
+  co_return co_await parts_->read(
+      [&](Connection& connection) { return read_latest_attempts(connection, session_id, names); });
+}
+
+Async<StepSummary> SqliteStore::step_summary(std::string session_id) {
+  co_return co_await parts_->read([&](Connection& connection) { return read_step_summary(connection, session_id); });
 }
 
 Async<Leftovers> SqliteStore::leftovers() {

@@ -49,6 +49,11 @@ class SqliteStore final : public Store, public Outbox {
   Async<std::vector<TaskRecord>> tasks(std::string session_id, std::uint64_t from_seq, std::size_t limit) override;
   Async<std::vector<Event>> events(std::string session_id, std::uint64_t from_seq, std::size_t limit) override;
   Async<SessionPage> list(SessionQuery query, std::string cursor, std::size_t limit) override;
+  Async<std::uint64_t> count(SessionQuery query) override;
+  Async<std::optional<std::string>> cursor_after(SessionQuery query, std::uint64_t count) override;
+  Async<std::vector<StepRecord>> steps(std::string session_id, std::uint64_t from_number, std::size_t limit) override;
+  Async<std::vector<StepRecord>> latest_attempts(std::string session_id, std::vector<std::string> names) override;
+  Async<StepSummary> step_summary(std::string session_id) override;
   Async<Leftovers> leftovers() override;
   Async<std::uint64_t> purge(SessionQuery query, std::size_t limit) override;
   Async<std::vector<std::string>> unswept(std::size_t limit) override;

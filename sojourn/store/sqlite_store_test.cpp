@@ -514,8 +514,11 @@ TEST_F(SqliteStoreTest, FindsWhatWasLeftOpenWithoutReadingEverySession) {
   EXPECT_THAT(plan("SELECT row FROM sessions s WHERE s.status = 0 ORDER BY s.row"), HasSubstr("sessions_by_status"));
   EXPECT_THAT(plan("SELECT * FROM tasks t INDEXED BY tasks_open WHERE t.status < 10 ORDER BY t.session, t.seq"),
               Not(HasSubstr("TEMP B-TREE")));
-  EXPECT_THAT(plan("SELECT row FROM sessions s WHERE s.app <> '' AND s.app = ? AND s.row < ? ORDER BY s.row DESC"),
+  const std::string newest_first = " AND created_at < ? ORDER BY created_at DESC, row DESC";
+  EXPECT_THAT(plan("SELECT row FROM sessions WHERE app <> '' AND app = ?" + newest_first),
               AllOf(HasSubstr("sessions_by_app"), Not(HasSubstr("TEMP B-TREE"))));
+  EXPECT_THAT(plan("SELECT row, id FROM sessions INDEXED BY sessions_by_age WHERE true" + newest_first),
+              AllOf(HasSubstr("COVERING INDEX"), Not(HasSubstr("TEMP B-TREE"))));
 }
 
 TEST_F(SqliteStoreTest, ListsByLabelBesideARowWhoseLabelsAreNoJson) {

@@ -45,13 +45,18 @@ void SqliteWrites::create(const NewSession& session) {
       "INSERT INTO sessions (row, id, app, app_version, user, lifecycle, labels, created_at, idle_timeout, lifetime, "
       "owner, epoch, version, status, stage, chain_seq, chain_hash, call_count, last_call_at, updated_at, "
       "expires_at, "
-      "ended_at, end_reason, error, call_time, worker_time, cpu_time, peak_memory, bytes_in, bytes_out, signature) "
-      "VALUES (?,?,?,?,?,?,?,?,?,?,?,?,1,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+      "ended_at, end_reason, error, call_time, worker_time, cpu_time, peak_memory, bytes_in, bytes_out, signature, "
+      "step_count) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,1,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
       row, record.id, record.app, record.app_version, record.user, record.lifecycle, record.labels, record.created_at,
       record.idle_timeout, record.lifetime, record.owner, record.epoch, head.status, head.stage, head.chain.seq,
       head.chain.hash, head.call_count, head.last_call_at, head.updated_at, head.expires_at, head.ended_at,
       head.end_reason, head.error, head.usage.call_time, head.usage.worker_time, head.usage.cpu_time,
-      head.usage.peak_memory, head.usage.bytes_in, head.usage.bytes_out, head.signature);
+      head.usage.peak_memory, head.usage.bytes_in, head.usage.bytes_out, head.signature, head.step_count);
+  if (record.labels != "{}") {
+    connection_.execute(
+        "INSERT OR IGNORE INTO labels SELECT json_array(key, atom), ?, ? FROM json_each(?) WHERE type = 'text'",
+        record.created_at, row, record.labels);
+  }
   connection_.execute("INSERT INTO givens (session, context, setup, metadata, opening_key) VALUES (?,?,?,?,?)", row,
                       record.context, record.setup, record.metadata, session.opening_key);
   write_events(row, session.events);
@@ -71,6 +76,7 @@ std::uint64_t SqliteWrites::commit(const Commit& commit) {
   write_state(known.row, commit.state);
   write_tasks(known.row, commit.tasks);
   write_resources(known.row, commit);
+  write_steps(known.row, commit.steps);
   known.head = commit.head;
   return ++known.version;
 }
@@ -94,6 +100,11 @@ std::uint64_t SqliteWrites::purge(std::span<const std::int64_t> rows) {
         "SELECT row, id, chain_seq, chain_hash, signature, 0 FROM sessions WHERE row = ? AND status <> 0",
         row);
     if (connection_.changes() == 0) continue;
+    connection_.execute(
+        "DELETE FROM labels WHERE (label, created_at, session) IN (SELECT json_array(l.key, l.atom), s.created_at, "
+        "s.row FROM sessions s, json_each(CASE WHEN json_valid(s.labels) THEN s.labels ELSE '{}' END) l "
+        "WHERE s.row = ?)",
+        row);
     known_.erase(connection_.query("SELECT id FROM tombstones WHERE session = ?", row).one<std::string>());
     connection_.execute("DELETE FROM sessions WHERE row = ?", row);
     connection_.execute("DELETE FROM givens WHERE session = ?", row);
@@ -113,6 +124,7 @@ bool SqliteWrites::sweep(const std::string& session_id, std::int64_t limit) {
       "DELETE FROM events WHERE row IN (SELECT row FROM events WHERE session = ? LIMIT ?)",
       "DELETE FROM webhooks WHERE task IN (SELECT task FROM webhooks WHERE session = ? LIMIT ?)",
       "DELETE FROM tasks WHERE row IN (SELECT row FROM tasks WHERE session = ? LIMIT ?)",
+      "DELETE FROM steps WHERE row IN (SELECT row FROM steps WHERE session = ? LIMIT ?)",
       "DELETE FROM resources WHERE row IN (SELECT row FROM resources WHERE session = ? LIMIT ?)",
       "DELETE FROM state WHERE session = ?1 AND key IN (SELECT key FROM state WHERE session = ?1 LIMIT ?2)",
   };
@@ -145,9 +157,10 @@ void SqliteWrites::write_head(const Known& known, const SessionHead& head) {
   const SessionHead& before = known.head;
   connection_.execute(
       "UPDATE sessions SET version = ?, chain_seq = ?, chain_hash = ?, call_count = ?, last_call_at = ?, "
-      "updated_at = ?, expires_at = ?, call_time = ?, bytes_in = ?, bytes_out = ? WHERE row = ?",
+      "updated_at = ?, expires_at = ?, call_time = ?, bytes_in = ?, bytes_out = ?, step_count = ? "
+      "WHERE row = ?",
       version, head.chain.seq, head.chain.hash, head.call_count, head.last_call_at, head.updated_at, head.expires_at,
-      head.usage.call_time, head.usage.bytes_in, head.usage.bytes_out, known.row);
+      head.usage.call_time, head.usage.bytes_in, head.usage.bytes_out, head.step_count, known.row);
   // Apart, since these seldom change and setting an indexed column costs its index even where the value stays.
   if (head.status != before.status || head.stage != before.stage || head.ended_at != before.ended_at ||
       head.end_reason != before.end_reason || head.error != before.error || head.signature != before.signature) {
@@ -178,6 +191,18 @@ void SqliteWrites::write_state(std::int64_t session, const std::vector<StateChan
     } else {
       connection_.execute("DELETE FROM state WHERE session = ? AND key = ?", session, change.key);
     }
+  }
+}
+
+void SqliteWrites::write_steps(std::int64_t session, const std::vector<StepRecord>& steps) {
+  for (const StepRecord& step : steps) {
+    connection_.execute(
+        "INSERT INTO steps (session, number, name, attempt, status, started_at, ended_at, duration, started_seq, "
+        "ended_seq, error) VALUES (?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (session, number) DO UPDATE SET "
+        "status = excluded.status, ended_at = excluded.ended_at, duration = excluded.duration, "
+        "ended_seq = excluded.ended_seq, error = excluded.error",
+        session, step.number, step.name, step.attempt, step.status, step.started_at, step.ended_at, step.duration,
+        step.started_seq, step.ended_seq, step.error);
   }
 }
 

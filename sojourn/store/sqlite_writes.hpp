@@ -53,6 +53,7 @@ class SqliteWrites {
   void check_keys(std::int64_t session, const std::vector<TaskRecord>& tasks);
   void write_webhook(std::int64_t session, const TaskRecord& task);
   void write_tasks(std::int64_t session, const std::vector<TaskRecord>& tasks);
+  void write_steps(std::int64_t session, const std::vector<StepRecord>& steps);
   void write_resources(std::int64_t session, const Commit& commit);
 
   Connection& connection_;

@@ -36,6 +36,7 @@ struct Commit {
   std::vector<TaskRecord> tasks;  // inserted, or replaced where the id is known
   std::vector<ResourceRecord> resources_added;
   std::vector<std::string> resources_released;  // ids
+  std::vector<StepRecord> steps;                // inserted, or replaced where the number is known
 };
 
 // A call that waits for its time. Its input stays in the store until then.
@@ -104,8 +105,9 @@ struct Tombstone {
 };
 
 struct SessionPage {
-  std::vector<SessionRecord> sessions;  // newest first
+  std::vector<SessionRecord> sessions;  // newest first: by created_at, and of one instant the last to come first
   std::string next_cursor;              // "" on the last page
+  std::vector<std::string> broken;      // ids of those in between whose rows cannot be read
 };
 
 // Stores of every kind, and what they promise. Unless a function says otherwise:
@@ -151,7 +153,25 @@ class Store {
 
   // A page of at most `limit` sessions. `cursor` is "" or a page's next_cursor; sessions created meanwhile do not
   // shift the pages. Errors: invalid_request for a cursor that no page gave.
+  // Cost: bounded, however many sessions there are. Where few fit several filters that each fit many, a page may
+  //       therefore hold fewer than `limit`, or none; there are more all the same while it has a next_cursor.
   virtual Async<SessionPage> list(SessionQuery query, std::string cursor, std::size_t limit) = 0;
+
+  // How many fit. Cost: grows with how many fit one of the filters.
+  virtual Async<std::uint64_t> count(SessionQuery query) = 0;
+
+  // The cursor of the page that begins after the first `count` that fit; nothing where fewer do.
+  // Cost: grows with `count`.
+  virtual Async<std::optional<std::string>> cursor_after(SessionQuery query, std::uint64_t count) = 0;
+
+  // Attempts at steps, by number from `from_number` on, at most `limit`; empty for an unknown session.
+  virtual Async<std::vector<StepRecord>> steps(std::string session_id, std::uint64_t from_number,
+                                               std::size_t limit) = 0;
+
+  // Of each of these steps the attempts that run, and the newest one; by number.
+  virtual Async<std::vector<StepRecord>> latest_attempts(std::string session_id, std::vector<std::string> names) = 0;
+
+  virtual Async<StepSummary> step_summary(std::string session_id) = 0;
 
   // Everything that a former owner left open. For the start of a server, before it serves.
   virtual Async<Leftovers> leftovers() = 0;

@@ -124,6 +124,8 @@ struct Writing {
     commit.tasks = {new_task("task_of_" + id, id, 1, "key of everything")};
     commit.resources_added = {{id, "resource", "path", 1, start_time, R"({"path":"/x"})"}};
     commit.resources_released = {"nothing"};
+    commit.steps = {{.number = 1, .name = "everything", .started_at = start_time, .started_seq = head.chain.seq + 1}};
+    commit.head.step_count = 1;
     return commit;
   }
 

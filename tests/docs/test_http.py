@@ -107,6 +107,13 @@ class Shapes(unittest.TestCase):
         assessed = server.json("POST", "/sessions", {"lifecycle": "impact-assessment"})
         self.check("stage", server.json("PUT", f"/sessions/{assessed['id']}/stage", {"stage": "requirement_submitted"}))
 
+        steps = f"/sessions/{assessed['id']}/steps"
+        server.json("POST", f"{steps}/search/start")
+        self.check("attempt", server.json("POST", f"{steps}/search/finish"))
+        self.check("steps", server.json("GET", steps))
+
+        self.check_assessment()
+
         said = server.json("POST", "/apps/run", {"app": "markdown-notes:load", "wait": True,
                                                  "input": {"notes": [{"title": "a", "text": "b"}]}})
         self.check("log_line", next(line for line in server.json("GET", f"/tasks/{said['id']}/logs")
@@ -117,6 +124,20 @@ class Shapes(unittest.TestCase):
         self.check("error", self.run_counter(session=task["session_id"]))
         self.assertEqual(self.checked, set(self.shown), "a shape on the page is not checked here")
 
+    def check_assessment(self):
+        server = self.server
+        created = json.loads(server.ask("POST", "/session/create", {"user_id": "developer@example.com"})[2])
+        session = created["session_id"]
+        server.json("PUT", f"/sessions/{session}/stage", {"stage": "requirement_submitted"})
+        server.json("POST", f"/sessions/{session}/steps/search/report", {"duration_ms": 1250})
+        server.ask("PUT", f"/sessions/{session}/state/requirement_text", "Add a second currency")
+        self.check("assessment", json.loads(server.ask("GET", f"/session/{session}")[2]))
+        self.check("assessment_list", json.loads(server.ask("GET", "/session/list")[2]))
+        self.check("assessment_audit", json.loads(server.ask("GET", f"/session/{session}/audit")[2]))
+        status, _, text = server.ask("GET", "/session/sess_20261121_110024_000000")
+        self.assertEqual(status, 404)
+        self.check("assessment_error", json.loads(text))
+
     def test_the_paths_are_those_of_the_server(self):
         shown = [cells[0].strip("`") for cells in pages.table_rows(PAGE, "path")]
         self.assertEqual(shown, self.server.json("GET", "/")["paths"])
@@ -126,7 +147,9 @@ class Shapes(unittest.TestCase):
         task = self.run_counter(session=session)["id"]
         file = self.server.json("POST", "/files", {"files": [{"filename": "a"}]})[0]
         bodies = {"POST /apps/run": {"app": "counter"}, "POST /run": {"app": "counter"}, "POST /sessions": {},
-                  "PUT /sessions/{id}/state/{key}": 7, "PUT /sessions/{id}/stage": {"stage": "reviewed"}, "POST /files": {"files": [{}]}, "PUT /sessions/{id}/artifacts/{path}": b"bytes", "PUT /files/{id}": b"bytes"}
+                  "PUT /sessions/{id}/state/{key}": 7, "PUT /sessions/{id}/stage": {"stage": "reviewed"},
+                  "POST /sessions/{id}/steps/{step}/report": {"duration_ms": 7}, "POST /files": {"files": [{}]}, "PUT /sessions/{id}/artifacts/{path}": b"bytes",
+                  "PUT /files/{id}": b"bytes"}
         rows = [cells for cells in pages.table_rows(PAGE, "path") if "{namespace}" not in cells[0]]
         # Late, since it ends what the others use; a journal can be followed to its end then.
         late = ["`DELETE /sessions/{id}`", "`GET /sessions/{id}/events/stream`"]
@@ -135,7 +158,9 @@ class Shapes(unittest.TestCase):
             method, path = cells[0].strip("`").split()
             if path.endswith("/state/{key}") and method == "GET":
                 self.server.ask("PUT", f"/sessions/{session}/state/k", 1)
-            url = path.replace("{key}", "k").replace("{path}", "a/b").replace("{name}", "counter")
+            if path.endswith("/finish") or path.endswith("/fail"):
+                self.server.ask("POST", f"/sessions/{session}/steps/search/start")
+            url = path.replace("{key}", "k").replace("{step}", "search").replace("{path}", "a/b").replace("{name}", "counter")
             url = url.replace("{id}", task if path.startswith("/tasks") else session)
             if path == "/files/{id}":
                 url = (file["upload_url"] if method == "PUT" else file["uri"]).removeprefix(self.server.url)

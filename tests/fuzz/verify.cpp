@@ -52,6 +52,15 @@ class OneSession final : public Store {
   Async<std::optional<TaskRecord>> task_by_key(std::string, std::string) override { co_return std::nullopt; }
   Async<std::string> session_opened_by(std::string) override { co_return ""; }
   Async<SessionPage> list(SessionQuery, std::string, std::size_t) override { co_return SessionPage(); }
+  Async<std::uint64_t> count(SessionQuery) override { co_return 0; }
+  Async<std::optional<std::string>> cursor_after(SessionQuery, std::uint64_t) override { co_return std::nullopt; }
+  Async<std::vector<StepRecord>> steps(std::string, std::uint64_t, std::size_t) override {
+    co_return std::vector<StepRecord>();
+  }
+  Async<std::vector<StepRecord>> latest_attempts(std::string, std::vector<std::string>) override {
+    co_return std::vector<StepRecord>();
+  }
+  Async<StepSummary> step_summary(std::string) override { co_return StepSummary(); }
   Async<Leftovers> leftovers() override { co_return Leftovers(); }
   Async<std::uint64_t> purge(SessionQuery, std::size_t) override { co_return 0; }
   Async<std::vector<std::string>> unswept(std::size_t) override { co_return std::vector<std::string>(); }
