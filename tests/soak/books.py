@@ -5,6 +5,8 @@ import concurrent.futures
 import json
 
 from e2e.program import CANCELLED, COMPLETED, FAILED
+from e2e.test_webhooks import SECRET
+from sojourn.client import verify_webhook
 
 from soak.rest import Line
 
@@ -23,9 +25,11 @@ class Books:
         self.starts, self.resources = collections.Counter(), collections.Counter()
         self.copies = 0  # files that were handed out
         self.strangers = 0  # sessions that no client knows
+        self.told = set()  # tasks of which a webhook told
 
     def close(self):
         """Looks at the sessions that came since the last time, which are all over, and forgets their lives."""
+        self.take_webhooks()
         new = self.list_new()
         shares = [new[number::READERS] for number in range(READERS)]
         with concurrent.futures.ThreadPoolExecutor(READERS) as pool:
@@ -35,6 +39,16 @@ class Books:
         self.test.assertEqual(self.load.lives.keys() - self.seen, set(), "sessions that the server does not list")
         self.load.lives.clear()
         self.test.assertLessEqual(self.strangers, self.load.left, "sessions that nobody opened")
+
+    def take_webhooks(self):
+        """Those that came; more than one may tell of a task."""
+        while not self.load.receiver.told.empty():
+            _, headers, body = self.load.receiver.told.get()
+            task = verify_webhook(SECRET, headers, body)
+            self.test.assertIn(task["status"], OUTCOMES.values())
+            self.told.add(task.id)
+        for life in self.load.lives.values():
+            self.test.assertEqual(life.hooked - self.told, set(), f"webhooks of {life} that nobody was told")
 
     def list_new(self):
         """Newest first, until those that are known."""

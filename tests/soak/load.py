@@ -10,6 +10,7 @@ import signal
 import socket
 import struct
 import threading
+from datetime import datetime, timedelta, timezone
 
 from e2e.program import CANCELLED, COMPLETED, FAILED, PATIENCE, RUNNING, processes, wait_for
 
@@ -32,6 +33,7 @@ class Life:
         self.short = False  # it may expire at any time
         self.answered = {}  # task -> (its status, its output or error code), where a client was told
         self.unknown = 0  # calls of which no client was told
+        self.hooked = set()  # tasks whose end is told by webhook
 
     def __str__(self):
         return f"session {self.id} of {self.app}"
@@ -140,6 +142,21 @@ class Life:
             self.follow(task, leave=True, lines=1)
         self.cancel(task)
         self.settle(task)
+
+    def is_put_off(self):
+        """A call is made later, or cancelled before its time; the session stays for it however short it is."""
+        later = datetime.now(timezone.utc) + timedelta(seconds=self.random.choice([0.1, 0.5, 1.5]))
+        task = self.call("count", wait=False, run_at=later.isoformat())
+        if task is None:
+            return
+        if self.random.random() < 0.3:
+            self.cancel(task)
+        self.settle(task)
+
+    def tells_its_end(self):
+        task = self.call("count", webhook=self.load.receiver.url())
+        if task is not None:
+            self.hooked.add(task["id"])
 
     def is_kept_alive(self):
         answer = self.server.post(f"/sessions/{self.id}/keepalive")
@@ -292,7 +309,7 @@ BEGINNINGS = (Life.created, Life.created, Life.run_as_new, Life.run_without_one,
 STEPS = {
     Life.counts: 12, Life.fails: 4, Life.streams: 10, Life.leaves_within_a_call: 4, Life.leaves_within_a_request: 3,
     Life.queues: 4, Life.is_cancelled: 6, Life.does_not_hear_a_cancel: 0.3, Life.is_too_late: 0.3,
-    Life.is_kept_alive: 4, Life.has_its_state_written: 4, Life.copies_a_file: 6, Life.acquires: 6,
+    Life.is_put_off: 2, Life.tells_its_end: 4, Life.is_kept_alive: 4, Life.has_its_state_written: 4, Life.copies_a_file: 6, Life.acquires: 6,
     Life.leaves_daemons: 4, Life.sleeps: 0.5, Life.loses_its_worker: 4, Life.loses_any_process: 1,
 }
 # What an app does not do: another way to fork, and to sleep where a session is lost with its worker.
@@ -304,8 +321,8 @@ EVERYTHING = {step.__name__ for step in (*BEGINNINGS, *STEPS, *ENDS)}
 class Load:
     """Clients that live one life after the other."""
 
-    def __init__(self, server, choices, mark):
-        self.server, self.random, self.mark = server, choices, mark
+    def __init__(self, server, choices, mark, receiver):
+        self.server, self.random, self.mark, self.receiver = server, choices, mark, receiver
         self.did = collections.Counter()  # about: the clients count without a lock
         self.lives = {}  # of the sessions that were not looked at yet, by id
         self.left = 0  # sessions that no client knows, at most

@@ -118,6 +118,9 @@ class Rest:
         for name in ("sojourn_sessions_live", "sojourn_sessions_busy", "sojourn_calls_waiting", "sojourn_workers"):
             for (app,), number in metrics.of(name, "app").items():
                 yield f"{name} of {app} is {number:.0f}"
+        for name in ("sojourn_calls_scheduled", "sojourn_webhooks_open"):
+            if number := metrics.of(name)[()]:
+                yield f"{name} is {number:.0f}"
         for session in self.line.data("/sessions?status=active"):  # it may sleep
             yield f"{session['id']} of {session['app_id']} is active"
         spares = {app: int(number) for (app,), number in metrics.of("sojourn_workers_spare", "app").items()}

@@ -17,6 +17,7 @@ import unittest
 from pathlib import Path
 
 from e2e.program import SOURCE, Program, command
+from e2e.test_webhooks import SETTINGS, Receiver
 from soak.books import Books
 from soak.growth import HEAD_OF_A_SESSION, Growth
 from soak.load import EVERYTHING, FORKED, NATIVE, NATIVE_FORKED, Life, Load
@@ -50,8 +51,9 @@ class Soak:
         self.looked_at = set()  # folders of sessions
         self.make_apps(self.folder / "apps")
         self.server = Program(self.folder / "apps", self.folder / "data", "--log-level", "warning",
-                              environment={"TMPDIR": str(self.temporary)})
-        self.load = Load(self.server, self.random, self.mark)
+                              environment={"TMPDIR": str(self.temporary), **SETTINGS})
+        self.receiver = Receiver()
+        self.load = Load(self.server, self.random, self.mark, self.receiver)
         self.books = Books(self.test, self.server, self.load)
         self.rest = Rest(self.server, POOLS, self.mark, self.temporary)
 
@@ -82,6 +84,7 @@ class Soak:
             error.add_note(f"seed {SEED}, did {dict(self.load.did)}\n{self.server.log()[-4000:]}")
             raise
         finally:
+            self.receiver.close()
             self.rest.line.close()
             if self.server.process.poll() is None:
                 self.server.kill()
