@@ -25,6 +25,7 @@ from .errors import (
     SessionExpired,
     SessionGone,
     SessionNotFound,
+    StepNotStarted,
     TimedOut,
     WorkerLost,
 )
@@ -54,6 +55,7 @@ __all__ = [
     "SessionGone",
     "SessionManager",
     "SessionNotFound",
+    "StepNotStarted",
     "Task",
     "TaskStream",
     "TimedOut",

@@ -235,6 +235,12 @@ class StageNotAllowed(Error, code="stage_not_allowed", status=409):
     advice = "Move to one of the allowed stages in the details."
 
 
+class StepNotStarted(Error, code="step_not_started", status=409):
+    """The step was not started, or is over."""
+
+    advice = "Start the step first, or report it with its duration."
+
+
 class PreconditionFailed(Error, code="precondition_failed", status=412):
     """The session is not at the version that was asked for."""
 
