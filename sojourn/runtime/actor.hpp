@@ -205,7 +205,7 @@ class Actor : public std::enable_shared_from_this<Actor> {
   std::vector<store::TaskRecord> owed_;         // calls that are over, which a failed commit left open in the store
   std::multimap<Time, std::string> scheduled_;  // calls whose time has not come
   std::vector<std::shared_ptr<LiveCall>> scheduling_;  // that are not durable yet
-  std::deque<std::shared_ptr<Waiting>> entries_;
+  std::list<std::shared_ptr<Waiting>> entries_;        // likewise
   bool appending_ = false;
   std::shared_ptr<LiveCall> current_;
   bool running_ = false;
