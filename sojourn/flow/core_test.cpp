@@ -5,6 +5,7 @@
 
 #include <filesystem>
 
+#include "sojourn/base/temporary_folder_test.hpp"
 #include "sojourn/flow/flow_fixture_test.hpp"
 
 namespace sojourn::flow {
@@ -16,11 +17,10 @@ using FlowCore = FlowTest;
 
 TEST_F(FlowCore, WorksWithoutAPlaceToBeSavedIn) {
   ::unsetenv("RAILTRACKS_HOME");
-  std::string pattern = testing::TempDir() + "/flow-XXXXXX";
-  const fs::path folder = ::mkdtemp(pattern.data());
+  const TemporaryFolder folder;
   const fs::path before = fs::current_path();
-  fs::current_path(folder);
-  fs::remove(folder);
+  fs::current_path(folder.path());
+  fs::remove(folder.path());
   testing::internal::CaptureStderr();
   const auto twice = node("twice", [](int n) { return 2 * n; });
   {

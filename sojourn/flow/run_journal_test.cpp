@@ -10,6 +10,7 @@
 #include <map>
 #include <numeric>
 
+#include "sojourn/base/temporary_folder_test.hpp"
 #include "sojourn/flow/flow_fixture_test.hpp"
 #include "sojourn/store/memory_store.hpp"
 #include "sojourn/store/sqlite_store.hpp"
@@ -186,11 +187,10 @@ TEST_F(FlowJournal, CannotBeResumedOnceItWasEnded) {
 }
 
 TEST(FlowJournalOnDisk, KeepsEveryCallOfAFanOut) {
-  std::string pattern = testing::TempDir() + "/flow-journal-XXXXXX";
-  const std::filesystem::path folder = ::mkdtemp(pattern.data());
+  const TemporaryFolder folder;
   {
     ThreadPool pool(3);
-    const auto store = store::SqliteStore::open({.folder = folder});
+    const auto store = store::SqliteStore::open({.folder = folder.path()});
     SystemClock clock;
     std::atomic<int> runs = 0;
     const auto step = node(replay_safe("step"), [&runs](int n) {
@@ -210,7 +210,6 @@ TEST(FlowJournalOnDisk, KeepsEveryCallOfAFanOut) {
     EXPECT_EQ(runs, 1'000);
     pool.run(store->close());
   }
-  std::filesystem::remove_all(folder);
 }
 
 }  // namespace

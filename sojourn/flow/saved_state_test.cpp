@@ -11,6 +11,7 @@
 #include <set>
 #include <sstream>
 
+#include "sojourn/base/temporary_folder_test.hpp"
 #include "sojourn/flow/flow_fixture_test.hpp"
 #include "sojourn/flow/schema_test.hpp"
 
@@ -40,15 +41,8 @@ const auto root = node(NodeType("root", "Agent"), [](Scope& scope, int n) -> Asy
 
 class FlowSaved : public FlowTest {
  protected:
-  FlowSaved() {
-    std::string pattern = testing::TempDir() + "/flow-XXXXXX";
-    home = ::mkdtemp(pattern.data());
-    ::setenv("RAILTRACKS_HOME", home.c_str(), 1);
-  }
-  ~FlowSaved() override {
-    ::unsetenv("RAILTRACKS_HOME");
-    fs::remove_all(home);
-  }
+  FlowSaved() { ::setenv("RAILTRACKS_HOME", home.c_str(), 1); }
+  ~FlowSaved() override { ::unsetenv("RAILTRACKS_HOME"); }
 
   // What a session left behind, once it is gone. Every file that these tests read fits the schema.
   static Json saved(const fs::path& file) {
@@ -65,7 +59,8 @@ class FlowSaved : public FlowTest {
   }
   fs::path events_of(const std::string& uuid) const { return home / ".railtracks/data/events" / (uuid + ".jsonl"); }
 
-  fs::path home;
+  const TemporaryFolder folder;
+  const fs::path home = folder.path();
 };
 
 // Cases 6 and 9.

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 
+#include "sojourn/base/temporary_folder_test.hpp"
 #include "sojourn/flow/flow_fixture_test.hpp"
 
 // The examples of the seed (003, "Session Management"), as C++ programs write them.
@@ -22,9 +23,8 @@ TEST(FlowSeed, SessionInitializationAndExecution) {
 
 // 1.2: session = rt.Session(context={"key": "value"}, save_state=True)
 TEST(FlowSeed, ContextAndStateManagement) {
-  std::string pattern = testing::TempDir() + "/flow-seed-XXXXXX";
-  const std::filesystem::path home = ::mkdtemp(pattern.data());
-  ::setenv("RAILTRACKS_HOME", home.c_str(), 1);
+  const TemporaryFolder home;
+  ::setenv("RAILTRACKS_HOME", home.path().c_str(), 1);
   ThreadPool pool;
   std::filesystem::path file;
   {
@@ -36,7 +36,6 @@ TEST(FlowSeed, ContextAndStateManagement) {
   }
   EXPECT_TRUE(std::filesystem::exists(file));
   ::unsetenv("RAILTRACKS_HOME");
-  std::filesystem::remove_all(home);
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "sojourn/base/error.hpp"
+#include "sojourn/base/error_of_test.hpp"
 #include "sojourn/base/temporary_folder_test.hpp"
 #include "sojourn/server/call_files.hpp"
 
@@ -48,16 +49,6 @@ class FileStoreTest : public testing::Test {
   Time now_ = std::chrono::floor<Seconds>(SystemClock().now());
 };
 
-template <class F>
-ErrorCode code_of(F action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.code();
-  }
-  return ErrorCode::internal_error;
-}
-
 TEST_F(FileStoreTest, KeepsWhatWasWrittenAndWhatItIs) {
   const std::string id = keep("hello");
   const std::optional<FileInfo> found = FileStore(data_).find(id);
@@ -85,14 +76,14 @@ TEST_F(FileStoreTest, AFileIsNeverReplaced) {
   const std::string id = keep("first");
   FileStore::Incoming second(*store_, id);
   second.write("second");
-  EXPECT_EQ(code_of([&] { second.commit({.name = "a"}); }), ErrorCode::already_exists);
+  EXPECT_EQ(error_of([&] { second.commit({.name = "a"}); }).code(), ErrorCode::already_exists);
   EXPECT_EQ(store_->content(id).read(0, 100), "first");
 }
 
 TEST_F(FileStoreTest, ABrokenDescriptionIsSaid) {
   const std::string id = keep("x");
   std::ofstream(data_ / "files" / id / "about.json") << "{";
-  EXPECT_EQ(code_of([&] { store_->find(id); }), ErrorCode::store_corrupt);
+  EXPECT_EQ(error_of([&] { store_->find(id); }).code(), ErrorCode::store_corrupt);
 }
 
 TEST_F(FileStoreTest, ClearsAwayWhatNobodyNeeds) {
@@ -116,7 +107,7 @@ TEST_F(FileStoreTest, ABrokenDescriptionLeavesTheOtherFilesToTheSweep) {
   const fs::path broken = fs::directory_iterator(data_ / "files")->path();  // so that others come after it
   std::ofstream(broken / "about.json") << "{";
   for (const std::string& id : ids) set_age(id, 25h);
-  EXPECT_EQ(code_of([&] { store_->sweep(now_ - 24h, [](const std::string&) { return false; }); }),
+  EXPECT_EQ(error_of([&] { store_->sweep(now_ - 24h, [](const std::string&) { return false; }); }).code(),
             ErrorCode::store_corrupt);
   EXPECT_TRUE(fs::exists(broken));
   EXPECT_EQ(left(), 1u);
@@ -141,8 +132,8 @@ TEST_F(FileStoreTest, AFileThatIsDeletedDuringASweepLeavesTheOthersToIt) {
 TEST_F(FileStoreTest, AFileThatIsGoneIsNotFound) {
   const std::string id = keep("x");
   store_->remove(id);
-  EXPECT_EQ(code_of([&] { store_->content(id); }), ErrorCode::not_found);
-  EXPECT_EQ(code_of([&] { store_->remove(id); }), ErrorCode::not_found);
+  EXPECT_EQ(error_of([&] { store_->content(id); }).code(), ErrorCode::not_found);
+  EXPECT_EQ(error_of([&] { store_->remove(id); }).code(), ErrorCode::not_found);
 }
 
 TEST_F(FileStoreTest, WhatARemovalThatBrokeOffLeftDoesNotHinderAnother) {
@@ -239,7 +230,7 @@ TEST_F(CallFilesTest, ANameOrTypeThatCouldBreakAHeaderIsRefused) {
   write("out", "made");
   for (const char* more : {R"("filename":"a/b")", R"("filename":"a\nb")", R"("content_type":"a\r\nX: y")"}) {
     const Json output = parse_json(std::string(R"({"file":{"path":"out",)") + more + "}}");
-    EXPECT_EQ(code_of([&] { kept(output); }), ErrorCode::invalid_request) << more;
+    EXPECT_EQ(error_of([&] { kept(output); }).code(), ErrorCode::invalid_request) << more;
   }
   EXPECT_EQ(left(), 0u);
 }

@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "sojourn/base/error.hpp"
+#include "sojourn/base/error_of_test.hpp"
 #include "sojourn/store/artifact_folder.hpp"
 #include "sojourn/store/artifact_path.hpp"
 #include "sojourn/store/manifest.hpp"
@@ -19,17 +20,6 @@ namespace {
 namespace fs = std::filesystem;
 
 const std::string id = "sess_20260115_103045_a1b2c3";
-
-template <class F>
-ErrorCode refused(F work) {
-  try {
-    work();
-  } catch (const Error& error) {
-    return error.code();
-  }
-  ADD_FAILURE() << "nothing was refused";
-  return ErrorCode::internal_error;
-}
 
 TEST(ArtifactPath, IsOneOfPlainNames) {
   EXPECT_EQ(split_artifact_path("a"), (std::vector<std::string>{"a"}));
@@ -61,7 +51,7 @@ TEST(ArtifactPath, LeadsNowhereElse) {
                                   std::string("Session_Metadata.JSON"),
                                   deep,
                                   std::string(1'025, 'a')}) {
-    EXPECT_EQ(refused([&] { split_artifact_path(path); }), ErrorCode::invalid_request) << path;
+    EXPECT_EQ(error_of([&] { split_artifact_path(path); }).code(), ErrorCode::invalid_request) << path;
   }
 }
 
@@ -106,7 +96,7 @@ TEST_F(ArtifactStoreTest, KeepsEachContentOnceUnderItsHash) {
   EXPECT_EQ(contents_.hash(id, hash), hash);
   EXPECT_EQ(contents_.hash(id, std::string(64, '0')), std::nullopt);
   EXPECT_EQ(contents_.bytes(), 7u);
-  EXPECT_EQ(refused([&] { contents_.content(id, "../../../etc/passwd"); }), ErrorCode::not_found);
+  EXPECT_EQ(error_of([&] { contents_.content(id, "../../../etc/passwd"); }).code(), ErrorCode::not_found);
 }
 
 TEST_F(ArtifactStoreTest, LeavesNothingOfWhatBrokeOff) {
@@ -157,8 +147,9 @@ TEST_F(ArtifactStoreTest, FollowsNoLinkOfAWorker) {
   const std::string hash = keep("one");
   for (const std::vector<std::string>& names :
        std::vector<std::vector<std::string>>{{"out", "a"}, {"link"}, {"is", "folder"}, {"plain", "a"}}) {
-    EXPECT_EQ(refused([&] { check_place(folder, names); }), ErrorCode::invalid_request) << names[0];
-    EXPECT_EQ(refused([&] { place(contents_, id, hash, folder, names); }), ErrorCode::invalid_request) << names[0];
+    EXPECT_EQ(error_of([&] { check_place(folder, names); }).code(), ErrorCode::invalid_request) << names[0];
+    EXPECT_EQ(error_of([&] { place(contents_, id, hash, folder, names); }).code(), ErrorCode::invalid_request)
+        << names[0];
     EXPECT_EQ(hash_of_placed(folder, names), std::nullopt);
   }
   EXPECT_TRUE(fs::is_empty(elsewhere.path()));
@@ -187,7 +178,7 @@ TEST(Manifest, RefusesWhatCollides) {
   manifest.add(artifact("Step/Report.json"));
   for (const char* path : {"step/report.json", "Step/report.JSON", "step/other", "Step", "STEP", "Step/Report.json/x",
                            "step/report.json/x"}) {
-    EXPECT_EQ(refused([&] { manifest.check_new(path); }), ErrorCode::already_exists) << path;
+    EXPECT_EQ(error_of([&] { manifest.check_new(path); }).code(), ErrorCode::already_exists) << path;
   }
   for (const char* path : {"Step/Report.json", "Step/Other.json", "Steps", "other"}) manifest.check_new(path);
 }

@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "sojourn/base/error.hpp"
+#include "sojourn/base/error_of_test.hpp"
 #include "sojourn/store/store_fixture_test.hpp"
 
 namespace sojourn::store {
@@ -13,21 +14,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-template <class F>
-ErrorCode refused(F work) {
-  try {
-    work();
-  } catch (const Error& error) {
-    return error.code();
-  }
-  ADD_FAILURE() << "nothing was refused";
-  return ErrorCode::internal_error;
-}
-
 TEST(JournalKey, IsMadeOnceAndReadByItsOwnerOnly) {
   const TemporaryFolder folder;
   EXPECT_FALSE(find_public_key(folder.path()));
-  EXPECT_EQ(refused([&] { read_journal_key(folder.path()); }), ErrorCode::not_found);
+  EXPECT_EQ(error_of([&] { read_journal_key(folder.path()); }).code(), ErrorCode::not_found);
   const PublicKey made = open_journal_key(folder.path()).public_key();
   struct stat found{};
   ASSERT_EQ(::stat((folder.path() / "journal-key.pem").c_str(), &found), 0);
@@ -49,14 +39,14 @@ TEST(JournalKey, IsRefusedWhenOthersMayReadIt) {
   const TemporaryFolder folder;
   open_journal_key(folder.path());
   ::chmod((folder.path() / "journal-key.pem").c_str(), 0640);
-  EXPECT_EQ(refused([&] { open_journal_key(folder.path()); }), ErrorCode::config_invalid);
+  EXPECT_EQ(error_of([&] { open_journal_key(folder.path()); }).code(), ErrorCode::config_invalid);
 }
 
 TEST(JournalKey, IsNeverReplacedWhereItIsDamaged) {
   const TemporaryFolder folder;
   open_journal_key(folder.path());
   std::ofstream(folder.path() / "journal-key.pem") << "nothing";
-  EXPECT_EQ(refused([&] { open_journal_key(folder.path()); }), ErrorCode::store_corrupt);
+  EXPECT_EQ(error_of([&] { open_journal_key(folder.path()); }).code(), ErrorCode::store_corrupt);
   std::string content;
   std::ifstream(folder.path() / "journal-key.pem") >> content;
   EXPECT_EQ(content, "nothing");
