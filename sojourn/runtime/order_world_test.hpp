@@ -10,15 +10,16 @@
 
 #include "sojourn/base/loop.hpp"
 #include "sojourn/runtime/order_model_test.hpp"
+#include "sojourn/store/forwarding_store.hpp"
 
 // What the property test serves sessions with: an app whose calls it lets go on, and a store that it can crash,
 // refuse and hold.
 namespace sojourn::runtime::order {
 
 // One server's way to the store. Others may follow it on the same one.
-class Passage final : public store::Store {
+class Passage final : public store::ForwardingStore {
  public:
-  explicit Passage(store::Store& store) : store_(store) {}
+  explicit Passage(store::Store& store) : ForwardingStore(store) {}
 
   bool is_cut = false;            // the server crashed: nothing it asks for happens
   bool refuses = false;           // changes
@@ -30,73 +31,35 @@ class Passage final : public store::Store {
   Async<void> create(store::NewSession session) override {
     check(session.record.id);
     const Way way(*this);
-    co_await store_.create(std::move(session));
+    co_await inner_.create(std::move(session));
   }
   Async<std::uint64_t> commit(store::Commit commit) override {
     if (holds) refused.insert(commit.session_id);
     while (holds) co_await release.wait();
     check(commit.session_id);
     const Way way(*this);
-    co_return co_await store_.commit(std::move(commit));
+    co_return co_await inner_.commit(std::move(commit));
   }
   Async<store::Snapshot> adopt(std::string session_id, std::string owner) override {
     check(session_id);
     const Way way(*this);
-    co_return co_await store_.adopt(std::move(session_id), std::move(owner));
+    co_return co_await inner_.adopt(std::move(session_id), std::move(owner));
   }
   Async<std::optional<store::Snapshot>> load(std::string session_id) override {
     const Way way(*this);
-    co_return co_await store_.load(std::move(session_id));
-  }
-  Async<std::optional<store::FullSession>> load_all(std::string session_id, std::size_t most_bytes) override {
-    return store_.load_all(std::move(session_id), most_bytes);
+    co_return co_await inner_.load(std::move(session_id));
   }
   Async<std::optional<store::TaskRecord>> task(std::string task_id) override {
     const Way way(*this);
-    co_return co_await store_.task(std::move(task_id));
+    co_return co_await inner_.task(std::move(task_id));
   }
   Async<std::optional<store::TaskRecord>> task_by_key(std::string session_id, std::string key) override {
     const Way way(*this);
-    co_return co_await store_.task_by_key(std::move(session_id), std::move(key));
+    co_return co_await inner_.task_by_key(std::move(session_id), std::move(key));
   }
   Async<std::string> session_opened_by(std::string key) override {
     const Way way(*this);
-    co_return co_await store_.session_opened_by(std::move(key));
-  }
-  Async<std::vector<store::TaskRecord>> tasks(std::string session_id, std::uint64_t from_seq,
-                                              std::size_t limit) override {
-    return store_.tasks(std::move(session_id), from_seq, limit);
-  }
-  Async<std::vector<store::Event>> events(std::string session_id, std::uint64_t from_seq,
-                                          std::size_t limit) override {
-    return store_.events(std::move(session_id), from_seq, limit);
-  }
-  Async<store::SessionPage> list(store::SessionQuery query, std::string cursor, std::size_t limit) override {
-    return store_.list(std::move(query), std::move(cursor), limit);
-  }
-  Async<std::uint64_t> count(store::SessionQuery query) override { return store_.count(std::move(query)); }
-  Async<std::optional<std::string>> cursor_after(store::SessionQuery query, std::uint64_t count) override {
-    return store_.cursor_after(std::move(query), count);
-  }
-  Async<std::vector<store::StepRecord>> steps(std::string session_id, std::uint64_t from_number,
-                                              std::size_t limit) override {
-    return store_.steps(std::move(session_id), from_number, limit);
-  }
-  Async<std::vector<store::StepRecord>> latest_attempts(std::string session_id,
-                                                        std::vector<std::string> names) override {
-    return store_.latest_attempts(std::move(session_id), std::move(names));
-  }
-  Async<store::StepSummary> step_summary(std::string session_id) override {
-    return store_.step_summary(std::move(session_id));
-  }
-  Async<store::Leftovers> leftovers() override { return store_.leftovers(); }
-  Async<std::uint64_t> purge(store::SessionQuery query, std::size_t limit) override {
-    return store_.purge(std::move(query), limit);
-  }
-  Async<std::vector<std::string>> unswept(std::size_t limit) override { return store_.unswept(limit); }
-  Async<void> sweep(std::string session_id) override { return store_.sweep(std::move(session_id)); }
-  Async<std::optional<store::Tombstone>> tombstone(std::string session_id) override {
-    return store_.tombstone(std::move(session_id));
+    co_return co_await inner_.session_opened_by(std::move(key));
   }
   Async<void> close() override { co_return; }
 
@@ -113,8 +76,6 @@ class Passage final : public store::Store {
     refused.insert(session);
     throw Error(ErrorCode::store_full, "the disk is full");
   }
-
-  store::Store& store_;
 };
 
 class OrderWorker;
