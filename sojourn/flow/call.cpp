@@ -105,21 +105,27 @@ Call::Call(Scope& scope)
   }
 }
 
-void Call::refuse(const Error& error) const {
+void Call::tell_not_begun(const std::exception_ptr& error) const {
   Core& core = *scope_.run_.core;
-  if (recorded_) {
-    core.publisher.publish(core.clock.now(), RequestCreationFailure{.caller = caller_id(),
-                                                                    .node = scope_.type_,
-                                                                    .failure = {"sojourn::Error", error.message()}});
-  }
+  core.publisher.publish(
+      core.clock.now(),
+      RequestCreationFailure{.caller = caller_id(), .node = scope_.type_, .failure = failure_of(error)});
+}
+
+void Call::refuse(const Error& error) const {
+  if (recorded_) tell_not_begun(std::make_exception_ptr(error));
   throw Error(error);
+}
+
+Json Call::not_recorded(const std::exception_ptr& error) {
+  return JsonObject{{"not_recorded", failure_of(error).message}};
 }
 
 std::optional<CallId> Call::caller_id() const {
   return scope_.caller_ == nullptr ? std::nullopt : scope_.caller_->id_;
 }
 
-void Call::begin(const JsonArray& arguments) {
+void Call::begin_with(const Json& arguments) {
   Core& core = *scope_.run_.core;
   began_ = core.clock.instant();
   const Time now = core.clock.now();

@@ -20,7 +20,22 @@ class Call {
 
   bool is_recorded() const { return recorded_; }
   bool is_kept() const { return journal_ != nullptr; }
-  void begin(const JsonArray& arguments);
+
+  // `make` gives the arguments, and the output, as JSON. Where it throws, that is what is recorded; a call that is
+  // kept does not begin then, or fails.
+  template <class Make>
+  void begin(Make make) {
+    try {
+      begin_with(json_of(make));
+    } catch (...) {
+      tell_not_begun(std::current_exception());
+      throw;
+    }
+  }
+  template <class Make>
+  void complete_as(Make make) {
+    complete(json_of(make));
+  }
   void complete(const Json& output);
   void fail(const std::exception_ptr& error) noexcept;
 
@@ -29,6 +44,18 @@ class Call {
   Async<void> keep(Json output);
 
  private:
+  template <class Make>
+  Json json_of(const Make& make) const {
+    try {
+      return make();
+    } catch (...) {
+      if (is_kept()) throw;
+      return not_recorded(std::current_exception());
+    }
+  }
+  static Json not_recorded(const std::exception_ptr& error);
+  void begin_with(const Json& arguments);
+  void tell_not_begun(const std::exception_ptr& error) const;
   [[noreturn]] void refuse(const Error& error) const;
   std::optional<CallId> caller_id() const;
   Nanoseconds elapsed() const;
@@ -47,7 +74,7 @@ Async<Result> invoke(Run& run, Job& job, const Scope* caller, std::uint64_t plac
   Scope scope(run, job, caller, place, node.type());
   if (job.is_turn_over()) co_await job.yield();
   Call call(scope);
-  if (call.is_recorded()) call.begin(JsonArray{to_json(arguments)...});
+  if (call.is_recorded()) call.begin([&] { return JsonArray{to_json(arguments)...}; });
   try {
     if (call.is_kept()) {
       if (const Text known = co_await call.recall()) {
@@ -71,12 +98,12 @@ Async<Result> invoke(Run& run, Job& job, const Scope* caller, std::uint64_t plac
     } else if (const auto* plain = node.plain()) {
       Result result = (*plain)(scope, arguments...);
       if (call.is_kept()) co_await call.keep(to_json(result));
-      if (call.is_recorded()) call.complete(to_json(result));
+      if (call.is_recorded()) call.complete_as([&] { return to_json(result); });
       co_return result;
     } else {
       Result result = co_await node.coroutine()(scope, arguments...);
       if (call.is_kept()) co_await call.keep(to_json(result));
-      if (call.is_recorded()) call.complete(to_json(result));
+      if (call.is_recorded()) call.complete_as([&] { return to_json(result); });
       co_return result;
     }
   } catch (...) {

@@ -26,6 +26,7 @@ class Context {
   void update(const JsonObject& values);  // puts each of them
 
   // Puts what `change` makes of the value (null where there is none), and returns that. No other node comes between.
+  // `change` may use the context; what it puts under the same key is replaced.
   Json modify(std::string_view key, const std::function<Json(Json)>& change);
 
   // Errors: not_found.
@@ -35,7 +36,7 @@ class Context {
   JsonObject all() const;
 
  private:
-  mutable std::mutex mutex_;
+  mutable std::recursive_mutex mutex_;  // for modify(), whose change may use the context
   JsonObject values_;
 };
 

@@ -70,5 +70,16 @@ TEST(FlowContext, LosesNoChangeOfNodesThatRunAtTheSameTime) {
   EXPECT_EQ(context.get("n"), Json(4'000));
 }
 
+TEST(FlowContext, ModifyMayUseTheContext) {
+  Context context({{"n", 1}, {"step", 2}});
+  const Json after = context.modify("n", [&](const Json& n) {
+    context.put("seen", n);
+    return Json(n.as_int64() + context.get("step").as_int64());
+  });
+  EXPECT_EQ(after, Json(3));
+  EXPECT_EQ(context.get("n"), Json(3));
+  EXPECT_EQ(context.get("seen"), Json(1));
+}
+
 }  // namespace
 }  // namespace sojourn::flow

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <boost/asio/this_coro.hpp>
+#include <thread>
 #include <utility>
 
 #include "sojourn/base/ids.hpp"
@@ -107,32 +109,61 @@ void Core::conclude() {
     const bool delivered = publisher.close(config.grace);
     if (!delivered)
       log.write(clock.now(), LogLevel::warning, "a subscriber did not end: what waited for it is dropped");
-    if (home_.empty()) return;
+    if (home_.empty() && !config.payload_callback) return;
     const Graph graph = record.graph();
-    try {
-      const SavedSession session = saved();
-      const auto file = saved_file(home_, session);
-      store::make_folders(file.parent_path());
-      store::replace_file(file, saved_state(session, graph));
-    } catch (...) {
-      warn("it cannot be saved", std::current_exception());
+    if (!home_.empty()) try_to("it cannot be saved", [&] { save(graph); });
+    if (config.payload_callback) {
+      try_to("its payload callback failed", [&] { config.payload_callback(saved_state(saved(), graph)); });
     }
     // A subscriber that is stuck may still write.
-    if (!events_ || !delivered) return;
-    try {
-      const auto failed = std::ranges::find(graph.calls(), CallStatus::failed, [](const CallRecord& call) {
-        return call.caller ? CallStatus::open : call.status();
-      });
-      const bool good = failed == graph.calls().end();
-      const double duration = std::chrono::duration<double>(clock.now() - started).count();
-      events_->completed(clock.now(), {{"session_id", uuid.text()},
-                                       {"status", good ? "success" : "failure"},
-                                       {"error", good ? Json() : Json(failed->failure->message)},
-                                       {"duration_seconds", duration}});
-    } catch (...) {
-      warn("its last event cannot be written", std::current_exception());
-    }
+    if (events_ && delivered) try_to("its last event cannot be written", [&] { end_events(graph); });
   });
+}
+
+Async<void> Core::conclude_elsewhere() {
+  if (home_.empty() && !config.payload_callback && !publisher.has_subscribers()) {
+    conclude();
+    co_return;
+  }
+  const auto self = shared_from_this();
+  const auto over = std::make_shared<Crossing>(co_await boost::asio::this_coro::executor, 1);
+  const CrossingPlace place(over);
+  const std::jthread thread([self, over] {
+    self->conclude();
+    over->arrive(nullptr);
+  });
+  co_await boost::asio::this_coro::throw_if_cancelled(false);
+  while (!co_await over->wait()) {
+  }
+}
+
+void Core::save(const Graph& graph) const {
+  const SavedSession session = saved();
+  const auto file = saved_file(home_, session);
+  store::make_folders(file.parent_path());
+  store::replace_file(file, saved_state(session, graph));
+}
+
+void Core::end_events(const Graph& graph) {
+  const auto failed = std::ranges::find(graph.calls(), CallStatus::failed, [](const CallRecord& call) {
+    return call.caller ? CallStatus::open : call.status();
+  });
+  const bool good = failed == graph.calls().end();
+  const double duration = std::chrono::duration<double>(clock.now() - started).count();
+  events_->completed(clock.now(), {{"session_id", uuid.text()},
+                                   {"status", good ? "success" : "failure"},
+                                   {"error", good ? Json() : Json(failed->failure->message)},
+                                   {"duration_seconds", duration}});
+}
+
+void Core::try_to(std::string_view problem, const std::function<void()>& action) const {
+  std::exception_ptr error;
+  try {
+    action();
+  } catch (...) {
+    error = std::current_exception();
+  }
+  if (error) warn(problem, error);
 }
 
 void Core::warn(std::string_view what, const std::exception_ptr& error) const {

@@ -29,14 +29,17 @@ struct Run;
 class RunJournal;
 
 // Lifetime: shared by the session and its runs, of which one may be stuck in a node when the session is gone.
-struct Core {
+struct Core : std::enable_shared_from_this<Core> {
   // Without a clock, the machine's. Errors: invalid_request for a run_identifier that is no session's id.
   Core(Strategy& run_on, Clock* given_clock, Settings settings, std::shared_ptr<RunJournal> kept_in);
 
   void ended(const std::shared_ptr<Run>& run);
 
-  // Delivers what waits, ends the events, and saves the session. What cannot be written is logged. Once.
+  // Delivers what waits, ends the events, and saves the session. What cannot be written is logged. Once; blocks.
   void conclude();
+
+  // Likewise on a thread of its own, where there is anything to wait for. Cancel: waits all the same.
+  Async<void> conclude_elsewhere();
 
   SavedSession saved() const;
   const std::filesystem::path& home() const { return home_; }
@@ -68,6 +71,9 @@ struct Core {
  private:
   void follow_broadcasts();
   void follow_events();
+  void save(const Graph& graph) const;
+  void end_events(const Graph& graph);
+  void try_to(std::string_view problem, const std::function<void()>& action) const;
   void warn(std::string_view what, const std::exception_ptr& error) const;
 
   std::once_flag concluded_;

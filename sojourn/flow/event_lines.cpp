@@ -2,10 +2,12 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <iterator>
+#include <tuple>
 #include <type_traits>
 
 #include "sojourn/base/error.hpp"
@@ -39,13 +41,28 @@ EventLines::~EventLines() {
 }
 
 void EventLines::put(const std::string& lines) {
-  std::string_view rest = lines;
-  while (!rest.empty()) {
-    const ssize_t written = ::write(file_, rest.data(), rest.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) throw io_error(path_.string(), errno);
-    rest.remove_prefix(static_cast<std::size_t>(written));
+  std::size_t written = 0;
+  while (written < lines.size()) {
+    const ssize_t count = ::write(file_, lines.data() + written, lines.size() - written);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) {
+      const int problem = errno;
+      take_back(written, lines);
+      throw io_error(path_.string(), problem);
+    }
+    written += static_cast<std::size_t>(count);
   }
+}
+
+// A line that is there in part only would swallow the next one.
+void EventLines::take_back(std::size_t written, const std::string& lines) {
+  const std::size_t last_end = written == 0 ? std::string::npos : lines.rfind('\n', written - 1);
+  const std::size_t whole = last_end == std::string::npos ? 0 : last_end + 1;
+  if (whole == written) return;
+  struct stat status{};
+  const auto part = static_cast<off_t>(written - whole);
+  // Where this fails too, what is thrown of the write says that the file is not as it should be.
+  if (::fstat(file_, &status) == 0) std::ignore = ::ftruncate(file_, status.st_size - part);
 }
 
 // `container` is the node that what happened lies in; `emitter` the one that tells of itself.

@@ -22,7 +22,8 @@ class EventLines {
   EventLines(const EventLines&) = delete;
   EventLines& operator=(const EventLines&) = delete;
 
-  // Not at the same time as itself or the next. Errors: io_error; what was not written is lost.
+  // Not at the same time as itself or the next. Errors: io_error; lines that were not written
+  // whole are lost.
   void started(Time now, const JsonObject& payload);
   void completed(Time now, const JsonObject& payload);
   void write(std::span<const std::shared_ptr<const Message>> messages);
@@ -34,6 +35,7 @@ class EventLines {
               std::optional<CallId> emitter, std::string_view fields);
   void append(std::string& out, const Message& message);
   void put(const std::string& lines);
+  void take_back(std::size_t written, const std::string& lines);
 
   std::filesystem::path path_;
   const Uuid uuid_;

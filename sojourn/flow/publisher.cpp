@@ -208,6 +208,11 @@ std::vector<SubscriberState> Publisher::subscribers() const {
   return states;
 }
 
+bool Publisher::has_subscribers() const {
+  const std::scoped_lock lock(mutex_);
+  return !subscribers_.empty();
+}
+
 std::uint64_t Publisher::next_offset() const {
   const std::scoped_lock lock(mutex_);
   return next_offset_;

@@ -77,6 +77,7 @@ class Publisher {
   bool close(Milliseconds patience);
 
   std::vector<SubscriberState> subscribers() const;
+  bool has_subscribers() const;
   std::uint64_t next_offset() const;
 
  private:

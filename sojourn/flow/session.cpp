@@ -109,6 +109,14 @@ SessionInfo Session::info() const {
           .graph = core_->record.graph()};
 }
 
+Graph Session::graph_at(std::uint32_t step) const {
+  return core_->record.graph_at(step);
+}
+
+std::string Session::payload() const {
+  return saved_state(core_->saved(), core_->record.graph());
+}
+
 std::shared_ptr<Run> Session::begin_run(const std::string& node) const {
   // So that no sum with it overflows.
   constexpr Milliseconds longest = std::chrono::hours(24 * 3650);
@@ -187,7 +195,7 @@ Async<void> Session::close() {
   const CrossingPlace place(idle);
   core->when_idle([idle] { idle->arrive(nullptr); });
   co_await idle->wait_until(core->clock, core->clock.instant() + core->config.grace);
-  core->conclude();
+  co_await core->conclude_elsewhere();
 }
 
 detail::FirstJob detail::first_job(const Run& run) {

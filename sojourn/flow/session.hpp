@@ -71,6 +71,12 @@ class Session {
   const Config& config() const;
   SessionInfo info() const;
 
+  // The graph as it was when `step` steps had been taken.
+  Graph graph_at(std::uint32_t step) const;
+
+  // The saved state as it is now, JSON: docs/formats/saved-flow.md. Also after the session is closed.
+  std::string payload() const;
+
   // Stops what runs, without waiting for it: the callers get cancelled. Later calls run as ever.
   void cancel();
 

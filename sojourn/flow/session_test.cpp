@@ -423,6 +423,92 @@ TEST_F(FlowSession, TellsItsSubscribersOfEveryCall) {
                                  "failure end", "fatal"));
 }
 
+// A value whose conversion to JSON fails.
+struct Shy {
+  int n = 0;
+};
+void tag_invoke(const boost::json::value_from_tag&, boost::json::value&, const Shy&) {
+  throw std::domain_error("it is shy");
+}
+[[maybe_unused]] Shy tag_invoke(const boost::json::value_to_tag<Shy>&, const boost::json::value&) {
+  return {};
+}
+
+TEST_F(FlowSession, MakesACallWhoseValuesCannotBeRecorded) {
+  Session session(one_thread);
+  const auto grow = node("grow", [](Shy shy) { return Shy{shy.n + 1}; });
+  EXPECT_EQ(session.call_sync(grow, Shy{1}).n, 2);
+  const CallRecord call = session.info().graph.call(0);
+  EXPECT_EQ(*call.input, R"({"not_recorded":"it is shy"})");
+  EXPECT_EQ(*call.output, R"({"not_recorded":"it is shy"})");
+  EXPECT_EQ(call.status(), CallStatus::completed);
+}
+
+TEST_F(FlowSession, HasItsGraphAsItWasAtEachStep) {
+  Session session(one_thread);
+  session.call_sync(twice, 1);
+  session.call_sync(twice, 2);
+  EXPECT_TRUE(session.graph_at(0).empty());
+  EXPECT_EQ(session.graph_at(1).call(0).status(), CallStatus::open);
+  EXPECT_EQ(session.graph_at(3).calls().size(), 2U);
+  EXPECT_EQ(session.graph_at(3).call(0).status(), CallStatus::completed);
+  EXPECT_EQ(session.graph_at(3).call(1).status(), CallStatus::open);
+}
+
+// Case 11.
+TEST_F(FlowSession, HandsItsPayloadOverOnceWhenItIsClosed) {
+  std::vector<std::string> payloads;
+  const PayloadCallback keep = [&payloads](const std::string& payload) { payloads.push_back(payload); };
+  {
+    Session session(one_thread, {.payload_callback = keep, .name = "empty"});
+  }
+  ASSERT_EQ(payloads.size(), 1U);
+  EXPECT_EQ(parse_json(payloads[0]).at("runs"), Json(JsonArray()));
+  EXPECT_EQ(parse_json(payloads[0]).at("session_name"), Json("empty"));
+
+  Session session(one_thread, {.payload_callback = keep});
+  EXPECT_THROW(session.call_sync(boom, 1), std::out_of_range);
+  loop.run(session.close());
+  loop.run(session.close());
+  ASSERT_EQ(payloads.size(), 2U);
+  EXPECT_EQ(parse_json(payloads[1]).at("runs").at(0).at("status"), Json("Failed"));
+  EXPECT_EQ(parse_json(session.payload()).at("runs"), parse_json(payloads[1]).at("runs"));
+}
+
+TEST_F(FlowSession, EndsAsEverWhenItsPayloadCallbackThrows) {
+  Session session(one_thread, {.payload_callback = [](const std::string&) { throw std::runtime_error("no"); }});
+  loop.run(session.close());
+  EXPECT_TRUE(session.info().closed);
+}
+
+bool is_closed(Publisher& publisher) {
+  try {
+    publisher.unsubscribe(publisher.subscribe("probe", MessageHandler([](const Message&) {})));
+    return false;
+  } catch (const Error&) {
+    return true;
+  }
+}
+
+// What it waits for may need the loop itself.
+TEST_F(FlowSession, LeavesItsLoopFreeWhileItIsClosed) {
+  std::latch turned(1);
+  bool heard = false;
+  Session* closing = nullptr;
+  Session session(one_thread, {.broadcast_callback =
+                                   [&](const Json&) {
+                                     while (!is_closed(closing->publisher())) std::this_thread::yield();
+                                     boost::asio::post(loop.executor(), [&turned] { turned.count_down(); });
+                                     turned.wait();
+                                     heard = true;
+                                   },
+                               .grace = Seconds(60)});
+  closing = &session;
+  session.broadcast("knock");
+  loop.run(session.close());
+  EXPECT_TRUE(heard);
+}
+
 // Case 31 and the defect that the end of an inner session ended the outer one's.
 TEST_F(FlowSession, InnerSessionGivesWayToTheOuterOne) {
   EXPECT_EQ(Session::current(), nullptr);

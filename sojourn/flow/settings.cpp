@@ -127,6 +127,7 @@ void fill(Settings& settings, const Settings& other) {
   fill(settings.logging_setting, other.logging_setting);
   fill(settings.log_file, other.log_file);
   fill(settings.broadcast_callback, other.broadcast_callback);
+  if (!settings.payload_callback) settings.payload_callback = other.payload_callback;
   fill(settings.run_identifier, other.run_identifier);
   fill(settings.prompt_injection, other.prompt_injection);
   fill(settings.save_state, other.save_state);
@@ -191,6 +192,7 @@ Config resolve(const Settings& settings, const ConfigSources& sources) {
   config.logging_setting = all.logging_setting.value_or(config.logging_setting);
   config.log_file = all.log_file;
   config.broadcast_callback = all.broadcast_callback;
+  config.payload_callback = std::move(all.payload_callback);
   config.run_identifier = all.run_identifier;
   config.prompt_injection = all.prompt_injection.value_or(config.prompt_injection);
   config.save_state = all.save_state.value_or(config.save_state);

@@ -41,6 +41,9 @@ class BroadcastCallback {
   std::function<void(Loop&, const Json&)> call_;
 };
 
+// What is called once with the session's payload, JSON. What it throws is logged.
+using PayloadCallback = std::function<void(const std::string& payload)>;
+
 // What is said in one place; what is not given there is looked for in the next.
 struct Settings {
   JsonObject context;                   // what the session's Context begins with; joined key by key
@@ -49,6 +52,7 @@ struct Settings {
   std::optional<LoggingSetting> logging_setting;
   std::optional<std::filesystem::path> log_file;
   std::optional<BroadcastCallback> broadcast_callback;
+  PayloadCallback payload_callback;           // called with the payload when the session is closed
   std::optional<std::string> run_identifier;  // the session's id
   std::optional<bool> prompt_injection;       // messages to models are filled in from the context
   std::optional<bool> save_state;             // the session is saved when it is closed, and its events as they come
@@ -66,6 +70,7 @@ struct Config {
   LoggingSetting logging_setting = LoggingSetting::regular;
   std::optional<std::filesystem::path> log_file;
   std::optional<BroadcastCallback> broadcast_callback;
+  PayloadCallback payload_callback;
   std::optional<std::string> run_identifier;
   bool prompt_injection = true;
   bool save_state = true;
