@@ -109,15 +109,23 @@ Async<void> verify_chosen(store::Store& store, const std::string& id, store::Ver
   }
 }
 
-std::optional<PublicKey> key_of(const VerifyOptions& options, const Settings& settings) {
+store::PublicKeys keys_of(const VerifyOptions& options, const Settings& settings) {
   try {
-    return options.key.empty() ? store::find_public_key(settings.data) : store::read_public_key(options.key);
+    if (options.keys.empty()) return store::find_public_keys(settings.data);
+    store::PublicKeys keys;
+    for (const std::string& file : options.keys) {
+      const PublicKey key = store::read_public_key(file);
+      keys.emplace(key.id(), key);
+    }
+    return keys;
   } catch (const Error& error) {
-    throw Error(ErrorCode::config_invalid, "the public key: " + error.message());
+    const char* const which =
+        options.keys.empty() ? "a public key of the data folder: " : "--key takes a file with a public key: ";
+    throw Error(ErrorCode::config_invalid, which + error.message());
   }
 }
 
-ExitCode verify_file(const VerifyOptions& options, const PublicKey& key, Console& console) {
+ExitCode verify_file(const VerifyOptions& options, const store::PublicKeys& keys, Console& console) {
   std::ifstream file(options.archive, std::ios::binary);
   if (!file)
     throw Error(ErrorCode::config_invalid, fmt::format("the archive '{}' cannot be opened", options.archive));
@@ -127,21 +135,18 @@ ExitCode verify_file(const VerifyOptions& options, const PublicKey& key, Console
         file.read(buffer, static_cast<std::streamsize>(size));
         return static_cast<std::size_t>(file.gcount());
       },
-      key));
+      keys));
   return teller.end();
 }
 
 }  // namespace
 
 ExitCode verify_journals(const VerifyOptions& options, const Settings& settings, Console& console) {
-  const std::optional<PublicKey> key = key_of(options, settings);
-  if (!options.archive.empty()) {
-    if (!key) throw Error(ErrorCode::config_invalid, "--key: an archive is verified with its server's public key");
-    return verify_file(options, *key, console);
-  }
+  const store::PublicKeys keys = keys_of(options, settings);
+  if (!options.archive.empty()) return verify_file(options, keys, console);
   const store::SessionFolders folders(settings.data);
   const store::ArtifactStore artifacts(settings.data);
-  const store::VerifyAgainst against{.key = key ? &*key : nullptr, .folders = &folders, .artifacts = &artifacts};
+  const store::VerifyAgainst against{.keys = &keys, .folders = &folders, .artifacts = &artifacts};
   Teller teller(console);
   read_store(settings, [&](store::Store& store) { return verify_chosen(store, options.session, against, teller); });
   return teller.end();

@@ -26,6 +26,7 @@ struct Words {
   NewSessionOptions new_session;
   CheckOptions check;
   VerifyOptions verify;
+  JournalKeyOptions journal_key;
   ShowOptions show;
   PurgeOptions purge;
   RebuildOptions rebuild;
@@ -258,9 +259,10 @@ void add_verify(CLI::App& audit, Words& words) {
   CLI::Option* id = command->add_option("ID", words.verify.session, "One session; else all of them")->type_name("");
   command->add_flag("--all", words.all, "All sessions, which is also the default")->excludes(id);
   CLI::Option* key = command
-                         ->add_option("--key", words.verify.key,
-                                      "The server's public key; else journal-key.pub.pem of the data folder")
-                         ->type_name("FILE");
+                         ->add_option("--key", words.verify.keys,
+                                      "A public key of the server, repeat it for more; else those of the data folder")
+                         ->type_name("FILE")
+                         ->allow_extra_args(false);
   command->add_option("--archive", words.verify.archive, "An archive that audit export wrote; takes --key")
       ->type_name("FILE")
       ->excludes(id)
@@ -349,9 +351,18 @@ void add_audit(CLI::App& root, Words& words) {
   });
 
   command = audit->add_subcommand("key", "Print the public key that journals are signed with");
-  command->footer("Example:\n  sojourn audit key --data data > journal-key.pub.pem");
+  command->footer(
+      "With --rotate it makes another key first, for when the old one is lost or was seen by others: stop the "
+      "server\n"
+      "before. What the old one signed is still verified, by its public half, which is kept.\n\n"
+      "Example:\n  sojourn audit key --data data > journal-key.pub.pem");
+  command->add_flag("--rotate", words.journal_key.rotate, "Sign with another key from now on");
   add_common(*command, words, SettingUser::reader);
-  command->callback([&words] { words.command = show_journal_key; });
+  command->callback([&words] {
+    words.command = [&words](const Settings& settings, Console& console) {
+      return show_journal_key(words.journal_key, settings, console);
+    };
+  });
 }
 
 void add_config(CLI::App& root, Words& words) {

@@ -94,9 +94,9 @@ struct CheckOptions {
 ExitCode check_app(const CheckOptions& options, const Settings& settings, Console& console);
 
 struct VerifyOptions {
-  std::string session;  // "" for all
-  std::string archive;  // a file to verify instead of the data folder; "" for none
-  std::string key;      // file of the public key; "" for the data folder's
+  std::string session;            // "" for all
+  std::string archive;            // a file to verify instead of the data folder; "" for none
+  std::vector<std::string> keys;  // files of public keys; none: the data folder's
 };
 
 // Verifies journals in the data folder, beside a running server or without one, or an archive, which takes no data
@@ -136,8 +136,12 @@ struct ExportOptions {
 // its journal does not hold.
 ExitCode export_session(const ExportOptions& options, const Settings& settings, Console& console);
 
+struct JournalKeyOptions {
+  bool rotate = false;  // make another first, while no server has the data folder
+};
+
 // Prints the public key of the data folder.
-ExitCode show_journal_key(const Settings& settings, Console& console);
+ExitCode show_journal_key(const JournalKeyOptions& options, const Settings& settings, Console& console);
 
 // What every board command takes.
 struct BoardOptions {

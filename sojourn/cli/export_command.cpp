@@ -12,6 +12,7 @@
 #include "sojourn/cli/stored.hpp"
 #include "sojourn/store/archive.hpp"
 #include "sojourn/store/durable_file.hpp"
+#include "sojourn/store/folder_lock.hpp"
 #include "sojourn/store/journal_key.hpp"
 
 namespace sojourn::cli {
@@ -66,10 +67,13 @@ Async<void> append(WholeFile& file, std::string piece) {
   co_return;
 }
 
-Async<void> write(store::Store& store, std::string session, SigningKey key, const store::ArtifactStore& artifacts,
-                  fs::path path, store::VerifyReport& report) {
+Async<void> write(store::Store& store, std::string session, const fs::path& data, fs::path path,
+                  store::VerifyReport& report) {
+  const SigningKey key = store::read_journal_key(data);
+  const store::ArtifactStore artifacts(data);
   WholeFile file(path);
-  report = co_await store::write_archive(store, session, key, SystemClock().now(), &artifacts,
+  report = co_await store::write_archive(store, session, key, store::find_public_keys(data), SystemClock().now(),
+                                         &artifacts,
                                          [&file](std::string piece) { return append(file, std::move(piece)); });
   file.commit();
 }
@@ -80,10 +84,8 @@ ExitCode export_session(const ExportOptions& options, const Settings& settings, 
   store::VerifyReport report;
   fs::path path = options.output;
   if (path.empty()) path = fs::path(options.session).filename().string() + ".tar";
-  const store::ArtifactStore artifacts(settings.data);
-  read_store(settings, [&](store::Store& store) {
-    return write(store, options.session, store::read_journal_key(settings.data), artifacts, path, report);
-  });
+  read_store(settings,
+             [&](store::Store& store) { return write(store, options.session, settings.data, path, report); });
   if (console.json) {
     print_json(console, JsonObject{{"id", report.session_id},
                                    {"file", to_valid_utf8(path.string())},
@@ -98,15 +100,20 @@ ExitCode export_session(const ExportOptions& options, const Settings& settings, 
   return ExitCode::failed;
 }
 
-ExitCode show_journal_key(const Settings& settings, Console& console) {
-  const std::optional<PublicKey> key = store::find_public_key(settings.data);
+ExitCode show_journal_key(const JournalKeyOptions& options, const Settings& settings, Console& console) {
+  const fs::path& data = settings.data;
+  if (options.rotate && !store::find_public_keys(data).empty()) {
+    const store::FolderLock lock(data);
+    console.err << "journals are signed by " << store::rotate_journal_key(data).id() << " from now on\n";
+  }
+  const std::optional<PublicKey> key = store::find_public_key(data);
   if (!key) {
     throw Error(ErrorCode::config_invalid,
                 fmt::format("there is no key in {} (data: {}): a server makes it when it first starts",
                             settings.data.string(), settings.value("data").source));
   }
   if (console.json) {
-    print_json(console, JsonObject{{"algorithm", "Ed25519"}, {"key", key->id()}, {"public_key", key->pem()}});
+    print_json(console, store::shown_keys(*key, store::find_public_keys(settings.data)));
   } else {
     console.out << key->pem();
   }

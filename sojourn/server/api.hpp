@@ -5,7 +5,6 @@
 #include <string>
 #include <vector>
 
-#include "sojourn/base/ed25519.hpp"
 #include "sojourn/http/server.hpp"
 #include "sojourn/runtime/session_service.hpp"
 #include "sojourn/server/api_keys.hpp"
@@ -25,12 +24,12 @@ struct ApiOptions {
   StreamTimes stream;
   std::function<JsonObject()> isolation = [] { return JsonObject(); };  // of workers: /readyz tells it
   MetricSources metrics;
-  Files* files = nullptr;                  // none: no routes for files
-  Webhooks* webhooks = nullptr;            // none: refused
-  Artifacts* artifacts = nullptr;          // none: no routes for artefacts
-  bool audit_reads = false;                // who reads a journal or an artefact stands in that journal
-  JournalFollowers* followers = nullptr;   // none: no journal can be followed
-  const PublicKey* journal_key = nullptr;  // none: journals are not signed
+  Files* files = nullptr;                   // none: no routes for files
+  Webhooks* webhooks = nullptr;             // none: refused
+  Artifacts* artifacts = nullptr;           // none: no routes for artefacts
+  bool audit_reads = false;                 // who reads a journal or an artefact stands in that journal
+  JournalFollowers* followers = nullptr;    // none: no journal can be followed
+  std::optional<std::string> journal_keys;  // JSON, as /audit/key shows them; none: journals are not signed
   // Where a session's folder is or will be, for seed 001's `audit_path`.
   std::function<std::string(const std::string& id)> audit_path = [](const std::string& id) { return id; };
 };
@@ -78,7 +77,7 @@ class Api {
   Async<void> get_stage(Ask& ask);
   Async<void> put_stage(Ask& ask);
   Async<void> follow_events(Ask& ask);
-  Async<void> get_journal_key(Ask& ask);
+  Async<void> get_journal_keys(Ask& ask);
   Async<void> note_read(const Ask& ask, std::string what);
   Async<void> list_artifacts(Ask& ask);
   Async<void> put_artifact(Ask& ask);

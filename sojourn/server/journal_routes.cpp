@@ -66,10 +66,8 @@ Async<void> Api::follow_events(Ask& ask) {
                          ask.responder);
 }
 
-Async<void> Api::get_journal_key(Ask& ask) {
-  const PublicKey& key = *options_.journal_key;
-  co_await ask.answer(200,
-                      to_text(JsonObject{{"algorithm", "Ed25519"}, {"key", key.id()}, {"public_key", key.pem()}}));
+Async<void> Api::get_journal_keys(Ask& ask) {
+  co_await ask.answer(200, *options_.journal_keys);
 }
 
 }  // namespace sojourn::server

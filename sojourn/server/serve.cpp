@@ -129,7 +129,7 @@ class Service {
               .artifacts = &artifacts_,
               .audit_reads = options.audit_reads,
               .followers = &followers_,
-              .journal_key = &public_key_,
+              .journal_keys = to_text(store::shown_keys(public_key_, store::find_public_keys(options.data))),
               .audit_path = [this](const std::string& id) { return folders_.path_of(id).string(); }}),
         http_(
             executor_, clock_, log_, {.streams = Files::body_stream, .connections = most_connections()},
@@ -200,6 +200,7 @@ class Service {
     const bool v6 = options_.host.find(':') != std::string::npos;
     const std::string address =
         fmt::format(fmt::runtime(v6 ? "http://[{}]:{}" : "http://{}:{}"), options_.host, port);
+    log_.info("journals are signed", {{"key", public_key_.id()}});
     log_.info("serving", {{"address", address}, {"data", options_.data.string()}, {"apps", runtime_.apps().size()}});
     options_.on_ready(address);
   }

@@ -11,20 +11,22 @@
 // One session as one file, which proves itself on another machine to whoever has the server's public key
 // (docs/formats/archive.md).
 //
-// It is a tar archive: session.json, events/, state/, tasks/, artifacts/, then manifest.json with the hash of each of
-// these, and manifest.sig, the server's signature over that.
+// It is a tar archive: session.json, events/, state/, tasks/, artifacts/, keys/, then manifest.json with the hash of
+// each of these, and manifest.sig, the server's signature over that.
 namespace sojourn::store {
 
 // Writes the archive of a session as it stands, piece by piece, and returns what verify() would find wrong with it:
 // what is broken is archived as it is, and what is missing of `artifacts` (null: there are none) left out. It may go
 // on being served meanwhile.
-// Errors: session_not_found; those of the store, and of `sink`. What was written is no archive then.
-// Cost:   a few MiB of memory at a time, besides the session's state.
-Async<VerifyReport> write_archive(Store& store, std::string session_id, const SigningKey& key, Time now,
-                                  const ArtifactStore* artifacts, std::function<Async<void>(std::string piece)> sink);
+// `keys` are all that the server ever had: where an earlier one signed the session's end, its public half comes
+// along. Errors: session_not_found; those of the store, and of `sink`. What was written is no archive then. Cost:   a
+// few MiB of memory at a time, besides the session's state.
+Async<VerifyReport> write_archive(Store& store, std::string session_id, const SigningKey& key, PublicKeys keys,
+                                  Time now, const ArtifactStore* artifacts,
+                                  std::function<Async<void>(std::string piece)> sink);
 
 // Reads an archive and verifies all that it holds. Whatever was changed in it, if only a byte, is a finding.
 // Errors: none: what cannot be read is a finding too. Blocks where `source` does. Cost: as verify().
-VerifyReport verify_archive(tar::Reader::Source source, const PublicKey& key);
+VerifyReport verify_archive(tar::Reader::Source source, const PublicKeys& keys);
 
 }  // namespace sojourn::store

@@ -59,11 +59,12 @@ std::string sign_manifest(const SigningKey& key, std::string_view manifest) {
   return fmt::format("{}:{}\n", key.public_key().id(), key.sign(std::string(signed_head).append(manifest)));
 }
 
-bool manifest_holds(std::string_view signature, const PublicKey& key, std::string_view manifest) {
-  const std::string start = key.id() + ":";
-  return signature.starts_with(start) && signature.ends_with('\n') &&
-         key.verifies(std::string(signed_head).append(manifest),
-                      signature.substr(start.size(), signature.size() - start.size() - 1));
+bool manifest_holds(std::string_view signature, const PublicKeys& keys, std::string_view manifest) {
+  const auto key = keys.find(key_of(signature));
+  if (key == keys.end() || !signature.ends_with('\n')) return false;
+  signature.remove_prefix(key->first.size() + 1);
+  signature.remove_suffix(1);
+  return key->second.verifies(std::string(signed_head).append(manifest), signature);
 }
 
 JsonText session_text(const SessionRecord& record) {

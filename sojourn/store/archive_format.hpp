@@ -7,6 +7,7 @@
 
 #include "sojourn/base/ed25519.hpp"
 #include "sojourn/base/json.hpp"
+#include "sojourn/store/head_signature.hpp"
 #include "sojourn/store/record.hpp"
 
 // What stands in an archive's files (docs/formats/archive.md). Texts over which hashes go are put in as they are, at
@@ -18,6 +19,7 @@ inline constexpr const char* events_folder = "events/";
 inline constexpr const char* state_folder = "state/";
 inline constexpr const char* tasks_folder = "tasks/";
 inline constexpr const char* artifacts_folder = "artifacts/";
+inline constexpr const char* keys_folder = "keys/";
 inline constexpr const char* manifest_file = "manifest.json";
 inline constexpr const char* signature_file = "manifest.sig";
 
@@ -31,7 +33,7 @@ JsonText manifest_text(std::string_view session_id, std::string_view exported_at
 
 // KEY:SIGNATURE over the manifest, and a line feed.
 std::string sign_manifest(const SigningKey& key, std::string_view manifest);
-bool manifest_holds(std::string_view signature, const PublicKey& key, std::string_view manifest);
+bool manifest_holds(std::string_view signature, const PublicKeys& keys, std::string_view manifest);
 
 JsonText session_text(const SessionRecord& record);
 std::string event_line(const Event& event);

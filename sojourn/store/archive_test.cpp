@@ -22,8 +22,8 @@ Async<void> append(std::string& archive, std::string piece) {
   co_return;
 }
 
-Async<void> keep(Store& store, const SigningKey& key, std::string& archive, VerifyReport& report) {
-  report = co_await write_archive(store, id, key, start_time, nullptr,
+Async<void> keep(Store& store, const SigningKey& key, PublicKeys keys, std::string& archive, VerifyReport& report) {
+  report = co_await write_archive(store, id, key, std::move(keys), start_time, nullptr,
                                   [&archive](std::string piece) { return append(archive, std::move(piece)); });
 }
 
@@ -53,10 +53,12 @@ class Archive : public testing::Test {
     session.write(store_, last);
   }
 
-  std::string written() {
+  std::string written() { return written(key_, {}); }
+
+  std::string written(const SigningKey& key, PublicKeys keys) {
     std::string archive;
     VerifyReport report;
-    run(keep(store_, key_, archive, report));
+    run(keep(store_, key, std::move(keys), archive, report));
     EXPECT_TRUE(report.ok()) << report.findings.front().message;
     return archive;
   }
@@ -70,7 +72,7 @@ class Archive : public testing::Test {
           place += count;
           return count;
         },
-        key);
+        PublicKeys{{key.id(), key}});
   }
 
   MemoryStore store_;
@@ -115,10 +117,28 @@ TEST_F(Archive, ShowsThatItIsCutOffOrGoesOn) {
   EXPECT_FALSE(verified(archive + '\n').ok());
 }
 
+TEST_F(Archive, BringsAlongTheEarlierKeyThatSignedTheEnd) {
+  const SigningKey next = SigningKey::generate();
+  const std::string archive = written(next, {{key_.public_key().id(), key_.public_key()}});
+  EXPECT_THAT(archive, HasSubstr("keys/" + key_.public_key().id() + ".pem"));
+  const VerifyReport report = verified(archive, next.public_key());
+  EXPECT_TRUE(report.ok()) << report.findings.front().message;
+  EXPECT_EQ(report.signature, VerifyReport::Signature::valid);
+  // Who knows the earlier key alone has nobody to vouch for the rest.
+  EXPECT_FALSE(verified(archive).ok());
+}
+
+TEST_F(Archive, BelievesNoKeyInAnArchiveThatNoKnownKeySigned) {
+  const SigningKey forger = SigningKey::generate();
+  const std::string archive = written(forger, {{key_.public_key().id(), key_.public_key()}});
+  const VerifyReport report = verified(archive, SigningKey::generate().public_key());
+  EXPECT_EQ(report.signature, VerifyReport::Signature::broken);
+}
+
 TEST_F(Archive, IsNotTakenForAnothersWork) {
   const VerifyReport report = verified(written(), SigningKey::generate().public_key());
   ASSERT_FALSE(report.ok());
-  EXPECT_THAT(report.findings.front().message, HasSubstr("not signed by the key"));
+  EXPECT_THAT(report.findings.front().message, HasSubstr("which is not known"));
 }
 
 TEST_F(Archive, HoldsWhatIsBrokenAsItIs) {
@@ -128,7 +148,7 @@ TEST_F(Archive, HoldsWhatIsBrokenAsItIs) {
   run(store_.commit(altered));
   std::string archive;
   VerifyReport report;
-  run(keep(store_, key_, archive, report));
+  run(keep(store_, key_, {}, archive, report));
   ASSERT_FALSE(report.ok());
   EXPECT_EQ(report.findings.front().kind, Finding::Kind::state);
   const VerifyReport elsewhere = verified(archive);
@@ -140,7 +160,7 @@ TEST_F(Archive, IsOfASessionThatIsThere) {
   VerifyReport report;
   std::string archive;
   MemoryStore empty;
-  EXPECT_EQ(refusal(keep(empty, key_, archive, report)), ErrorCode::session_not_found);
+  EXPECT_EQ(refusal(keep(empty, key_, {}, archive, report)), ErrorCode::session_not_found);
   EXPECT_EQ(archive, "");
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <string>
 #include <string_view>
 
@@ -14,6 +15,9 @@
 namespace sojourn::store {
 
 std::string sign_head(const SigningKey& key, std::string_view session_id, const ChainHead& head);
+
+// Keys that are known, by their ids. A signature names the one that made it.
+using PublicKeys = std::map<std::string, PublicKey, std::less<>>;
 
 // Whether `key` made this signature over this head. False also for what is no signature.
 bool holds(std::string_view signature, const PublicKey& key, std::string_view session_id, const ChainHead& head);

@@ -6,6 +6,7 @@
 #include "sojourn/base/error.hpp"
 #include "sojourn/base/limits.hpp"
 #include "sojourn/store/durable_file.hpp"
+#include "sojourn/store/refusals.hpp"
 
 namespace sojourn::store {
 
@@ -23,26 +24,76 @@ fs::path public_file(const fs::path& data) {
   return data / "journal-key.pub.pem";
 }
 
-void check_secret(const fs::path& file) {
+fs::path all_keys(const fs::path& data) {
+  return data / "journal-keys";
+}
+
+void replace_if_other(const fs::path& file, const std::string& content) {
+  if (read_small_file(file, key_bytes) != content) replace_file(file, content);
+}
+
+// Makes it known for good.
+void keep(const fs::path& data, const PublicKey& key) {
+  make_folders(all_keys(data));
+  replace_if_other(all_keys(data) / (key.id() + ".pem"), key.pem());
+}
+
+// The public half that stands there, if it can be read.
+std::optional<PublicKey> readable_public_key(const fs::path& data) {
+  try {
+    return find_public_key(data);
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+}
+
+// That of the secret half, whoever may read it; nothing where it is damaged or gone.
+std::optional<PublicKey> public_half_of_secret(const fs::path& data) {
+  try {
+    const std::optional<std::string> pem = read_small_file(secret_file(data), key_bytes);
+    if (pem) return SigningKey::from_pem(*pem).public_key();
+  } catch (const Error&) {
+  }
+  return std::nullopt;
+}
+
+bool had_a_key(const fs::path& data) {
+  std::error_code error;
+  return fs::exists(public_file(data), error) ||
+         (fs::is_directory(all_keys(data), error) && !fs::is_empty(all_keys(data), error));
+}
+
+std::string how_to_rotate(const fs::path& data) {
+  return fmt::format(
+      "make another by `sojourn audit key --rotate --data {}`, which leaves verifiable what the old "
+      "one signed",
+      data.string());
+}
+
+void check_secret(const fs::path& data) {
+  const fs::path file = secret_file(data);
   struct stat found{};
   if (::stat(file.c_str(), &found) != 0 || (found.st_mode & 077) == 0) return;
   throw Error(ErrorCode::config_invalid,
-              fmt::format("others than its owner may read '{}': chmod 600 it; if they may have read it, move it away "
-                          "and restart the server, which makes another",
-                          file.string()));
+              fmt::format("others than its owner may read '{}': chmod 600 it; if they may have read it, {}",
+                          file.string(), how_to_rotate(data)));
+}
+
+Error no_key(const fs::path& data) {
+  return Error(ErrorCode::not_found, fmt::format("there is no key '{}': a server makes it when it first starts",
+                                                 secret_file(data).string()));
 }
 
 std::optional<SigningKey> find_journal_key(const fs::path& data) {
   const fs::path file = secret_file(data);
   const std::optional<std::string> pem = read_small_file(file, key_bytes);
   if (!pem) return std::nullopt;
-  check_secret(file);
+  check_secret(data);
   try {
     return SigningKey::from_pem(*pem);
   } catch (const Error& error) {
-    throw Error(ErrorCode::store_corrupt,
-                fmt::format("'{}' holds no key: {}; restore it, or move it away for another", file.string(),
-                            error.message()));
+    throw Error(ErrorCode::store_corrupt, fmt::format("'{}' holds no key: {}; restore it, or {}", file.string(),
+                                                      error.message(), how_to_rotate(data)));
   }
 }
 
@@ -50,20 +101,44 @@ std::optional<SigningKey> find_journal_key(const fs::path& data) {
 
 SigningKey open_journal_key(const fs::path& data) {
   std::optional<SigningKey> key = find_journal_key(data);
+  if (!key && had_a_key(data)) {
+    throw Error(ErrorCode::config_invalid,
+                fmt::format("'{}' is gone, by which journals are signed here: restore it from a backup, or {}",
+                            secret_file(data).string(), how_to_rotate(data)));
+  }
   if (!key) {
     key = SigningKey::generate();
     make_secret_file(secret_file(data), key->pem());
   }
-  const std::string pem = key->public_key().pem();
-  if (read_small_file(public_file(data), key_bytes) != pem) replace_file(public_file(data), pem);
+  if (const auto before = readable_public_key(data)) keep(data, *before);
+  keep(data, key->public_key());
+  replace_if_other(public_file(data), key->public_key().pem());
   return std::move(*key);
+}
+
+PublicKey rotate_journal_key(const fs::path& data) {
+  const std::optional<PublicKey> of_secret = public_half_of_secret(data);
+  if (!of_secret && !had_a_key(data)) throw no_key(data);
+  if (of_secret) keep(data, *of_secret);
+  if (const auto before = readable_public_key(data)) keep(data, *before);
+  const SigningKey key = SigningKey::generate();
+  // Before it signs anything.
+  keep(data, key.public_key());
+  const fs::path next = data / "journal-key.next.pem";
+  std::error_code error;
+  fs::remove(next, error);
+  make_secret_file(next, key.pem());
+  fs::rename(next, secret_file(data), error);
+  if (error) throw file_refused("replace", secret_file(data), error.value());
+  sync_folder(data);
+  replace_file(public_file(data), key.public_key().pem());
+  return key.public_key();
 }
 
 SigningKey read_journal_key(const fs::path& data) {
   std::optional<SigningKey> key = find_journal_key(data);
   if (key) return std::move(*key);
-  throw Error(ErrorCode::not_found, fmt::format("there is no key '{}': a server makes it when it first starts",
-                                                secret_file(data).string()));
+  throw no_key(data);
 }
 
 PublicKey read_public_key(const fs::path& file) {
@@ -80,6 +155,29 @@ std::optional<PublicKey> find_public_key(const fs::path& data) {
   std::error_code error;
   if (!fs::exists(public_file(data), error)) return std::nullopt;
   return read_public_key(public_file(data));
+}
+
+PublicKeys find_public_keys(const fs::path& data) {
+  PublicKeys keys;
+  if (const auto key = find_public_key(data)) keys.emplace(key->id(), *key);
+  std::error_code error;
+  for (const fs::directory_entry& entry : fs::directory_iterator(all_keys(data), error)) {
+    if (entry.path().extension() != ".pem") continue;  // what a write that broke off left
+    const PublicKey key = read_public_key(entry.path());
+    if (key.id() != entry.path().stem()) {
+      throw Error(ErrorCode::invalid_request, fmt::format("'{}' holds the key {}", entry.path().string(), key.id()));
+    }
+    keys.emplace(key.id(), key);
+  }
+  return keys;
+}
+
+JsonObject shown_keys(const PublicKey& key, const PublicKeys& all) {
+  JsonArray retired;
+  for (const auto& [id, other] : all) {
+    if (other != key) retired.push_back(JsonObject{{"key", id}, {"public_key", other.pem()}});
+  }
+  return {{"algorithm", "Ed25519"}, {"key", key.id()}, {"public_key", key.pem()}, {"retired", std::move(retired)}};
 }
 
 }  // namespace sojourn::store

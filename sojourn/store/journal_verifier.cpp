@@ -11,7 +11,6 @@
 
 #include "sojourn/base/json.hpp"
 #include "sojourn/base/limits.hpp"
-#include "sojourn/store/head_signature.hpp"
 
 namespace sojourn::store {
 
@@ -217,7 +216,7 @@ void JournalVerifier::check_head(const ChainHead& head) {
   }
 }
 
-void JournalVerifier::check_record(const SessionRecord& record, const PublicKey* key) {
+void JournalVerifier::check_record(const SessionRecord& record, const PublicKeys& keys) {
   const Parts& my = *parts_;
   const bool over = record.head.status != SessionStatus::active;
   if (!my.context.empty() && my.context != to_hex(sha256(record.context))) {
@@ -228,10 +227,10 @@ void JournalVerifier::check_record(const SessionRecord& record, const PublicKey*
          over ? "the session's row says that it is over, but no event tells of its end"
               : fmt::format("event {} tells of the session's end, but its row says that it is active", my.ended)});
   }
-  check_signature(record.head, key);
+  check_signature(record.head, keys);
 }
 
-void JournalVerifier::check_signature(const SessionHead& head, const PublicKey* key) {
+void JournalVerifier::check_signature(const SessionHead& head, const PublicKeys& keys) {
   using Signature = VerifyReport::Signature;
   Parts& my = *parts_;
   if (head.signature.empty()) {
@@ -240,17 +239,21 @@ void JournalVerifier::check_signature(const SessionHead& head, const PublicKey* 
     add({Finding::Kind::signature, 0, "", "",
          fmt::format("the session is over, but its head is not signed, as its first event announces (key {})",
                      my.key)});
-  } else if (key == nullptr) {
-    my.report.signature = Signature::unchecked;
-  } else if (holds(head.signature, *key, my.report.session_id, head.chain)) {
-    my.report.signature = Signature::valid;
-  } else {
-    my.report.signature = Signature::broken;
-    const std::string_view other = key_of(head.signature);
-    add({Finding::Kind::signature, 0, "", "",
-         other == key->id() ? fmt::format("key {} signed another head of this session", other)
-                            : fmt::format("the head is signed by key '{}', not by {}", other, key->id())});
+    return;
   }
+  if (keys.empty()) {
+    my.report.signature = Signature::unchecked;
+    return;
+  }
+  const auto key = keys.find(key_of(head.signature));
+  if (key != keys.end() && holds(head.signature, key->second, my.report.session_id, head.chain)) {
+    my.report.signature = Signature::valid;
+    return;
+  }
+  my.report.signature = Signature::broken;
+  add({Finding::Kind::signature, 0, "", "",
+       key == keys.end() ? fmt::format("the head is signed by key '{}', which is not known", key_of(head.signature))
+                         : fmt::format("key {} signed another head of this session", key->first)});
 }
 
 void JournalVerifier::check_state(const std::map<std::string, JsonText>& state) {

@@ -9,8 +9,8 @@
 #include <utility>
 #include <vector>
 
-#include "sojourn/base/ed25519.hpp"
 #include "sojourn/base/json.hpp"
+#include "sojourn/store/head_signature.hpp"
 #include "sojourn/store/manifest.hpp"
 #include "sojourn/store/session_folder.hpp"
 #include "sojourn/store/verify.hpp"
@@ -35,11 +35,11 @@ class JournalVerifier {
   void check_head(const ChainHead& head);
 
   // Holds what the session was given, and whether it is over, against the events; where it is, its head must be
-  // signed by `key`, which may be null.
-  void check_record(const SessionRecord& record, const PublicKey* key);
+  // signed by one of `keys`, if there are any.
+  void check_record(const SessionRecord& record, const PublicKeys& keys);
 
   // Part of check_record(), for who has nothing but a head.
-  void check_signature(const SessionHead& head, const PublicKey* key);
+  void check_signature(const SessionHead& head, const PublicKeys& keys);
 
   void check_state(const std::map<std::string, JsonText>& state);
 

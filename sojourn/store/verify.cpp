@@ -28,6 +28,11 @@ constexpr std::size_t large_tasks_at_once = 8;
 constexpr std::size_t small_tasks_at_once = 64;
 constexpr std::size_t small_task_bytes = 64 * limits::kibibyte;
 
+const PublicKeys& keys_of(const VerifyAgainst& against) {
+  static const PublicKeys none;
+  return against.keys == nullptr ? none : *against.keys;
+}
+
 // Id and output hash of each completed task.
 Async<std::vector<std::pair<std::string, std::string>>> read_outputs(Store& store, std::string session_id) {
   std::vector<std::pair<std::string, std::string>> outputs;
@@ -77,7 +82,7 @@ Async<VerifyReport> verify_tombstone(Store& store, std::string session_id, Verif
   if (!tombstone) throw session_unknown(session_id);
   JournalVerifier verifier(session_id);
   SessionHead head{.status = SessionStatus::ended, .chain = tombstone->chain, .signature = tombstone->signature};
-  verifier.check_signature(head, against.key);
+  verifier.check_signature(head, keys_of(against));
   VerifyReport report = verifier.take();
   report.events = tombstone->chain.seq;
   report.purged = true;
@@ -119,7 +124,7 @@ VerifyReport verify(const FullSession& session, VerifyAgainst against, const Fol
   const auto surplus = std::ranges::find_if(session.events, [&](const Event& event) { return event.seq > head.seq; });
   std::for_each(session.events.begin(), surplus, [&](const Event& event) { verifier.check_event(event); });
   verifier.check_head(head);
-  verifier.check_record(record, against.key);
+  verifier.check_record(record, keys_of(against));
   if (surplus != session.events.end()) verifier.add_surplus(*surplus);
   verifier.check_state(session.snapshot.state);
   for (const TaskRecord& task : session.tasks) {
@@ -141,7 +146,7 @@ Async<VerifyReport> verify_in_parts(Store& store, std::string session_id, Verify
 
   co_await walk_events(store, verifier, session_id, head.seq);
   verifier.check_head(head);
-  verifier.check_record(snapshot->record, against.key);
+  verifier.check_record(snapshot->record, keys_of(against));
   const std::vector<Event> surplus = co_await store.events(session_id, head.seq + 1, 1);
   if (!surplus.empty()) {
     const std::optional<Snapshot> now = co_await store.load(session_id);

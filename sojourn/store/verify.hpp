@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "sojourn/base/async.hpp"
-#include "sojourn/base/ed25519.hpp"
 #include "sojourn/store/artifact_store.hpp"
+#include "sojourn/store/head_signature.hpp"
 #include "sojourn/store/session_folder.hpp"
 #include "sojourn/store/store.hpp"
 
@@ -65,7 +65,7 @@ std::string_view to_string(VerifyReport::Signature signature);
 
 // What else is held against the store. Lifetime: until the verification returns.
 struct VerifyAgainst {
-  const PublicKey* key = nullptr;            // the server's; null: signatures are not checked
+  const PublicKeys* keys = nullptr;          // the server's; null or none: signatures are not checked
   const SessionFolders* folders = nullptr;   // null: folders are not looked at
   const ArtifactStore* artifacts = nullptr;  // null: artefacts are not looked at
 };

@@ -21,7 +21,7 @@ constexpr std::size_t piece_bytes = limits::mebibyte;
 
 class ArchiveVerifier {
  public:
-  ArchiveVerifier(tar::Reader::Source source, const PublicKey& key) : reader_(std::move(source)), key_(key) {}
+  ArchiveVerifier(tar::Reader::Source source, const PublicKeys& keys) : reader_(std::move(source)), keys_(keys) {}
 
   VerifyReport verify() {
     try {
@@ -67,9 +67,9 @@ class ArchiveVerifier {
       throw Error(ErrorCode::invalid_request, fmt::format("'{}' does not belong there", member.name));
     }
     if (path == archive::signature_file) {
-      if (!archive::manifest_holds(take(member, path), key_, manifest_)) {
-        add(fmt::format("the archive is not signed by the key {}", key_.id()));
-      }
+      const std::string signature = take(member, path);
+      is_genuine_ = archive::manifest_holds(signature, keys_, manifest_);
+      if (!is_genuine_) add(why_not_genuine(signature));
       signed_ = true;
     } else if (path == archive::manifest_file) {
       check_manifest(member);
@@ -80,6 +80,9 @@ class ArchiveVerifier {
       for_each_line(take(member, path), [this](std::string_view line) { state_.insert(archive::read_state(line)); });
     } else if (path.starts_with(archive::artifacts_folder)) {
       hash_content(member, path);
+    } else if (path.starts_with(archive::keys_folder)) {
+      const PublicKey key = PublicKey::from_pem(take(member, path));
+      earlier_keys_.emplace(key.id(), key);
     } else if (path.starts_with(archive::tasks_folder)) {
       for_each_line(take(member, path), [this](std::string_view line) {
         const archive::Output output = archive::read_task(line);
@@ -88,6 +91,12 @@ class ArchiveVerifier {
     } else {
       throw Error(ErrorCode::invalid_request, fmt::format("'{}' is nothing that an archive holds", path));
     }
+  }
+
+  std::string why_not_genuine(std::string_view signature) const {
+    const std::string_view key = key_of(signature);
+    return keys_.contains(key) ? fmt::format("key {} did not sign this archive", key)
+                               : fmt::format("the archive is signed by key '{}', which is not known", key);
   }
 
   // Without holding it in memory.
@@ -114,7 +123,10 @@ class ArchiveVerifier {
   void finish() {
     if (!signed_) throw Error(ErrorCode::invalid_request, "the archive has no signature");
     journal_->check_head(record_.head.chain);
-    journal_->check_record(record_, &key_);
+    // What the server's key vouches for is not to be doubted.
+    PublicKeys known = keys_;
+    if (is_genuine_) known.merge(earlier_keys_);
+    journal_->check_record(record_, known);
     journal_->check_state(state_);
     for (const auto& [task, hash] : outputs_) journal_->check_output(task, hash);
     for (const auto& [task, seq] : journal_->outputs()) journal_->add_missing_task(task, seq);
@@ -144,8 +156,9 @@ class ArchiveVerifier {
   }
 
   tar::Reader reader_;
-  const PublicKey& key_;
-  VerifyReport report_;  // as long as it is not known of what
+  const PublicKeys& keys_;
+  PublicKeys earlier_keys_;  // that the archive brings along
+  VerifyReport report_;      // as long as it is not known of what
   std::optional<JournalVerifier> journal_;
   std::string prefix_;
   SessionRecord record_;
@@ -155,12 +168,13 @@ class ArchiveVerifier {
   std::map<std::string, std::string> contents_;  // artefacts, by the hash that names them
   std::string manifest_;
   bool signed_ = false;
+  bool is_genuine_ = false;  // by one of keys_
 };
 
 }  // namespace
 
-VerifyReport verify_archive(tar::Reader::Source source, const PublicKey& key) {
-  return ArchiveVerifier(std::move(source), key).verify();
+VerifyReport verify_archive(tar::Reader::Source source, const PublicKeys& keys) {
+  return ArchiveVerifier(std::move(source), keys).verify();
 }
 
 }  // namespace sojourn::store

@@ -61,15 +61,12 @@ class VerifyEnd : public testing::Test {
                       seq, to_hex(hashes_.at(seq - 1))));
   }
 
-  VerifyReport verified(const PublicKey* key) {
+  VerifyReport verified(const PublicKeys& keys) {
     VerifyReport report;
-    with_store([&](Store& store) { report = run(verify(store, id, {.key = key, .folders = &folders_})); });
+    with_store([&](Store& store) { report = run(verify(store, id, {.keys = &keys, .folders = &folders_})); });
     return report;
   }
-  VerifyReport verified() {
-    const PublicKey key = key_.public_key();
-    return verified(&key);
-  }
+  VerifyReport verified() { return verified(PublicKeys{{key_.public_key().id(), key_.public_key()}}); }
 
   std::vector<Kind> kinds() {
     std::vector<Kind> kinds;
@@ -98,17 +95,24 @@ TEST_F(VerifyEnd, HoldsWithTheKeyThatSignedIt) {
 }
 
 TEST_F(VerifyEnd, SaysWhereNobodyGaveTheKey) {
-  const VerifyReport report = verified(nullptr);
+  const VerifyReport report = verified(PublicKeys());
   EXPECT_TRUE(report.ok());
   EXPECT_EQ(report.signature, VerifyReport::Signature::unchecked);
 }
 
 TEST_F(VerifyEnd, DoesNotTakeAnothersSignature) {
   const PublicKey other = SigningKey::generate().public_key();
-  const VerifyReport report = verified(&other);
+  const VerifyReport report = verified(PublicKeys{{other.id(), other}});
   ASSERT_FALSE(report.ok());
   EXPECT_EQ(report.findings.front().kind, Kind::signature);
   EXPECT_EQ(report.signature, VerifyReport::Signature::broken);
+}
+
+TEST_F(VerifyEnd, TakesTheSignatureOfAnyKnownKeyButUnderItsOwnNameOnly) {
+  const PublicKey own = key_.public_key();
+  const PublicKey other = SigningKey::generate().public_key();
+  EXPECT_TRUE(verified(PublicKeys{{own.id(), own}, {other.id(), other}}).ok());
+  EXPECT_FALSE(verified(PublicKeys{{own.id(), other}}).ok());
 }
 
 TEST_F(VerifyEnd, ShowsThatTheNewestEventsAreGoneWithWhatTheRowKnowsOfThem) {

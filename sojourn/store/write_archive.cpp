@@ -80,12 +80,18 @@ class ArchiveWriter {
     for (const std::string& hash : hashes) co_await add_content(artifacts, hash);
   }
 
-  Async<VerifyReport> seal(const SigningKey& key, Time now) {
+  Async<VerifyReport> seal(const SigningKey& key, PublicKeys keys, Time now) {
+    const std::string own = key.public_key().id();
+    const auto earlier = keys.find(key_of(record_.head.signature));
+    if (earlier != keys.end() && earlier->first != own) {
+      co_await add(fmt::format("{}{}.pem", archive::keys_folder, earlier->first), earlier->second.pem());
+    }
+    keys.emplace(own, key.public_key());
     const std::string manifest = archive::manifest_text(record_.id, format_time(now), files_);
     co_await add(archive::manifest_file, manifest);
     co_await add(archive::signature_file, archive::sign_manifest(key, manifest));
     co_await sink_(tar::end());
-    verifier_.check_record(record_, &key.public_key());
+    verifier_.check_record(record_, keys);
     co_return verifier_.take();
   }
 
@@ -139,8 +145,8 @@ class ArchiveWriter {
 
 }  // namespace
 
-Async<VerifyReport> write_archive(Store& store, std::string session_id, const SigningKey& key, Time now,
-                                  const ArtifactStore* artifacts,
+Async<VerifyReport> write_archive(Store& store, std::string session_id, const SigningKey& key, PublicKeys keys,
+                                  Time now, const ArtifactStore* artifacts,
                                   std::function<Async<void>(std::string piece)> sink) {
   const std::optional<Snapshot> snapshot = co_await store.load(session_id);
   if (!snapshot) throw session_unknown(session_id);
@@ -150,7 +156,7 @@ Async<VerifyReport> write_archive(Store& store, std::string session_id, const Si
   co_await writer.add_state(snapshot->state);
   co_await writer.add_tasks();
   if (artifacts != nullptr) co_await writer.add_artifacts(*artifacts);
-  co_return co_await writer.seal(key, now);
+  co_return co_await writer.seal(key, std::move(keys), now);
 }
 
 }  // namespace sojourn::store

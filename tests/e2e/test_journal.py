@@ -278,6 +278,69 @@ class Journal(Served):
             self.assertIn("public key", done.stderr)
 
 
+class Keys(unittest.TestCase):
+    """The key that signs journals: lost, exchanged, and what it signed before."""
+
+    def setUp(self):
+        folder = Path(tempfile.mkdtemp(prefix="sojourn-e2e-"))
+        self.addCleanup(shutil.rmtree, folder, ignore_errors=True)
+        (folder / "apps").mkdir()
+        self.data = folder / "data"
+        self.server = Program(folder / "apps", self.data)
+        self.addCleanup(self.server.log_file.close)
+
+    def session_over(self):
+        id = self.server.post("/sessions", {}).data["id"]
+        self.server.delete(f"/sessions/{id}")
+        return id
+
+    def command(self, *words, code=0):
+        done = command(*words, "--data", self.data, environment=clean_environment())
+        self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+        return done
+
+    def test_lost_key_is_exchanged_by_command_and_what_it_signed_still_holds(self):
+        self.server.start()
+        old, key = self.session_over(), self.server.get("/audit/key").data
+        self.assertIn(key["key"], self.server.log())
+        self.assertEqual(key["retired"], [])
+        self.command("audit", "key", "--rotate", code=3)  # a server has it
+        self.server.stop()
+        (self.data / "journal-key.pem").unlink()
+        refused = command("serve", "--data", self.data, "--listen", "127.0.0.1:0", environment=clean_environment())
+        self.assertEqual(refused.returncode, 2, refused.stderr)
+        self.assertIn(f"sojourn audit key --rotate --data {self.data}", refused.stderr)
+        self.command("audit", "verify")
+
+        new = json.loads(self.command("audit", "key", "--rotate", "--json").stdout)
+        self.assertNotEqual(new["key"], key["key"])
+        self.assertEqual(new["retired"], [{"key": key["key"], "public_key": key["public_key"]}])
+        self.server.start()
+        self.assertEqual(self.server.get("/audit/key").data, new)
+        self.assertIn(new["key"], self.server.log())
+        id = self.session_over()
+        self.assertEqual(self.server.events(id)[0]["data"]["key"], new["key"])
+        self.assertTrue(self.server.session(id)["signature"].startswith(new["key"] + ":"))
+        told = self.command("audit", "verify").stdout
+        self.assertEqual(told.count("ok  2 events, signed"), 2, told)
+
+        # Elsewhere each key is trusted for itself; the new one vouches for the old in an archive.
+        for name, one in (("old", key), ("new", new)):
+            (self.data.parent / name).write_text(one["public_key"])
+        keys = [word for name in ("old", "new") for word in ("--key", self.data.parent / name)]
+        self.command("audit", "verify", *keys)
+        self.assertIn(f"signed by key '{new['key']}'", self.command("audit", "verify", *keys[:2], code=1).stdout)
+        archive = self.data.parent / "old.tar"
+        self.command("audit", "export", old, "--output", archive)
+        self.command("audit", "verify", "--archive", archive, *keys[2:])
+        self.command("audit", "verify", "--archive", archive, *keys[:2], code=1)
+        self.server.stop()
+
+    def test_there_is_nothing_to_exchange_before_there_is_a_key(self):
+        self.assertIn("there is no key", self.command("audit", "key", "--rotate", code=2).stderr)
+        self.assertFalse(self.data.exists())
+
+
 class Tampering(unittest.TestCase):
     """Somebody with the SQLite shell, who also makes all hashes fit again."""
 
