@@ -71,7 +71,7 @@ class Rest:
     def __init__(self, server, pools, mark, temporary):
         self.server, self.pools, self.mark, self.temporary = server, pools, mark, Path(temporary)
         self.line = Line(server)
-        self.descriptors = None  # of each process that stays, as it was at the first rest
+        self.descriptors = None  # of each process that stays, as few as there were at a rest
         self.threads = None
         self.beside = None  # what lies in the data folder beside sessions and files
 
@@ -82,13 +82,22 @@ class Rest:
             if time.monotonic() > deadline:
                 raise AssertionError("no rest:\n" + "\n".join(findings))
             time.sleep(0.05)
+        if self.descriptors is not None:
+            self.forget_what_is_gone()
 
     def remember(self):
-        """From here on the processes that are there now stay, and have as many descriptors and threads as now."""
+        """From here on the processes that are there now stay, and have no more descriptors and threads than now."""
         self.pids = self.lasting()
         self.descriptors = {name: descriptors_of(pid) for name, pid in self.pids.items()}
         self.threads = {name: threads_of(pid) for name, pid in self.pids.items()}
-        self.beside = self.names_beside()
+        self.beside = set(self.names_beside())
+
+    def forget_what_is_gone(self):
+        """What was remembered may have been on its way out: nothing tells when a server has closed the last folder."""
+        for name, pid in self.pids.items():
+            self.descriptors[name] &= descriptors_of(pid)
+            self.threads[name] = min(self.threads[name], threads_of(pid))
+        self.beside &= set(self.names_beside())
 
     def findings(self):
         return [*self.gauges(), *self.processes(), *self.zombies(), *self.open_descriptors(), *self.running_threads(),
@@ -156,14 +165,12 @@ class Rest:
 
     def open_descriptors(self):
         for name, pid in self.lasting().items() if self.descriptors is not None else ():
-            now = descriptors_of(pid)
-            if now != self.descriptors.get(name):
-                before = self.descriptors.get(name, collections.Counter())
-                yield f"descriptors of {name}: more by {dict(now - before)}, less by {dict(before - now)}"
+            if more := descriptors_of(pid) - self.descriptors.get(name, collections.Counter()):
+                yield f"descriptors of {name}: more by {dict(more)}"
 
     def running_threads(self):
         for name, pid in self.lasting().items() if self.threads is not None else ():
-            if threads_of(pid) != self.threads.get(name):
+            if threads_of(pid) > self.threads.get(name, 0):
                 yield f"threads of {name}: {threads_of(pid)}, were {self.threads.get(name)}"
 
     def memory(self):
@@ -177,11 +184,11 @@ class Rest:
     # What lies about.
 
     def names_beside(self):
-        return sorted(name for name in os.listdir(self.server.data) if name not in ("sessions", "files"))
+        return [name for name in os.listdir(self.server.data) if name not in ("sessions", "files")]
 
     def files(self):
-        if self.beside is not None and self.names_beside() != self.beside:
-            yield f"in the data folder: {self.names_beside()}, was {self.beside}"
+        if self.beside is not None and (more := set(self.names_beside()) - self.beside):
+            yield f"in the data folder: {sorted(more)} beside {sorted(self.beside)}"
         for path in self.temporary.iterdir():
             yield f"a temporary file: {path}"
         for path in (self.server.data / "files").glob("*.new"):

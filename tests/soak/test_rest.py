@@ -59,6 +59,18 @@ class Rests(unittest.TestCase):
             self.finds("connections: 2")
             self.finds("descriptors of server: more by {'socket': 1}")
 
+    def test_what_was_being_closed_when_it_was_remembered(self):
+        rest = Rest(self.server, {FORKED: 2}, self.mark, self.rest.temporary)
+        self.addCleanup(rest.line.close)
+        self.rest.line.close()
+        rest.wait()
+        with socket.create_connection((self.server.host, self.server.port)):
+            wait_for(lambda: "connections: 2, one of them this one" in rest.findings(), "the connection")
+            rest.remember()
+        rest.wait()
+        with socket.create_connection((self.server.host, self.server.port)):
+            wait_for(lambda: "descriptors of server: more by {'socket': 1}" in rest.findings(), "one more")
+
     def test_a_spare_that_is_gone(self):
         rest = Rest(self.server, {FORKED: 3}, self.mark, self.rest.temporary)
         self.addCleanup(rest.line.close)
