@@ -7,7 +7,9 @@
 #include <sstream>
 
 #include "sojourn/base/sha256.hpp"
+#include "sojourn/flow/app.hpp"
 #include "sojourn/flow/session.hpp"
+#include "sojourn/worker/serve.hpp"
 
 // What is in a source tree: its languages, its largest files, what is there twice, what is left to do.
 //
@@ -111,8 +113,8 @@ std::string summarise(const Ranking& ranking) {
   return text.str();
 }
 
-auto report_on(const std::string& root) {
-  const auto read = flow::node("read", [root](const std::string& path) {
+auto report() {
+  const auto read = flow::node("read", [](const std::string& root, const std::string& path) {
     std::ifstream file(fs::path(root) / path, std::ios::binary);
     if (!file) throw Error(ErrorCode::io_error, path + " cannot be read");
     return to_valid_utf8(std::string(std::istreambuf_iterator<char>(file), {}));
@@ -120,19 +122,21 @@ auto report_on(const std::string& root) {
   const auto count = flow::node("count", count_lines);
   const auto hash = flow::node("hash", [](const std::string& text) { return to_hex(sha256(text)); });
   const auto marks = flow::node("find marks", find_marks);
-  const auto look_at = flow::node("look at", [=](flow::Scope& scope, std::string path) -> Async<FileFacts> {
-    const std::string text = co_await scope.call(read, path);
-    co_return FileFacts{.path = path,
-                        .language = language(path),
-                        .lines = co_await scope.call(count, text),
-                        .marks = co_await scope.call(marks, text),
-                        .hash = co_await scope.call(hash, text)};
-  });
-  return flow::node("report", [=](flow::Scope& scope) -> Async<std::string> {
+  const auto look_at =
+      flow::node("look at", [=](flow::Scope& scope, std::string root, std::string path) -> Async<FileFacts> {
+        const std::string text = co_await scope.call(read, root, path);
+        co_return FileFacts{.path = path,
+                            .language = language(path),
+                            .lines = co_await scope.call(count, text),
+                            .marks = co_await scope.call(marks, text),
+                            .hash = co_await scope.call(hash, text)};
+      });
+  return flow::node("report", [=](flow::Scope& scope, std::string root) -> Async<std::string> {
     const auto paths = co_await scope.call(flow::node("walk", walk), root);
+    scope.broadcast(JsonObject{{"files", paths.size()}});
     std::vector<FileFacts> facts;
     std::uint64_t unread = 0;
-    for (auto& outcome : co_await scope.call_batch(look_at, paths)) {
+    for (auto& outcome : co_await scope.call_batch(look_at, std::vector<std::string>(paths.size(), root), paths)) {
       if (outcome) {
         facts.push_back(std::move(*outcome));
       } else {
@@ -148,14 +152,15 @@ auto report_on(const std::string& root) {
 }  // namespace
 
 int main(int count, char** words) {
-  if (count != 2 || !fs::is_directory(words[1])) {
+  if (count > 2 || (count == 2 && !fs::is_directory(words[1]))) {
     std::cerr << "usage: repo_report FOLDER\n";
     return 2;
   }
+  flow::ThreadPool pool;
+  if (count < 2) return worker::serve(flow::app({.name = "repo-report"}, pool, {report()}));  // a server's worker
   try {
-    flow::ThreadPool pool;
     flow::Session session(pool, {.flow_name = "repo report"});
-    std::cout << session.call_sync(report_on(words[1]));
+    std::cout << session.call_sync(report(), words[1]);
     std::cerr << session.info().graph.calls().size() << " calls\n";
   } catch (const std::exception& error) {
     std::cerr << error.what() << '\n';

@@ -33,6 +33,7 @@ struct Words {
   ExportOptions export_to;
   StageOptions stage;
   StepOptions step;
+  FlowOptions flow;
   NewKeyOptions new_key;
   BoardOptions board;
   std::string session;
@@ -213,6 +214,28 @@ void add_sessions(CLI::App& root, Words& words) {
     if (words.command) return;
     words.command = [&words](const Settings& settings, Console& console) {
       return list_sessions(words.list, settings, console);
+    };
+  });
+}
+
+void add_flow(CLI::App& root, Words& words) {
+  CLI::App* flow = root.add_subcommand("flow", "Show the flows that ran in a session");
+  flow->require_subcommand(1);
+  flow->footer("Example:\n  sojourn flow show sess_20260115_103045_a1b2c3");
+  CLI::App* command = flow->add_subcommand("show", "Draw the calls of a run as a tree, with their times");
+  command->footer(
+      "# is when a call ran, within the run; x one that failed.\n\n"
+      "Examples:\n"
+      "  sojourn flow show sess_20260115_103045_a1b2c3\n"
+      "  sojourn flow show sess_20260115_103045_a1b2c3 --svg run.svg");
+  command->add_option("ID", words.flow.session, "The session's id")->required()->type_name("");
+  command->add_option("--task", words.flow.task, "The run of this call; else the newest")->type_name("ID");
+  command->add_option("--svg", words.flow.svg, "Write a picture of it instead")->type_name("FILE");
+  command->add_flag("--all", words.flow.all, "Each call, also where a node was called many times");
+  add_common(*command, words, SettingUser::client);
+  command->callback([&words] {
+    words.command = [&words](const Settings& settings, Console& console) {
+      return show_flow(words.flow, settings, console);
     };
   });
 }
@@ -458,6 +481,7 @@ void add_all(CLI::App& root, Words& words) {
   add_serve(root, words);
   add_run(root, words);
   add_sessions(root, words);
+  add_flow(root, words);
   add_apps(root, words);
   add_app(root, words);
   add_audit(root, words);

@@ -81,6 +81,16 @@ struct StepOptions {
 ExitCode change_step(const StepOptions& options, const Settings& settings, Console& console);
 ExitCode show_steps(const std::string& session, const Settings& settings, Console& console);
 
+struct FlowOptions {
+  std::string session;
+  std::string task;  // "" for the newest run
+  std::string svg;   // a file; "" to draw it in the terminal
+  bool all = false;  // each call, also where there are many alike
+};
+
+// Shows a run of a flow: who called whom, and when.
+ExitCode show_flow(const FlowOptions& options, const Settings& settings, Console& console);
+
 ExitCode list_apps(const Settings& settings, Console& console);
 
 struct CheckOptions {

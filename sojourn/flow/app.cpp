@@ -6,6 +6,8 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <utility>
 
+#include "sojourn/base/limits.hpp"
+
 namespace sojourn::flow {
 
 namespace asio = boost::asio;
@@ -13,21 +15,40 @@ namespace asio = boost::asio;
 namespace {
 
 constexpr std::size_t told_calls = 1'000;
+constexpr std::size_t told_bytes = 192 * limits::kibibyte;  // with the rest of an event, within limits::event_bytes
+
+std::string beginning_of(const std::string& text, std::size_t bytes) {
+  return to_valid_utf8(std::string_view(text).substr(0, bytes));
+}
+
+JsonObject told(const CallRecord& call, Time start) {
+  JsonObject json{{"call", call.id},
+                  {"caller", call.caller ? Json(*call.caller) : Json()},
+                  {"node", beginning_of(call.node->name, 100)},
+                  {"status", to_string(call.status())},
+                  {"start_us", (call.created.time - start).count()},
+                  {"us", std::chrono::duration_cast<Microseconds>(call.duration).count()}};
+  if (call.failure) json["error"] = beginning_of(call.failure->message, 200);
+  return json;
+}
 
 // What the journal is told of a run.
-JsonObject told(const Graph& graph) {
-  JsonArray calls;
+JsonObject told(const session::CallRequest& request, const Graph& graph) {
   const auto start = graph.empty() ? Time() : graph.calls().front().created.time;
+  JsonArray calls;
+  std::size_t bytes = 0;
   for (const CallRecord& call : graph.calls().first(std::min(told_calls, graph.calls().size()))) {
-    calls.push_back(JsonObject{{"call", call.id},
-                               {"caller", call.caller ? Json(*call.caller) : Json()},
-                               {"node", to_valid_utf8(std::string_view(call.node->name).substr(0, 100))},
-                               {"status", to_string(call.status())},
-                               {"start_us", (call.created.time - start).count()},
-                               {"us", std::chrono::duration_cast<Microseconds>(call.duration).count()}});
+    JsonObject json = told(call, start);
+    bytes += to_text(json).size() + 1;
+    if (bytes > told_bytes) break;
+    calls.push_back(std::move(json));
   }
   const std::size_t left_out = graph.calls().size() - calls.size();
-  return {{"calls", std::move(calls)}, {"left_out", left_out}};
+  return {{"task", request.task_id},
+          {"function", request.function},
+          {"start", format_time(start)},
+          {"calls", std::move(calls)},
+          {"left_out", left_out}};
 }
 
 // Where the broadcasts of the running call go. Shared with what is posted to the session's executor, which may come
@@ -62,9 +83,11 @@ class FlowWorker final : public session::Worker {
     // What was broadcast was posted before this.
     co_await asio::post(executor_, asio::use_awaitable);
     sink->scope = nullptr;
-    scope.record("flow.run", told(run.info().graph));
-    if (failure) std::rethrow_exception(as_error(failure));
-    co_return output;
+    scope.record("flow.run", told(request, run.info().graph));
+    if (!failure) co_return output;
+    // What a call that fails has recorded since its last checkpoint is dropped.
+    co_await scope.checkpoint();
+    std::rethrow_exception(as_error(failure));
   }
 
   void cancel() override {

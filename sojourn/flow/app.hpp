@@ -48,8 +48,8 @@ class Function {
 
 // The app with these functions, of which the first is the default one. Each call runs in a flow session of its own,
 // whose context begins with that of the settings and of the session that is served. What nodes broadcast is partial
-// output. Its calls are told to the journal as one event "flow.run": at most
-// 1,000 of them, {"call", "caller", "node", "status", "start_us", "us"} each.
+// output. Its calls are told to the journal as one event "flow.run" (docs/formats/journal.md), also when it failed:
+// the first 1,000 of them, or fewer.
 //
 // Unless the settings say otherwise nothing is saved, and nothing logged elsewhere.
 // Lifetime: `strategy` outlives it.

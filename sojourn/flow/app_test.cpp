@@ -5,6 +5,7 @@
 
 #include <boost/asio/this_coro.hpp>
 
+#include "sojourn/base/limits.hpp"
 #include "sojourn/flow/flow_fixture_test.hpp"
 
 namespace sojourn::flow {
@@ -26,7 +27,10 @@ class Notes final : public session::CallScope {
     EXPECT_EQ(type, "flow.run");
     recorded.push_back(std::move(data));
   }
-  Async<void> checkpoint() override { co_return; }
+  Async<void> checkpoint() override {
+    ++checkpoints;
+    co_return;
+  }
   void end_session() override {}
   Async<Json> call_app(std::string, std::string, Json) override { co_return nullptr; }
   bool cancel_requested() const override { return false; }
@@ -34,6 +38,7 @@ class Notes final : public session::CallScope {
 
   std::vector<Json> emitted;
   std::vector<JsonObject> recorded;
+  int checkpoints = 0;
   session::CallRequest request_;
   session::Session session_{"s-1", {{"who", "Ada"}}};
 };
@@ -97,6 +102,23 @@ TEST_F(FlowApp, TellsTheJournalOfItsCallsAlsoWhenItFails) {
   EXPECT_EQ(calls[1].at("caller").to_number<int>(), 0);
   EXPECT_EQ(calls[1].at("status"), Json("Completed"));
   EXPECT_EQ(calls[2].at("status"), Json("Failed"));
+  EXPECT_EQ(calls[2].at("error"), Json("too far"));
+  EXPECT_EQ(notes.recorded[0].at("task"), Json("t"));
+  EXPECT_EQ(notes.recorded[0].at("function"), Json("both"));
+  EXPECT_EQ(notes.checkpoints, 1);  // else it would be dropped with the failed call
+}
+
+TEST_F(FlowApp, TellsTheJournalNoMoreThanAnEventMayHold) {
+  const auto lost = node(std::string(100, '\x01'), [](int) { throw std::out_of_range(std::string(500, '\x02')); });
+  const auto many =
+      node("many", [lost](Scope& scope) -> Async<void> { co_await scope.call_batch(lost, std::vector<int>(1'200)); });
+  served = app({.name = "flows"}, one_thread, {many});
+  call("many", nullptr);
+  ASSERT_EQ(notes.recorded.size(), 1U);
+  const std::size_t told = notes.recorded[0].at("calls").as_array().size();
+  EXPECT_GT(told, 50U);
+  EXPECT_EQ(notes.recorded[0].at("left_out").to_number<std::size_t>(), 1'201 - told);
+  EXPECT_LT(to_text(notes.recorded[0]).size(), limits::event_bytes);
 }
 
 Async<void> expect_cancelled(session::Worker& worker, Notes& notes) {

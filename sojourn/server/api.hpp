@@ -82,6 +82,7 @@ class Api {
   Async<void> list_artifacts(Ask& ask);
   Async<void> put_artifact(Ask& ask);
   Async<void> get_artifact(Ask& ask);
+  Async<void> get_flow(Ask& ask);
   Async<void> get_steps(Ask& ask);
   Async<void> change_step(Ask& ask, session::StepChange::Kind kind);
   Async<void> start_step(Ask& ask);

@@ -82,27 +82,36 @@ void append_event(std::string& out, const store::Event& event) {
   out.append("{\"event\":").append(event.body).append(",\"hash\":\"").append(to_hex(event.hash)).append("\"}");
 }
 
-Async<EventPage> event_page(runtime::Runtime& runtime, store::Store& store, std::string session_id,
-                            std::uint64_t from, std::size_t limit, EventFilter filter) {
+Async<FoundEvents> find_events(runtime::Runtime& runtime, store::Store& store, std::string session_id,
+                               std::uint64_t from, std::size_t limit, EventFilter filter) {
   const std::uint64_t newest = (co_await runtime.session(session_id)).record.head.chain.seq;
-  EventPage page{.json = "[", .next = from};
-  std::size_t taken = 0;
-  for (std::uint64_t looked_at = 0; taken < limit && looked_at < most_looked_at && page.next <= newest;) {
+  FoundEvents found{.next = from};
+  std::uint64_t looked_at = 0;
+  while (found.events.size() < limit && looked_at < most_looked_at && found.next <= newest) {
     const std::size_t wanted = filter.is_set() ? events_at_once : limit;
-    const std::vector<store::Event> events = co_await store.events(session_id, page.next, wanted);
+    std::vector<store::Event> events = co_await store.events(session_id, found.next, wanted);
     if (events.empty()) break;
     looked_at += events.size();
-    for (const store::Event& event : events) {
-      if (taken == limit) break;
-      page.next = event.seq + 1;
-      if (!filter.takes(event)) continue;
-      if (page.json.size() > 1) page.json += ',';
-      append_event(page.json, event);
-      ++taken;
+    for (store::Event& event : events) {
+      if (found.events.size() == limit) break;
+      found.next = event.seq + 1;
+      if (filter.takes(event)) found.events.push_back(std::move(event));
     }
   }
+  if (found.next > newest) found.next = 0;
+  co_return found;
+}
+
+Async<EventPage> event_page(runtime::Runtime& runtime, store::Store& store, std::string session_id,
+                            std::uint64_t from, std::size_t limit, EventFilter filter) {
+  const FoundEvents found =
+      co_await find_events(runtime, store, std::move(session_id), from, limit, std::move(filter));
+  EventPage page{.json = "[", .next = found.next};
+  for (const store::Event& event : found.events) {
+    if (page.json.size() > 1) page.json += ',';
+    append_event(page.json, event);
+  }
   page.json += ']';
-  if (page.next > newest) page.next = 0;
   co_return page;
 }
 

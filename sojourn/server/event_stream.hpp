@@ -29,13 +29,22 @@ EventFilter event_filter(const http::Target& target);
 // {"event": as stored, "hash": hex}, so that whoever reads it can check the chain.
 void append_event(std::string& out, const store::Event& event);
 
-struct EventPage {
-  std::string json;        // an array
+struct FoundEvents {
+  std::vector<store::Event> events;
   std::uint64_t next = 0;  // where the next page begins; 0 when this one holds the newest event
 };
 
 // At most `limit` events that fit, from `from` on. Looks at 10,000 events at most, so that a page may hold fewer, and
 // none, though more follow. Errors: session_not_found.
+Async<FoundEvents> find_events(runtime::Runtime& runtime, store::Store& store, std::string session_id,
+                               std::uint64_t from, std::size_t limit, EventFilter filter);
+
+struct EventPage {
+  std::string json;  // an array
+  std::uint64_t next = 0;
+};
+
+// Likewise, as JSON.
 Async<EventPage> event_page(runtime::Runtime& runtime, store::Store& store, std::string session_id,
                             std::uint64_t from, std::size_t limit, EventFilter filter);
 

@@ -63,6 +63,7 @@ class Shapes(unittest.TestCase):
         (apps / "slow" / "app.toml").write_text(SLOW_MANIFEST, encoding="utf-8")
         for app in ("counter", "markdown-notes"):
             (apps / app).symlink_to(pages.ROOT / "apps" / app)
+        (apps / "repo-report").symlink_to(pages.BUILD / "apps" / "repo-report")
         secret = {"SOJOURN_WEBHOOK_SECRET": "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"}
         cls.server = cls.enterClassContext(pages.Server(folder, apps=apps, environment=secret))
         cls.shown = {mark.removeprefix("shape="): json.loads(text) for _, marks, text, _ in pages.blocks(PAGE)
@@ -111,6 +112,10 @@ class Shapes(unittest.TestCase):
         server.json("POST", f"{steps}/search/start")
         self.check("attempt", server.json("POST", f"{steps}/search/finish"))
         self.check("steps", server.json("GET", steps))
+
+        flow = server.json("POST", "/apps/run", {"app": "repo-report", "session": "new", "wait": True,
+                                                 "input": str(pages.ROOT / "apps" / "repo-report")})
+        self.check("run", server.json("GET", f"/sessions/{flow['session_id']}/flow")[0])
 
         self.check_assessment()
 
