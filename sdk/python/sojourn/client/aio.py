@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, AsyncIterator, Dict, List, Mapping, Optional, Type, Union
 
 from . import errors
-from .calls import Calls, TaskOrId, events_path, read_options, sessions_path
+from .calls import Calls, TaskOrId, events_path, failure_of, read_options, sessions_path
 from .follow import Follower
 from .task import Task, Update
 
@@ -80,6 +81,7 @@ class AsyncClient:
         labels: Optional[Mapping[str, str]] = None,
         metadata: Optional[Mapping[str, Any]] = None,
         user_id: Optional[str] = None,
+        lifecycle: Optional[str] = None,
         warm: bool = False,
     ) -> AsyncSession:
         """A new session, without a call: `async with await client.session("app") as session`.
@@ -95,6 +97,7 @@ class AsyncClient:
             labels=labels,
             metadata=metadata,
             user_id=user_id,
+            lifecycle=lifecycle,
             warm=warm,
         )
         return AsyncSession(self, await made)
@@ -204,6 +207,77 @@ class AsyncSession:
             for event in page:
                 yield event
             start = int(page[-1]["event"]["seq"]) + 1
+
+    async def stage(self) -> Dict[str, Any]:
+        """Where its work stands, and what may follow."""
+        return await self._calls.stage(self.id)
+
+    async def move_stage(self, stage: str, reason: str = "") -> Dict[str, Any]:
+        """Moves it to another stage."""
+        return await self._calls.move_stage(self.id, stage, reason)
+
+    async def steps(self) -> Dict[str, Any]:
+        """Its steps: "steps_completed", "timing" and all "attempts"."""
+        return await self._calls.steps(self.id)
+
+    @asynccontextmanager
+    async def step(self, name: str) -> AsyncIterator[Dict[str, Any]]:
+        """An attempt at a step, as long as an `async with` takes: an exception fails it."""
+        attempt = (await self.start_step(name))["attempt"]
+        data: Dict[str, Any] = {}
+        try:
+            yield data
+        except BaseException as error:
+            with suppress(errors.Error):  # what happened first is what to tell
+                await self.fail_step(name, failure_of(error), attempt=attempt, data=data or None)
+            raise
+        await self.finish_step(name, attempt=attempt, data=data or None)
+
+    async def start_step(self, name: str, *, data: Optional[Mapping[str, Any]] = None) -> Dict[str, Any]:
+        """Begins an attempt at a step, for one that does not end where it begins."""
+        return await self._calls.change_step(self.id, name, "start", data=data)
+
+    async def finish_step(
+        self, name: str, *, attempt: Optional[int] = None, data: Optional[Mapping[str, Any]] = None
+    ) -> Dict[str, Any]:
+        """It is completed."""
+        return await self._calls.change_step(self.id, name, "finish", attempt=attempt, data=data)
+
+    async def fail_step(
+        self, name: str, error: Any, *, attempt: Optional[int] = None, data: Optional[Mapping[str, Any]] = None
+    ) -> Dict[str, Any]:
+        """It failed. `error` is any JSON."""
+        told = self._calls.change_step(self.id, name, "fail", attempt=attempt, error=error, data=data)
+        return await told
+
+    async def report_step(
+        self,
+        name: str,
+        duration_ms: int,
+        *,
+        failed: bool = False,
+        error: Any = None,
+        data: Optional[Mapping[str, Any]] = None,
+    ) -> Dict[str, Any]:
+        """Tells of an attempt at a step that the caller measured."""
+        told = self._calls.change_step(
+            self.id, name, "report", duration_ms=duration_ms, failed=failed, error=error, data=data
+        )
+        return await told
+
+    async def artifacts(self) -> List[Dict[str, Any]]:
+        """Its artefacts by path, each with the attempts before its newest."""
+        return await self._calls.artifacts(self.id)
+
+    async def put_artifact(
+        self, path: str, content: bytes, content_type: str = "application/octet-stream"
+    ) -> Dict[str, Any]:
+        """Keeps a file of its work there."""
+        return await self._calls.put_artifact(self.id, path, content, content_type)
+
+    async def get_artifact(self, path: str, attempt: Optional[int] = None) -> bytes:
+        """The content of one, in its newest attempt or that one."""
+        return await self._calls.get_artifact(self.id, path, attempt)
 
     async def __aenter__(self) -> AsyncSession:
         return self

@@ -12,7 +12,7 @@ from .address import parse_address
 from .follow import Follower
 from .task import Task
 from .transport import ANYTHING, ARRAY, OBJECT, SESSION, TASK, Network, Options, Request, Shape, Transport
-from .transport import TASK_STATUS, encode_json
+from .transport import ARTIFACT, ATTEMPT, STAGE, STEPS, TASK_STATUS, encode_json
 from .wire import Patience
 
 TaskOrId = Union[str, Mapping[str, Any]]
@@ -90,7 +90,7 @@ class Calls:
                 "POST",
                 "/apps/run",
                 body=encode_json({**fields, "wait": wait and is_safe and not later}),
-                headers={} if key is None else {"Idempotency-Key": _field_text(key)},
+                headers={} if key is None else {"Idempotency-Key": _field_text(key, "idempotency key")},
                 is_safe=is_safe,
                 next_body=encode_json({**fields, "wait": False}) if is_safe else None,
                 answers=TASK,
@@ -165,6 +165,42 @@ class Calls:
     async def delete_state(self, session_id: str, key: str) -> None:
         await self.do("DELETE", state_path(session_id, key))
 
+    async def stage(self, session_id: str) -> Dict[str, Any]:
+        return dict(await self.do("GET", session_path(session_id) + "/stage", answers=STAGE))
+
+    async def move_stage(self, session_id: str, stage: str, reason: str) -> Dict[str, Any]:
+        body = encode_json({"stage": stage, "reason": reason})
+        return dict(await self._once("PUT", session_path(session_id) + "/stage", body, STAGE))
+
+    async def steps(self, session_id: str) -> Dict[str, Any]:
+        path = f"{session_path(session_id)}/steps?limit={PAGE}&from="
+        steps = dict(await self.do("GET", path + "1", answers=STEPS))
+        page = steps["attempts"]
+        while len(page) == PAGE:
+            page = (await self.do("GET", path + str(page[-1]["number"] + 1), answers=STEPS))["attempts"]
+            steps["attempts"] += page
+        return steps
+
+    async def change_step(self, session_id: str, name: str, change: str, **fields: Any) -> Dict[str, Any]:
+        path = f"{session_path(session_id)}/steps/{segment(name, 'the name of a step')}/{change}"
+        body = {name: value for name, value in fields.items() if value is not None}
+        return dict(await self._once("POST", path, encode_json(body), ATTEMPT))
+
+    async def artifacts(self, session_id: str) -> List[Dict[str, Any]]:
+        return list(await self.do("GET", session_path(session_id) + "/artifacts", answers=ARRAY))
+
+    async def put_artifact(self, session_id: str, path: str, content: bytes, content_type: str) -> Dict[str, Any]:
+        headers = {"Content-Type": _field_text(content_type, "content type")}
+        request = Request(
+            "PUT", artifact_path(session_id, path), body=content, headers=headers, is_safe=True, answers=ARTIFACT
+        )
+        return dict((await self.transport.ask(request, self.transport.patience(None))).value)
+
+    async def get_artifact(self, session_id: str, path: str, attempt: Optional[int]) -> bytes:
+        query = "" if attempt is None else f"?attempt={attempt}"
+        request = Request("GET", artifact_path(session_id, path) + query, is_safe=True)
+        return await self.transport.fetch(request, self.transport.patience(None))
+
     async def apps(self) -> List[Dict[str, Any]]:
         return list(await self.do("GET", "/apps", answers=ARRAY))
 
@@ -176,6 +212,11 @@ class Calls:
     async def do(self, method: str, path: str, body: Optional[bytes] = None, answers: Shape = ANYTHING) -> Any:
         """For what may be done twice."""
         request = Request(method, path, body=body, is_safe=True, answers=answers)
+        return (await self.transport.ask(request, self.transport.patience(None))).value
+
+    async def _once(self, method: str, path: str, body: bytes, answers: Shape) -> Any:
+        """For what would be done again: not asked again after a lost answer."""
+        request = Request(method, path, body=body, answers=answers)
         return (await self.transport.ask(request, self.transport.patience(None))).value
 
     async def _end_of(self, task: TaskOrId, patience: Patience) -> Task:
@@ -191,6 +232,17 @@ class Calls:
 
 def state_path(session_id: str, key: str) -> str:
     return f"{session_path(session_id)}/state/{segment(key, 'a key of the state')}"
+
+
+def artifact_path(session_id: str, path: str) -> str:
+    if not isinstance(path, str) or not path:
+        raise ValueError(f"the path of an artefact is a text of at least one character, not {path!r}")
+    return f"{session_path(session_id)}/artifacts/{quote(path)}"
+
+
+def failure_of(error: BaseException) -> Dict[str, str]:
+    """What a step failed with, as its session's journal keeps it."""
+    return {"type": type(error).__name__, "message": str(error)[:4096]}
 
 
 def sessions_path(
@@ -224,8 +276,8 @@ def _time_text(time: Any) -> Any:
     return time.isoformat()
 
 
-def _field_text(key: str) -> str:
-    data = key.encode()
+def _field_text(text: str, what: str) -> str:
+    data = text.encode()
     if not data or any(byte < 32 or byte == 127 for byte in data):
-        raise ValueError(f"bad idempotency key {key!r}: it is empty or holds a control character")
+        raise ValueError(f"bad {what} {text!r}: it is empty or holds a control character")
     return data.decode("latin-1")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional, Type, Union
 
 from . import errors
 from .blocking import BlockingNetwork, finish
-from .calls import Calls, TaskOrId, events_path, read_options, sessions_path
+from .calls import Calls, TaskOrId, events_path, failure_of, read_options, sessions_path
 from .follow import Follower
 from .task import Task, Update
 
@@ -104,6 +105,7 @@ class Client:
         labels: Optional[Mapping[str, str]] = None,
         metadata: Optional[Mapping[str, Any]] = None,
         user_id: Optional[str] = None,
+        lifecycle: Optional[str] = None,
         warm: bool = False,
     ) -> Session:
         """A new session, without a call; without `app` one of state and events only.
@@ -120,6 +122,7 @@ class Client:
             labels=labels,
             metadata=metadata,
             user_id=user_id,
+            lifecycle=lifecycle,
             warm=warm,
         )
         return Session(self, finish(made))
@@ -233,6 +236,81 @@ class Session:
         while page := finish(self._calls.page(events_path(self.id, start))).values:
             yield from page
             start = int(page[-1]["event"]["seq"]) + 1
+
+    def stage(self) -> Dict[str, Any]:
+        """Where its work stands, and what may follow."""
+        return finish(self._calls.stage(self.id))
+
+    def move_stage(self, stage: str, reason: str = "") -> Dict[str, Any]:
+        """Moves it to another stage. Errors: StageNotAllowed, with the allowed ones in its details."""
+        return finish(self._calls.move_stage(self.id, stage, reason))
+
+    def steps(self) -> Dict[str, Any]:
+        """Its steps: "steps_completed", "timing" and all "attempts"."""
+        return finish(self._calls.steps(self.id))
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[Dict[str, Any]]:
+        """An attempt at a step, as long as a `with` statement takes: an exception fails it.
+
+        What is put into the dictionary that it gives is kept with the attempt's end, as its `data`.
+        Retries: none after a lost answer, for the attempt may have been begun or ended.
+        """
+        attempt = self.start_step(name)["attempt"]
+        data: Dict[str, Any] = {}
+        try:
+            yield data
+        except BaseException as error:
+            with suppress(errors.Error):  # what happened first is what to tell
+                self.fail_step(name, failure_of(error), attempt=attempt, data=data or None)
+            raise
+        self.finish_step(name, attempt=attempt, data=data or None)
+
+    def start_step(self, name: str, *, data: Optional[Mapping[str, Any]] = None) -> Dict[str, Any]:
+        """Begins an attempt at a step, for one that does not end where it begins."""
+        return finish(self._calls.change_step(self.id, name, "start", data=data))
+
+    def finish_step(
+        self, name: str, *, attempt: Optional[int] = None, data: Optional[Mapping[str, Any]] = None
+    ) -> Dict[str, Any]:
+        """The newest attempt that runs, or that one, is completed. Errors: StepNotStarted."""
+        return finish(self._calls.change_step(self.id, name, "finish", attempt=attempt, data=data))
+
+    def fail_step(
+        self, name: str, error: Any, *, attempt: Optional[int] = None, data: Optional[Mapping[str, Any]] = None
+    ) -> Dict[str, Any]:
+        """It failed. `error` is any JSON. Errors: StepNotStarted."""
+        told = self._calls.change_step(self.id, name, "fail", attempt=attempt, error=error, data=data)
+        return finish(told)
+
+    def report_step(
+        self,
+        name: str,
+        duration_ms: int,
+        *,
+        failed: bool = False,
+        error: Any = None,
+        data: Optional[Mapping[str, Any]] = None,
+    ) -> Dict[str, Any]:
+        """Tells of an attempt at a step that the caller measured."""
+        told = self._calls.change_step(
+            self.id, name, "report", duration_ms=duration_ms, failed=failed, error=error, data=data
+        )
+        return finish(told)
+
+    def artifacts(self) -> List[Dict[str, Any]]:
+        """Its artefacts by path, each with the attempts before its newest."""
+        return finish(self._calls.artifacts(self.id))
+
+    def put_artifact(
+        self, path: str, content: bytes, content_type: str = "application/octet-stream"
+    ) -> Dict[str, Any]:
+        """Keeps a file of its work there, as another attempt where one is there with another content."""
+        return finish(self._calls.put_artifact(self.id, path, content, content_type))
+
+    def get_artifact(self, path: str, attempt: Optional[int] = None) -> bytes:
+        """The content of one, in its newest attempt or that one."""
+        return finish(self._calls.get_artifact(self.id, path, attempt))
 
     def __enter__(self) -> Session:
         return self

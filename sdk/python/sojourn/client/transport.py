@@ -45,6 +45,10 @@ OBJECT = Shape(dict)
 SESSION = Shape(dict, ("id", "status"))
 TASK = Shape(dict, ("id", "session_id", "status"))
 TASK_STATUS = Shape(dict, ("id", "status"))
+STAGE = Shape(dict, ("stage", "version"))
+STEPS = Shape(dict, ("steps_completed", "timing", "attempts"))
+ATTEMPT = Shape(dict, ("step", "attempt", "status"))
+ARTIFACT = Shape(dict, ("path", "attempt", "sha256"))
 
 
 class Network(Protocol):
@@ -146,6 +150,10 @@ class Transport:
             raise self._stranger(opened.head, body)
         return Reply(value, opened.head.headers)
 
+    async def fetch(self, request: Request, patience: Patience) -> bytes:
+        """The body of the answer as it is. Errors: as for ask."""
+        return (await self._attempts(request, patience, whole=True))[1]
+
     async def open(self, request: Request, patience: Patience) -> Opened:
         """The answer with its body still to be read. Errors: as for ask."""
         return (await self._attempts(request, patience, whole=False))[0]
@@ -226,7 +234,7 @@ class Transport:
         body = request.body if attempt == 0 or request.next_body is None else request.next_body
         body = body or b""
         if body:
-            fields["Content-Type"] = "application/json"
+            fields.setdefault("Content-Type", "application/json")
         if body or request.method in ("POST", "PUT"):
             fields["Content-Length"] = str(len(body))
         lines = [f"{request.method} {address.target_prefix}{request.path} HTTP/1.1"]
