@@ -7,7 +7,7 @@ import struct
 import threading
 from typing import Any, Optional
 
-from .values import loads
+from .values import scan
 
 TO_SERVER_BYTES = 16 * 1024 * 1024
 TO_WORKER_BYTES = 80 * 1024 * 1024
@@ -43,7 +43,10 @@ class Connection:
 
     def receive(self) -> Optional[dict[str, Any]]:
         """The next frame, waited for; None when the other side is gone. Raises Violation."""
-        data = self._buffer or self._receive_some(_CHUNK)
+        try:  # nearly always a whole frame, and no other
+            data = self._buffer or self._stream.recv(_CHUNK)
+        except ConnectionResetError:
+            return None
         while len(data) < 4:
             more = self._receive_some(_CHUNK) if data else b""
             if not more:
@@ -78,9 +81,12 @@ class Connection:
 
 def _parse(body: bytes) -> dict[str, Any]:
     try:
-        frame = loads(body.decode())
-    except ValueError as error:  # UnicodeDecodeError among them
-        raise Violation(f"a frame that is no strict JSON: {error}") from None
-    if not isinstance(frame, dict) or not isinstance(frame.get("type"), str):
+        text = body.decode()
+        frame, end = scan(text, 0)
+    except (ValueError, StopIteration, RecursionError) as error:  # UnicodeDecodeError among them
+        raise Violation(f"a frame that is no JSON: {error or 'no value'}") from None
+    if end != len(text):
+        raise Violation("a frame that holds more than one JSON value")
+    if type(frame) is not dict or not isinstance(frame.get("type"), str):
         raise Violation('a frame that is no object with a "type"')
     return frame

@@ -253,6 +253,6 @@ def checked_text(what: str, value: Any) -> str:
         text = dumps(value)
     except Refused as refused:
         raise NotSerializable(what, refused) from None
-    if size(text) > VALUE_BYTES:
+    if len(text) > VALUE_BYTES // 4 and size(text) > VALUE_BYTES:  # most need no count
         raise Error("too_large", f"{what} has {size(text)} bytes; at most {VALUE_BYTES} are allowed", False)
     return text

@@ -11,7 +11,7 @@ from collections.abc import MutableMapping
 from typing import Any, Iterator, Optional
 
 from .error import Error, NotSerializable
-from .values import Refused, dumps, loads_own, quote, size
+from .values import Refused, dumps, loads, quote, scan, size
 
 KEY_BYTES = 256
 VALUE_BYTES = 4 * 1024 * 1024
@@ -30,11 +30,11 @@ class State(MutableMapping[str, Any]):
         self.adopt(values or {}, [])
 
     def __getitem__(self, key: str) -> Any:
-        return loads_own(self._texts[key])
+        return loads(self._texts[key])
 
     def get(self, key: str, default: Any = None) -> Any:  # the mapping's own costs an exception for a new key
         text = self._texts.get(key)
-        return default if text is None else loads_own(text)
+        return default if text is None else scan(text, 0)[0]
 
     def __setitem__(self, key: str, value: Any) -> None:
         if not (type(key) is str and key.isascii() and 1 <= len(key) <= KEY_BYTES):
@@ -43,13 +43,15 @@ class State(MutableMapping[str, Any]):
             text = dumps(value)
         except Refused as refused:
             raise NotSerializable(f"state[{key!r}]", refused) from None
-        taken = size(text)
+        taken = len(text) if text.isascii() else size(text)
         if taken > VALUE_BYTES:
             raise Error("too_large", f"state[{key!r}] has {taken} bytes; a value has at most {VALUE_BYTES}", False)
         before = self._texts.get(key)
         if before is None and len(self._texts) >= KEYS:
             raise Error("too_large", f"a session's state has at most {KEYS} keys", False)
-        total = self._bytes + taken - (size(before) if before is not None else 0)
+        total = self._bytes + taken
+        if before is not None:
+            total -= len(before) if before.isascii() else size(before)
         if total > STATE_BYTES:
             raise Error("too_large", f"state[{key!r}] would take the state past {STATE_BYTES} bytes", False)
         self._before.setdefault(key, before)

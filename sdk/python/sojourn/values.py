@@ -1,4 +1,4 @@
-"""What may cross the boundary between an app and its server: strict JSON, checked both ways."""
+"""What may cross the boundary between an app and its server: strict JSON, checked by whoever prints it."""
 
 from __future__ import annotations
 
@@ -123,19 +123,19 @@ def _why_not(kind: type) -> str:
     return f"is of type {name}; {advice}"
 
 
-def _make_encoder() -> Callable[[Any], str]:
+def _make_encoder() -> Callable[[Any, int], Iterable[str]]:
     encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
     if json.encoder.c_make_encoder is None:
-        return encoder.encode
-    # As encode() does, which makes a new one for each value.
-    encode: Callable[[Any, int], Iterable[str]] = json.encoder.c_make_encoder(
+        return lambda value, _: encoder.iterencode(value)
+    # As iterencode() does, which makes a new one for each value.
+    made: Callable[[Any, int], Iterable[str]] = json.encoder.c_make_encoder(
         None, encoder.default, quote, None, ":", ",", False, False, False
     )
-    return lambda value: "".join(encode(value, 0))
+    return made
 
 
 quote = json.encoder.encode_basestring
-_encode = _make_encoder()
+_parts = _make_encoder()
 
 
 def dumps(value: Any) -> str:
@@ -145,8 +145,11 @@ def dumps(value: Any) -> str:
         return repr(value)
     if kind is str and value.isascii():
         return quote(value)
-    check(value)
-    return _encode(value)
+    if kind is dict:
+        _check_items(value, ())
+    else:
+        check(value)
+    return "".join(_parts(value, 0))
 
 
 def size(text: str) -> int:
@@ -154,51 +157,11 @@ def size(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode())
 
 
+# The value at a place of a JSON text, and where it ends. For what dumps() or the server printed, which is strict: nothing
+# is checked again. Raises ValueError or StopIteration where there is none, RecursionError where it is too deep.
+scan = json.JSONDecoder().scan_once
+
+
 def loads(text: str) -> Any:
-    """The value of one strict JSON text: no NaN, no number past a double, no duplicate keys. Raises ValueError."""
-    try:
-        value, end = _scan(text, 0)
-    except RecursionError:
-        raise ValueError("the JSON text is nested too deep") from None
-    except StopIteration:
-        value, end = None, -1
-    return value if end == len(text) else _decode(text)  # which allows space around it, and says what is wrong
-
-
-def loads_own(text: str) -> Any:
-    """The value of a text that dumps() made; it needs no second check."""
-    return _scan_own(text, 0)[0]
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        seen: set[str] = set()
-        for key, _ in pairs:
-            if key in seen:
-                raise ValueError(f"duplicate key {key!r}")
-            seen.add(key)
-    return value
-
-
-def _float(text: str) -> float:
-    value = float(text)
-    if value - value != 0.0:
-        raise ValueError(f"the number {text[:40]} is past a double")
-    return value
-
-
-def _constant(text: str) -> Any:
-    raise ValueError(f"{text} is no JSON")
-
-
-def _int(text: str) -> int:
-    if len(text) > 18 and (len(text) > 20 or not -_HALF <= int(text) < 2 * _HALF):
-        raise ValueError(f"the number {text[:40]} is an integer past 64 bits")
-    return int(text)
-
-
-_strict = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_int=_int, parse_constant=_constant)
-_decode = _strict.decode
-_scan = _strict.scan_once
-_scan_own = json.JSONDecoder().scan_once
+    """The value of a text that dumps() made."""
+    return scan(text, 0)[0]

@@ -249,7 +249,7 @@ class _Worker:
 
     def _serve_call(self, session: Session, frame: Frame) -> None:
         call = Call(_text_field(frame, "request_id"))
-        state = session.state
+        state = session._state
         if frame.get("state_set") or frame.get("state_deleted"):
             state.adopt(frame.get("state_set") or {}, frame.get("state_deleted") or [])
         session._call = call
@@ -277,13 +277,15 @@ class _Worker:
                 False,
                 {"functions": self._names},
             )
-        output = self._output(function(session, frame.get("input")), session, call)
+        output = function(session, frame.get("input"))
+        if type(output) is not dict:  # most functions return one
+            output = self._output(output, session, call)
         text = checked_text(f"the output of {name}", output)
         answer = (
             f'{{"type":"result","request_id":{quote(call.request_id)},"output":{text}'
-            f"{session.state.changes()}{call.events_field()}{_ENDS if call.ends else ''}}}"
+            f"{session._state.changes()}{call.events_field() if call.events else ''}{_ENDS if call.ends else ''}}}"
         )
-        if size(answer) > TO_SERVER_BYTES:
+        if len(answer) > TO_SERVER_BYTES // 4 and size(answer) > TO_SERVER_BYTES:
             raise Error(
                 "too_large",
                 f"output and state changes of one call have more than {TO_SERVER_BYTES} bytes; "
@@ -299,7 +301,7 @@ class _Worker:
 
     def _finish(self, value: Any) -> Any:
         """What a sync or async method returned at last."""
-        if type(value) is dict or not hasattr(type(value), "__await__"):
+        if not hasattr(type(value), "__await__"):
             return value
         import asyncio
 

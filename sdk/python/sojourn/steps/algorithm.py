@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from typing import Any, Callable, Optional, TextIO
 
 from ..error import Error, NotSerializable
-from ..values import Refused, check, dumps, loads_own, size
+from ..values import Refused, check, dumps, loads, size
 from .session import Session
 
 Fields = dict[str, Any]
@@ -36,7 +36,7 @@ class Diagnostics:
         self._texts = texts
 
     def get(self) -> Fields:
-        return {key: loads_own(text) for key, text in self._texts.items()}
+        return {key: loads(text) for key, text in self._texts.items()}
 
     def clear(self) -> None:
         self._texts.clear()

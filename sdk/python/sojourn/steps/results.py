@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-from ..values import VALUE_BYTES, Refused, dumps, loads_own, size
+from ..values import VALUE_BYTES, Refused, dumps, loads, size
 from .codes import StepError, find_code, readable
 
 MOST_DEFECTS = 20
@@ -108,7 +108,7 @@ def _copy(data: Any) -> Any:
         raise StepError(f"data: {place} {refused.reason}", "not_serializable") from None
     if size(text) > VALUE_BYTES // 2:
         raise StepError(f"data: has {size(text)} bytes; at most {VALUE_BYTES // 2} are allowed", "not_serializable")
-    return loads_own(text)
+    return loads(text)
 
 
 def _text(result: Fields, key: str) -> str:
