@@ -69,8 +69,8 @@ def page(host, figures, sections):
     missed = [figure for figure in asked if not figure.met]
     lines = ["# What Sojourn costs", "",
              f"Written by `./scripts/bench` on {host['date']}: {host['processor']}, {host['cores']} cores, {host['system']};",
-             f"an fdatasync of its disk takes {host['fsync_us']} us, and {host['busy']:.0%} of its processors were taken by others when",
-             f"it began. Medians of {host['rounds']} rounds of {host['seconds']:g} s for calls, of three at most for all else; the load client",
+             f"an fdatasync of its disk takes {host['fsync_us']} us, a bounce of 170 bytes between processes on two of its processors",
+             f"{host['bounce_us']} us, and {host['busy']:.0%} of its processors were taken by others when it began. Medians of {host['rounds']} rounds of {host['seconds']:g} s for calls, of three at most for all else; the load client",
              "runs on the same machine.", "",
              f"{len(asked) - len(missed)} of {len(asked)} bounds are met."]
     if missed:
