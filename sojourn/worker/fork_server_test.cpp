@@ -318,6 +318,7 @@ TEST_F(ForkServerTest, WaitsForItsTurnToForkNoLongerThanItsDeadline) {
     const pid_t hung = forks.parent();
     ::kill(hung, SIGSTOP);
     co_await bench.until([hung] { return state_of(hung) == 'T'; });
+    co_await failure_within(forks, clock, Seconds(3));  // what it had begun before it hung may answer this one
     TaskGroup group(bench.loop.executor());
     std::optional<Error> first;
     group.spawn([](ForkServer& in, Instant deadline, std::optional<Error>& why) -> Async<void> {
