@@ -144,7 +144,7 @@ ExitCode verify_file(const VerifyOptions& options, const store::PublicKeys& keys
 ExitCode verify_journals(const VerifyOptions& options, const Settings& settings, Console& console) {
   const store::PublicKeys keys = keys_of(options, settings);
   if (!options.archive.empty()) return verify_file(options, keys, console);
-  const store::SessionFolders folders(settings.data);
+  const store::SessionFolders folders(settings.data, settings.data_sessions_path);
   const store::ArtifactStore artifacts(settings.data);
   const store::VerifyAgainst against{.keys = &keys, .folders = &folders, .artifacts = &artifacts};
   Teller teller(console);

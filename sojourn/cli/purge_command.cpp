@@ -60,21 +60,21 @@ class ProgressBar {
   bool is_drawn_ = false;
 };
 
-Async<void> remove_files(const std::filesystem::path& data, std::string session_id) {
+Async<void> remove_files(const Settings& settings, std::string session_id) {
   if (is_session_id(session_id)) {
-    store::ArtifactStore(data).remove(session_id);
-    store::SessionFolders(data).remove(session_id);
+    store::ArtifactStore(settings.data).remove(session_id);
+    store::SessionFolders(settings.data, settings.data_sessions_path).remove(session_id);
   }
   co_return;
 }
 
-Async<void> purge(store::Store& store, store::SessionQuery query, const std::filesystem::path& data, Console& console,
+Async<void> purge(store::Store& store, store::SessionQuery query, const Settings& settings, Console& console,
                   Found& found, std::uint64_t& gone) {
   co_await count(store, query, found);
   ProgressBar bar(console, found.sessions);
   gone =
       co_await store::purge(store, std::move(query),
-                            {.remove_folder = [&data](std::string id) { return remove_files(data, std::move(id)); },
+                            {.remove_folder = [&](std::string id) { return remove_files(settings, std::move(id)); },
                              .go_on =
                                  [&](std::uint64_t so_far) {
                                    bar.draw(so_far);
@@ -100,8 +100,7 @@ ExitCode purge_sessions(const PurgeOptions& options, const Settings& settings, C
   if (options.dry_run) {
     read_store(settings, [&](store::Store& store) { return count(store, query, found); });
   } else {
-    change_store(settings,
-                 [&](store::Store& store) { return purge(store, query, settings.data, console, found, gone); });
+    change_store(settings, [&](store::Store& store) { return purge(store, query, settings, console, found, gone); });
   }
   if (console.json) {
     print_json(console, JsonObject{{"sessions", found.sessions}, {"events", found.events}, {"removed", gone}});

@@ -22,8 +22,11 @@ constexpr std::size_t sessions_at_once = 100;
 // Makes folders anew, and goes on where one cannot be.
 class Rebuilding {
  public:
-  Rebuilding(store::Store& store, const std::filesystem::path& data, Console& console)
-      : store_(store), folders_(data), contents_(data), console_(console) {}
+  Rebuilding(store::Store& store, const Settings& settings, Console& console)
+      : store_(store),
+        folders_(settings.data, settings.data_sessions_path),
+        contents_(settings.data),
+        console_(console) {}
 
   Async<void> rebuild(std::string session_id) {
     const std::optional<store::Snapshot> stored = co_await store_.load(session_id);
@@ -54,7 +57,9 @@ class Rebuilding {
     if (!is_session_id(record.id)) co_return;
     store::Manifest manifest;
     co_await store::read_manifest(store_, record.id, 1, manifest);
-    if (!attempt(record.id, "session_metadata.json", [&] { folders_.write_metadata(record); })) co_return;
+    const store::StepSummary steps = co_await store_.step_summary(record.id);
+    const auto write = [&] { folders_.write_metadata(record, steps); };
+    if (!attempt(record.id, "session_metadata.json", write)) co_return;
     ++folders_made_;
     const std::filesystem::path folder = folders_.path_of(record.id);
     for (const auto& [path, attempts] : manifest.paths()) {
@@ -90,7 +95,7 @@ class Rebuilding {
 
 Async<void> rebuild(store::Store& store, const RebuildOptions& options, const Settings& settings, Console& console,
                     ExitCode& code) {
-  Rebuilding rebuilding(store, settings.data, console);
+  Rebuilding rebuilding(store, settings, console);
   if (options.session.empty()) {
     co_await rebuilding.rebuild_all();
   } else {

@@ -14,6 +14,7 @@ ExitCode serve(const Settings& settings, Console& console) {
   server::serve({.host = settings.listen_host,
                  .port = settings.listen_port,
                  .data = settings.data,
+                 .sessions = settings.data_sessions_path,
                  .apps = settings.apps,
                  .lifecycles = settings.lifecycles,
                  .keys = settings.keys,

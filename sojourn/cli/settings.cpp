@@ -50,6 +50,12 @@ std::filesystem::path parse_path(const std::string& text) {
 void apply_data(Settings& settings, const std::string& text) {
   settings.data = parse_path(text);
 }
+
+void apply_data_sessions_path(Settings& settings, const std::string& text) {
+  settings.data_sessions_path.clear();
+  if (!text.empty()) settings.data_sessions_path = parse_path(text);
+}
+
 void apply_apps(Settings& settings, const std::string& text) {
   settings.apps = parse_path(text);
 }
@@ -149,6 +155,9 @@ constexpr std::array settings_table{
                 "Address to listen on; port 0 picks a free one", server, false, false, apply_listen},
     SettingInfo{"data", "--data", "SOJOURN_DATA", "DIR", "data",
                 "Folder that keeps the sessions", server | reader, true, false, apply_data},
+    SettingInfo{"data_sessions_path", "--data-sessions-path", "SOJOURN_DATA_SESSIONS_PATH", "DIR", "",
+                "Folder of the sessions' folders; without one, sessions in the data folder", server | reader, true,
+                false, apply_data_sessions_path},
     SettingInfo{"apps", "--apps", "SOJOURN_APPS", "DIR", "apps",
                 "Folder of the apps, one folder with an app.toml each", server, true, false, apply_apps},
     SettingInfo{"lifecycles", "--lifecycles", "SOJOURN_LIFECYCLES", "DIR", "lifecycles",

@@ -33,6 +33,7 @@ struct Settings {
   std::string listen_host;
   std::uint16_t listen_port = 0;
   std::filesystem::path data;
+  std::filesystem::path data_sessions_path;  // "" for `sessions` in `data`
   std::filesystem::path apps;
   std::filesystem::path lifecycles;
   std::vector<device::NamedBoard> boards;

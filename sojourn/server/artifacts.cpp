@@ -46,8 +46,13 @@ class Counted {
 }  // namespace
 
 Artifacts::Artifacts(runtime::Runtime& runtime, store::Store& store, const std::filesystem::path& data,
-                     const Log& log)
-    : runtime_(runtime), store_(store), contents_(data), folders_(data), log_(log), blocking_(file_threads) {}
+                     store::SessionFolders folders, const Log& log)
+    : runtime_(runtime),
+      store_(store),
+      contents_(data),
+      folders_(std::move(folders)),
+      log_(log),
+      blocking_(file_threads) {}
 
 void Artifacts::start() {
   contents_.open();
@@ -148,11 +153,12 @@ Async<Artifacts::Stored> Artifacts::keep(std::string session_id, store::Artifact
 // The journal has it by now: a folder that cannot be written is the next rebuild's.
 Async<void> Artifacts::place(std::string session_id, store::Artifact artifact) {
   const store::SessionRecord record = (co_await runtime_.session(session_id)).record;
+  const store::StepSummary steps = co_await store_.step_summary(session_id);
   std::string failure;
   try {
     co_await blocking_.run([&] {
       // A folder that is made for the artefact begins with what every session's folder has.
-      if (store::read_folder(folders_, session_id).head.seq == 0) folders_.write_metadata(record);
+      if (store::read_folder(folders_, session_id).head.seq == 0) folders_.write_metadata(record, steps);
       store::place(contents_, session_id, artifact.sha256, folders_.create(session_id),
                    store::split_artifact_path(artifact.path));
     });

@@ -25,7 +25,8 @@ namespace sojourn::server {
 // Threads: one executor.
 class Artifacts {
  public:
-  Artifacts(runtime::Runtime& runtime, store::Store& store, const std::filesystem::path& data, const Log& log);
+  Artifacts(runtime::Runtime& runtime, store::Store& store, const std::filesystem::path& data,
+            store::SessionFolders folders, const Log& log);
 
   // Clears away what broke off. Errors: those of ArtifactStore::open().
   void start();

@@ -1,5 +1,6 @@
 #include "sojourn/server/folder_writer.hpp"
 
+#include <algorithm>
 #include <filesystem>
 #include <system_error>
 #include <utility>
@@ -12,29 +13,41 @@ namespace sojourn::server {
 
 namespace {
 
-constexpr std::size_t most_waiting = 1'000;
+constexpr std::size_t most_waiting = 10'000;
+constexpr int pause_of_work = 9;
 
 }  // namespace
 
-FolderWriter::FolderWriter(Executor executor, store::Store& store, store::SessionFolders folders, const Log& log)
-    : store_(store), folders_(std::move(folders)), log_(log), blocking_(1), group_(std::move(executor)) {}
+FolderWriter::FolderWriter(Executor executor, store::Store& store, store::SessionFolders folders, Clock& clock,
+                           const Log& log)
+    : store_(store),
+      folders_(std::move(folders)),
+      clock_(clock),
+      log_(log),
+      blocking_(1),
+      group_(std::move(executor)) {}
 
 void FolderWriter::renew(std::string session_id) {
   if (waiting_.size() >= most_waiting || !is_session_id(session_id)) return;
-  waiting_.push_back(std::move(session_id));
+  waiting_.insert(std::move(session_id));
   if (!std::exchange(running_, true)) group_.spawn(run());
 }
 
 Async<void> FolderWriter::run() {
   while (!waiting_.empty()) {
-    std::string id = std::move(waiting_.front());
-    waiting_.pop_front();
-    try {
-      co_await write(id);
-    } catch (const std::exception& error) {
-      log_.warning("a session's folder could not be brought up to date",
-                   {{"session", id}, {"error", to_valid_utf8(error.what())}});
+    const Instant begun = clock_.instant();
+    for (std::set<std::string> taken = std::exchange(waiting_, {}); !taken.empty();) {
+      const std::string id = std::move(taken.extract(taken.begin()).value());
+      try {
+        co_await write(id);
+      } catch (const std::exception& error) {
+        log_.warning("a session's folder could not be brought up to date",
+                     {{"session", id}, {"error", to_valid_utf8(error.what())}});
+      }
     }
+    const Instant now = clock_.instant();
+    const auto pause = std::max<Instant::duration>(least_pause, pause_of_work * (now - begun));
+    if (!closing_) co_await closed_.wait_until(clock_, now + pause);
   }
   running_ = false;
 }
@@ -46,10 +59,13 @@ Async<void> FolderWriter::write(std::string session_id) {
   });
   if (!there) co_return;
   const std::optional<store::Snapshot> stored = co_await store_.load(session_id);
-  if (stored) co_await blocking_.run([&] { folders_.write_metadata(stored->record); });
+  const store::StepSummary steps = co_await store_.step_summary(session_id);
+  if (stored) co_await blocking_.run([&] { folders_.write_metadata(stored->record, steps); });
 }
 
 Async<void> FolderWriter::close() {
+  closing_ = true;
+  closed_.notify_all();
   co_await group_.join();
 }
 

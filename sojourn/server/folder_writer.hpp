@@ -1,8 +1,10 @@
 #pragma once
 
-#include <deque>
+#include <set>
 #include <string>
 
+#include "sojourn/base/clock.hpp"
+#include "sojourn/base/event.hpp"
 #include "sojourn/base/log.hpp"
 #include "sojourn/base/loop.hpp"
 #include "sojourn/base/task_group.hpp"
@@ -11,18 +13,24 @@
 
 namespace sojourn::server {
 
-// Brings session_metadata.json up to date in the folders of sessions that are over, behind the calls: the store is
-// the truth, and who writes faster than the disk takes it leaves an older file, which `sojourn audit rebuild` renews.
+// Brings session_metadata.json up to date in the folders of sessions that have moved on or are over, behind the
+// calls: the store is the truth, and who writes faster than the disk takes it leaves an older file, which
+// `sojourn audit rebuild` renews.
+//
+// However fast a session moves, its file is written at most once in `least_pause`, and writing takes at most about a
+// tenth of one thread.
 //
 // Threads: one executor.
 class FolderWriter {
  public:
-  FolderWriter(Executor executor, store::Store& store, store::SessionFolders folders, const Log& log);
+  static constexpr Milliseconds least_pause{100};
 
-  // Soon, if the session has a folder.
+  FolderWriter(Executor executor, store::Store& store, store::SessionFolders folders, Clock& clock, const Log& log);
+
+  // Soon, if the session has a folder; once for all that is asked before that.
   void renew(std::string session_id);
 
-  // Waits for those that are begun or wait. Idempotent.
+  // Writes those that wait, without a pause. Idempotent.
   Async<void> close();
 
  private:
@@ -31,9 +39,12 @@ class FolderWriter {
 
   store::Store& store_;
   const store::SessionFolders folders_;
+  Clock& clock_;
   const Log& log_;
-  std::deque<std::string> waiting_;
+  std::set<std::string> waiting_;
   bool running_ = false;
+  bool closing_ = false;
+  Event closed_;
   BlockingPool blocking_;
   TaskGroup group_;
 };

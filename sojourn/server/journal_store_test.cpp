@@ -27,6 +27,23 @@ TEST(JournalStore, SignsTheHeadInTheCommitThatEndsASession) {
   EXPECT_EQ(told, (std::vector<std::pair<std::string, bool>>{{"sess_1", false}, {"sess_1", true}}));
 }
 
+TEST(JournalStore, TellsWhenTheFoldersMetadataIsOld) {
+  store::MemoryStore inner;
+  const SigningKey key = SigningKey::generate();
+  std::vector<bool> told;
+  JournalStore journals(inner, key,
+                        [&](const std::string&, bool metadata_changed) { told.push_back(metadata_changed); });
+  store::Writing session = store::write_new(journals, "sess_1");
+  for (const char* type : {"log", "session.stage", "worker.started"}) session.write(journals, session.next({type}));
+  for (const auto status : {store::StepStatus::running, store::StepStatus::failed, store::StepStatus::completed}) {
+    store::Commit step = session.next({"step"});
+    step.steps = {{.number = 1, .name = "search", .status = status}};
+    step.head.step_count = 1;
+    session.write(journals, step);
+  }
+  EXPECT_EQ(told, (std::vector<bool>{false, true, true, false, false, true}));
+}
+
 TEST(JournalStore, TellsNobodyOfACommitThatWasRefused) {
   store::MemoryStore inner;
   const SigningKey key = SigningKey::generate();

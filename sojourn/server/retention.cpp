@@ -85,10 +85,11 @@ RetentionRules parse_retention(std::string_view text) {
   return rules;
 }
 
-Retention::Retention(Executor executor, store::Store& store, const std::filesystem::path& data, Clock& clock,
-                     const Log& log, RetentionRules rules, std::function<Async<std::uint64_t>()> stored_bytes)
+Retention::Retention(Executor executor, store::Store& store, const std::filesystem::path& data,
+                     store::SessionFolders folders, Clock& clock, const Log& log, RetentionRules rules,
+                     std::function<Async<std::uint64_t>()> stored_bytes)
     : store_(store),
-      folders_(data),
+      folders_(std::move(folders)),
       artifacts_(data),
       clock_(clock),
       log_(log),

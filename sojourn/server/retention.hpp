@@ -42,8 +42,8 @@ std::uint64_t parse_size(std::string_view text);
 class Retention {
  public:
   // `stored_bytes` is what the store takes up, without what is free in its file.
-  Retention(Executor executor, store::Store& store, const std::filesystem::path& data, Clock& clock, const Log& log,
-            RetentionRules rules, std::function<Async<std::uint64_t>()> stored_bytes);
+  Retention(Executor executor, store::Store& store, const std::filesystem::path& data, store::SessionFolders folders,
+            Clock& clock, const Log& log, RetentionRules rules, std::function<Async<std::uint64_t>()> stored_bytes);
 
   void start();
 

@@ -66,7 +66,7 @@ class RetentionTest : public testing::Test {
   std::uint64_t apply(const std::string& rules, std::uint64_t most_bytes = 0) {
     RetentionRules parsed = parse_retention(rules);
     parsed.bytes = most_bytes;
-    Retention retention(store::test_loop().executor(), store_, folder_.path(), clock_, log_, parsed,
+    Retention retention(store::test_loop().executor(), store_, folder_.path(), folders_, clock_, log_, parsed,
                         []() -> Async<std::uint64_t> { co_return 0; });
     return store::run(retention.apply());
   }

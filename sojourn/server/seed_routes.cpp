@@ -29,14 +29,6 @@ std::string session_text(const runtime::AssessmentSession& session) {
                             {"user_id", text_or_null(session.user_id)}});
 }
 
-// What the seed keeps in session_metadata.json, as it is now.
-std::string metadata_text(const runtime::AssessmentAudit& audit) {
-  JsonObject metadata = parse_json_object(store::metadata_of(audit.record));
-  metadata["steps_completed"] = JsonArray(audit.steps.completed.begin(), audit.steps.completed.end());
-  metadata["timing"] = timing_object(audit.steps);
-  return to_text(metadata);
-}
-
 std::string audit_text(const runtime::AssessmentAudit& audit) {
   JsonArray attempts;
   for (const store::StepRecord& step : audit.attempts) attempts.emplace_back(step_object(step));
@@ -44,10 +36,10 @@ std::string audit_text(const runtime::AssessmentAudit& audit) {
                     {"created_at", format_time(audit.record.created_at)},
                     {"status", audit.record.head.stage},
                     {"steps_completed", JsonArray(audit.steps.completed.begin(), audit.steps.completed.end())},
-                    {"timing", timing_object(audit.steps)}};
+                    {"timing", store::timing_of(audit.steps)}};
   std::string text = to_text(fields);
   text.pop_back();
-  text.append(",\"data\":{\"metadata\":").append(metadata_text(audit));
+  text.append(",\"data\":{\"metadata\":").append(store::metadata_of(audit.record, audit.steps));
   text.append(",\"events\":").append(events_json(audit.events));
   JsonArray artifacts;
   for (const auto& [path, attempts_at] : audit.artifacts.paths()) {

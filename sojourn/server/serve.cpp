@@ -22,6 +22,7 @@
 #include "sojourn/server/folder_writer.hpp"
 #include "sojourn/server/journal_store.hpp"
 #include "sojourn/server/wire.hpp"
+#include "sojourn/store/durable_file.hpp"
 #include "sojourn/store/journal_key.hpp"
 #include "sojourn/store/session_folder.hpp"
 #include "sojourn/store/sqlite_store.hpp"
@@ -69,8 +70,20 @@ std::uint32_t owner_of(const std::filesystem::path& data) {
   return owner % worker::Mark::most_owner + 1;
 }
 
+// Sessions elsewhere than in the data folder have nobody who keeps strangers out of the folders above theirs.
+std::filesystem::path sessions_folder(const ServeOptions& options) {
+  if (options.sessions.empty()) return {};
+  if (!options.worker_users.is_empty()) {
+    throw Error(ErrorCode::config_invalid,
+                "worker_uids needs the sessions' folders in the data folder: leave data_sessions_path out");
+  }
+  store::make_folders(options.sessions);  // what is hidden from workers must be there
+  return options.sessions;
+}
+
 std::vector<std::filesystem::path> hidden_from_workers(const ServeOptions& options) {
   std::vector<std::filesystem::path> hidden{options.data};
+  if (!options.sessions.empty()) hidden.push_back(options.sessions);
   if (options.keys) hidden.push_back(*options.keys);
   return hidden;
 }
@@ -93,14 +106,14 @@ class Service {
         lifecycles_(read_lifecycles(options)),
         store_(store::SqliteStore::open(
             {.folder = options.data, .lays_out_log = true, .sync_failed = [this] { tell_of_failed_sync(); }})),
-        folders_(options.data),
+        folders_(options.data, sessions_folder(options)),
         key_(store::open_journal_key(options.data)),
         public_key_(key_.public_key()),
-        folder_writer_(executor_, *store_, folders_, log_),
+        folder_writer_(executor_, *store_, folders_, clock_, log_),
         journals_(*store_, key_,
-                  [this](const std::string& session, bool over) {
+                  [this](const std::string& session, bool metadata_changed) {
                     followers_.wake(session);
-                    if (over) folder_writer_.renew(session);
+                    if (metadata_changed) folder_writer_.renew(session);
                   }),
         owner_(owner_of(options.data)),
         isolation_(owner_, options.worker_users, options.data, hidden_from_workers(options)),
@@ -113,9 +126,9 @@ class Service {
             executor_, options.data, clock_, random_, log_,
             [this](const std::string& session) { return std::filesystem::is_directory(folders_.path_of(session)); }),
         runtime_(executor_, journals_, clock_, random_, log_, runtime_options()),
-        artifacts_(runtime_, journals_, options.data, log_),
+        artifacts_(runtime_, journals_, options.data, folders_, log_),
         webhooks_(executor_, runtime_, *store_, clock_, random_, log_, options.webhooks),
-        retention_(executor_, journals_, options.data, clock_, log_, options.retention,
+        retention_(executor_, journals_, options.data, folders_, clock_, log_, options.retention,
                    [this] { return store_->bytes_used(); }),
         api_(runtime_, *store_, clock_,
              {.keys = std::move(keys_),

@@ -20,6 +20,7 @@ struct ServeOptions {
   std::string host = "127.0.0.1";
   std::uint16_t port = 8080;  // 0 picks a free one
   std::filesystem::path data = "data";
+  std::filesystem::path sessions;                   // where the sessions' folders are; "" for `sessions` in `data`
   std::filesystem::path apps = "apps";              // where it is missing there are no program apps
   std::filesystem::path lifecycles = "lifecycles";  // where it is missing there are those that are built in
   std::optional<std::filesystem::path> keys;
@@ -39,8 +40,9 @@ struct ServeOptions {
 
 // Serves until SIGTERM or SIGINT, then takes no more calls, lets those that run finish within the grace, and closes
 // every worker. A second signal does not wait for them. Errors: address_in_use, config_invalid (another address than
-// loopback without keys, or a broken lifecycle), store_locked, store_read_only,
-//         store_corrupt, store_newer, io_error: before anything is served. A broken app.toml is logged, not an error.
+// loopback without keys, a broken lifecycle, or ids for workers beside sessions elsewhere), store_locked,
+//         store_read_only, store_corrupt, store_newer, io_error: before anything is served. A broken app.toml is
+//         logged, not an error.
 // Threads: call it on the main thread; it returns when all is closed.
 void serve(const ServeOptions& options, const Log& log);
 

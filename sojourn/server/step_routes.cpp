@@ -4,6 +4,7 @@
 #include "sojourn/server/fields.hpp"
 #include "sojourn/server/query.hpp"
 #include "sojourn/server/versions.hpp"
+#include "sojourn/store/session_folder.hpp"
 
 // What is asked of a session's steps: /sessions/{id}/steps.
 namespace sojourn::server {
@@ -64,7 +65,7 @@ Async<void> Api::get_steps(Ask& ask) {
     attempts.emplace_back(step_object(step));
   co_await ask.answer(
       200, to_text(JsonObject{{"steps_completed", JsonArray(summary.completed.begin(), summary.completed.end())},
-                              {"timing", timing_object(summary)},
+                              {"timing", store::timing_of(summary)},
                               {"attempts", std::move(attempts)}}));
 }
 

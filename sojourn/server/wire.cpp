@@ -193,14 +193,6 @@ std::int64_t whole_milliseconds(Microseconds duration) {
   return std::chrono::round<Milliseconds>(duration).count();
 }
 
-JsonObject timing_object(const store::StepSummary& summary) {
-  JsonObject timing;
-  for (const std::string& name : summary.completed) {
-    timing[name + "_ms"] = whole_milliseconds(summary.timing.at(name));
-  }
-  return timing;
-}
-
 std::string app_json(const session::AppInfo& app, const JsonObject& workers) {
   JsonObject json{{"id", app.name},
                   {"name", app.name},

@@ -36,9 +36,6 @@ JsonObject step_object(const store::StepRecord& step);
 // How long a step took, as the wire says it.
 std::int64_t whole_milliseconds(Microseconds duration);
 
-// {"<step>_ms": N}, in the order in which the steps were first completed. Source: seed 001, `timing`.
-JsonObject timing_object(const store::StepSummary& summary);
-
 std::string app_json(const session::AppInfo& app, const JsonObject& workers);
 
 // `json` as an answer: bare for callers that say "X-API-Version: 2", else as

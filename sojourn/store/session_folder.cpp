@@ -102,15 +102,24 @@ std::uint64_t bytes_in(const fs::path& top) {
   return bytes;
 }
 
-void SessionFolders::write_metadata(const SessionRecord& record) const {
+void SessionFolders::write_metadata(const SessionRecord& record, const StepSummary& steps) const {
   const fs::path folder = create(record.id);
-  replace_file(folder / metadata_name, metadata_of(record) + "\n");
+  replace_file(folder / metadata_name, metadata_of(record, steps) + "\n");
   // Who made these folders may have died before it synced them; syncing what is on the disk costs nothing.
   const fs::path day = folder.parent_path();
-  for (const fs::path& above : {day, sessions_, sessions_.parent_path()}) sync_folder(above);
+  const fs::path top = sessions_.parent_path();
+  for (const fs::path& above : {day, sessions_, top.empty() ? fs::path(".") : top}) sync_folder(above);
 }
 
-JsonText metadata_of(const SessionRecord& record) {
+JsonObject timing_of(const StepSummary& steps) {
+  JsonObject timing;
+  for (const std::string& name : steps.completed) {
+    timing[name + "_ms"] = std::chrono::round<Milliseconds>(steps.timing.at(name)).count();
+  }
+  return timing;
+}
+
+JsonText metadata_of(const SessionRecord& record, const StepSummary& steps) {
   const SessionHead& head = record.head;
   // Sojourn's stage is what seed 001 calls the status.
   const JsonObject metadata = {
@@ -118,8 +127,8 @@ JsonText metadata_of(const SessionRecord& record) {
       {"created_at", format_time(record.created_at)},
       {"status", head.stage},
       {"user_id", text_or_null(record.user)},
-      {"steps_completed", JsonArray()},
-      {"timing", JsonObject()},
+      {"steps_completed", JsonArray(steps.completed.begin(), steps.completed.end())},
+      {"timing", timing_of(steps)},
       {"sojourn",
        {{"app", text_or_null(record.app)},
         {"app_version", text_or_null(record.app_version)},

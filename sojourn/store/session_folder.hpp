@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "sojourn/base/json.hpp"
 #include "sojourn/store/record.hpp"
 
 // A session's folder in the data folder: sessions/2024-01-15/sess_20240115_103045_a1b2c3/.
@@ -17,7 +18,9 @@ namespace sojourn::store {
 // Threads: safe for different sessions. Everything but path_of blocks: call it on a BlockingPool.
 class SessionFolders {
  public:
-  explicit SessionFolders(const std::filesystem::path& data) : sessions_(data / "sessions") {}
+  // `sessions` is where they are kept instead of in the data folder; "" for there.
+  explicit SessionFolders(const std::filesystem::path& data, const std::filesystem::path& sessions = {})
+      : sessions_(sessions.empty() ? data / "sessions" : sessions) {}
 
   // The folder of that session, whether it exists or not; its date is the id's.
   // Errors: invalid_request for anything that is not shaped like a session id.
@@ -36,7 +39,7 @@ class SessionFolders {
 
   // Writes session_metadata.json, and the folder where it is missing; readers see the old file or the new one.
   // Errors: those of create(); the old file is still there then. Durable: when it returns.
-  void write_metadata(const SessionRecord& record) const;
+  void write_metadata(const SessionRecord& record, const StepSummary& steps = {}) const;
 
  private:
   std::filesystem::path sessions_;
@@ -49,7 +52,10 @@ std::string day_of(std::string_view session_id);
 std::uint64_t bytes_in(const std::filesystem::path& folder);
 
 // What session_metadata.json holds.
-JsonText metadata_of(const SessionRecord& record);
+JsonText metadata_of(const SessionRecord& record, const StepSummary& steps = {});
+
+// {"<step>_ms": N} in whole milliseconds, in the order in which the steps were first completed. Source: seed 001.
+JsonObject timing_of(const StepSummary& steps);
 
 // What a folder tells of its session's journal.
 struct FolderNote {

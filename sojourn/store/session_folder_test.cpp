@@ -129,5 +129,23 @@ TEST_F(SessionFoldersTest, CountsTheBytesOfTheRestWhileFoldersComeAndGo) {
   for (int i = 0; i < 2'000; ++i) ASSERT_EQ(folders_.bytes(), sessions * 1'000u) << "round " << i;
 }
 
+TEST_F(SessionFoldersTest, KeepsThemElsewhereWhereThatIsAskedFor) {
+  EXPECT_EQ(SessionFolders("data").path_of(id_), "data/sessions/2026-01-15/" + id_);
+  EXPECT_EQ(SessionFolders("data", "/srv/audit").path_of(id_), "/srv/audit/2026-01-15/" + id_);
+  const SessionFolders elsewhere(data_.path(), data_.path() / "audit" / "folders");
+  elsewhere.write_metadata(record_);
+  EXPECT_TRUE(fs::exists(data_.path() / "audit" / "folders" / "2026-01-15" / id_ / "session_metadata.json"));
+}
+
+TEST_F(SessionFoldersTest, TellsTheStepsThatAreDoneInTheirOrder) {
+  StepSummary steps;
+  steps.add("search", Microseconds(1'249'600));
+  steps.add("modules", Seconds(3));
+  steps.add("search", Microseconds(900'400));
+  folders_.write_metadata(record_, steps);
+  EXPECT_EQ(written().at("steps_completed"), (JsonArray{"search", "modules"}));
+  EXPECT_EQ(written().at("timing"), (JsonObject{{"search_ms", 900}, {"modules_ms", 3'000}}));
+}
+
 }  // namespace
 }  // namespace sojourn::store

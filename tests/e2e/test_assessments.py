@@ -1,10 +1,15 @@
 """Seed 001's sessions over HTTP and by the command line: the flow of its README, many writers, a crash among them."""
 
+import contextlib
 import http.client
+import json
+import shutil
+import tempfile
 import threading
 import unittest
+from pathlib import Path
 
-from e2e.program import Served, command
+from e2e.program import Served, command, wait_for
 
 STAGES = ("requirement_submitted", "matches_found", "matches_selected", "generating_impact", "completed")
 STEPS = ("requirement_submitted", "matches_selected", "modules_generated", "effort_estimated", "stories_generated",
@@ -86,6 +91,57 @@ class ManyWriters(Served):
         self.assertLessEqual(set(acknowledged), set(there))
         after = self.server.post(f"/sessions/{id}/steps/s0/report", {"duration_ms": 1}).data
         self.assertEqual(after["number"], len(there) + 1)
+
+
+class Elsewhere(Served):
+    flags = ("--data-sessions-path", "audit-folders")
+
+    @classmethod
+    def setUpClass(cls):
+        cls.enterClassContext(contextlib.chdir(cls.enterClassContext(tempfile.TemporaryDirectory(prefix="sojourn-e2e-"))))
+        super().setUpClass()
+
+    def command(self, *words):
+        done = self.server.command(*words, environment={"SOJOURN_DATA_SESSIONS_PATH": "audit-folders"})
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        return done.stdout
+
+    def test_folders_are_where_the_setting_says_and_keep_up_with_the_session(self):
+        created = self.server.post("/session/create", {"user_id": "ann"}).body
+        id = created["session_id"]
+        folder = Path("audit-folders") / f"{id[5:9]}-{id[9:11]}-{id[11:13]}" / id
+        self.assertEqual(created["audit_path"], str(folder))
+        self.server.ask("PUT", f"/sessions/{id}/artifacts/step1_input/requirement.json", b"{}")
+        self.assertEqual((folder / "step1_input" / "requirement.json").read_bytes(), b"{}")
+
+        def metadata():
+            return json.loads((folder / "session_metadata.json").read_text())
+
+        self.assertEqual((metadata()["status"], metadata()["user_id"], metadata()["timing"]), ("created", "ann", {}))
+        self.server.ask("PUT", f"/sessions/{id}/stage", {"stage": "requirement_submitted"})
+        wait_for(lambda: metadata()["status"] == "requirement_submitted", "the stage in the metadata")
+        for number, step in enumerate(STEPS):
+            self.server.post(f"/sessions/{id}/steps/{step}/report", {"duration_ms": number})
+        wait_for(lambda: metadata()["steps_completed"] == list(STEPS), "the steps in the metadata")
+        audit = self.server.get(f"/session/{id}/audit").body
+        self.assertEqual(metadata(), audit["data"]["metadata"])
+        self.assertEqual(metadata()["timing"], audit["timing"])
+        self.command("audit", "verify", id)
+        kept = metadata()
+        shutil.rmtree(folder)
+        self.command("audit", "rebuild", id)
+        self.assertEqual(metadata(), kept)
+        self.assertEqual((folder / "step1_input" / "requirement.json").read_bytes(), b"{}")
+        self.command("audit", "verify", id)
+        worked = self.server.run("counter", "increment", {"key": "a"})["session_id"]
+        self.assertTrue(list(Path("audit-folders").glob(f"*/{worked}/session_metadata.json")))
+        self.assertFalse((self.server.data / "sessions").exists())
+
+    def test_ids_for_workers_need_the_folders_in_the_data_folder(self):
+        refused = command("serve", "--data", "other", "--data-sessions-path", "x", "--worker-uids", "200000-200009",
+                          "--listen", "127.0.0.1:0")
+        self.assertEqual(refused.returncode, 2)
+        self.assertIn("data_sessions_path", refused.stderr)
 
 
 if __name__ == "__main__":
