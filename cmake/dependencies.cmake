@@ -20,7 +20,7 @@ if(NOT SOJOURN_BOOST_INCLUDE)
 endif()
 add_library(sojourn_boost INTERFACE)
 if(NOT SOJOURN_BOOST_INCLUDE MATCHES "^/usr/(local/)?include$")
-  target_include_directories(sojourn_boost SYSTEM INTERFACE ${SOJOURN_BOOST_INCLUDE})
+  target_include_directories(sojourn_boost SYSTEM INTERFACE $<BUILD_INTERFACE:${SOJOURN_BOOST_INCLUDE}>)
 endif()
 target_compile_definitions(sojourn_boost INTERFACE
   BOOST_ASIO_SEPARATE_COMPILATION BOOST_ASIO_NO_DEPRECATED BOOST_BEAST_SEPARATE_COMPILATION
@@ -33,6 +33,8 @@ find_package(fmt REQUIRED)            # formatting: libstdc++ 12 has no <format>
 find_package(spdlog REQUIRED)         # the server's own log
 find_package(tomlplusplus REQUIRED)   # app.toml, sojourn.toml
 find_package(CLI11 REQUIRED)          # the command line
+find_package(PNG REQUIRED)            # pictures that sojourn app run shows to algorithms
+find_package(JPEG REQUIRED)
 find_package(GTest REQUIRED)          # tests
 find_package(benchmark REQUIRED)      # what single steps cost (bench/micro.cpp)
 

@@ -93,8 +93,18 @@ ExitCode show_flow(const FlowOptions& options, const Settings& settings, Console
 
 ExitCode list_apps(const Settings& settings, Console& console);
 
+struct NewAppOptions {
+  std::string name;
+  std::string kind = "algorithm";
+  std::string language;  // "cpp" or "python"
+  std::string folder;    // "" for one of its name
+};
+
+// Writes a small app that builds and passes its test, into a folder that is not there or empty.
+ExitCode new_app(const NewAppOptions& options, const Settings& settings, Console& console);
+
 struct CheckOptions {
-  std::string folder;    // of the app
+  std::string folder;    // of the app, or its archive
   std::string function;  // "" for the app's default
   std::string input;     // JSON, @FILE or @-; "" for no dry run
 };
@@ -102,6 +112,32 @@ struct CheckOptions {
 // Tries an app without a server: reads its app.toml, starts its program, asks an algorithm what it is, makes one
 // call, and closes it. Returns failed unless all of it went well and the program printed nothing.
 ExitCode check_app(const CheckOptions& options, const Settings& settings, Console& console);
+
+struct TryOptions {
+  std::string app;                  // folder or archive
+  std::vector<std::string> images;  // PNG or JPEG, each for a step in its order; "-" for a step without one
+  std::vector<std::string> params;  // JSON or @FILE, each for a step in its order
+  std::string pid;
+  std::string folder;  // where the session's files stay; "" for nowhere
+};
+
+// Runs one detection of an algorithm without a server. What it prints and logs goes to standard error.
+ExitCode try_algorithm(const TryOptions& options, const Settings& settings, Console& console);
+
+struct PackOptions {
+  std::string folder;
+  std::string output;  // "" for NAME-VERSION.tar
+};
+
+struct UnpackOptions {
+  std::string archive;
+  std::string into = ".";  // a folder of apps
+  bool replace = false;
+};
+
+// Make one archive of an app, and install it. Whole or not at all.
+ExitCode pack(const PackOptions& options, const Settings& settings, Console& console);
+ExitCode unpack(const UnpackOptions& options, const Settings& settings, Console& console);
 
 struct VerifyOptions {
   std::string session;            // "" for all

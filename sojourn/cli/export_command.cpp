@@ -1,8 +1,5 @@
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
-#include <cerrno>
 #include <filesystem>
 #include <optional>
 #include <ostream>
@@ -10,8 +7,8 @@
 #include "sojourn/base/error.hpp"
 #include "sojourn/cli/commands.hpp"
 #include "sojourn/cli/stored.hpp"
+#include "sojourn/cli/whole_file.hpp"
 #include "sojourn/store/archive.hpp"
-#include "sojourn/store/durable_file.hpp"
 #include "sojourn/store/folder_lock.hpp"
 #include "sojourn/store/journal_key.hpp"
 
@@ -20,47 +17,6 @@ namespace sojourn::cli {
 namespace {
 
 namespace fs = std::filesystem;
-
-// A file that gets its name when it is whole and on the disk, and leaves nothing before.
-class WholeFile {
- public:
-  explicit WholeFile(fs::path path)
-      : path_(std::move(path)),
-        fresh_(fmt::format("{}.{}.part", path_.string(), ::getpid())),
-        number_(::open(fresh_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644)) {
-    if (number_ < 0) refuse("make", errno);
-  }
-  ~WholeFile() {
-    ::close(number_);
-    ::unlink(fresh_.c_str());
-  }
-  WholeFile(const WholeFile&) = delete;
-  WholeFile& operator=(const WholeFile&) = delete;
-
-  void write(std::string_view piece) {
-    while (!piece.empty()) {
-      const ::ssize_t written = ::write(number_, piece.data(), piece.size());
-      if (written < 0 && errno == EINTR) continue;
-      if (written < 0) refuse("write", errno);
-      piece.remove_prefix(static_cast<std::size_t>(written));
-    }
-  }
-
-  void commit() {
-    if (::fsync(number_) != 0) refuse("sync", errno);
-    if (::rename(fresh_.c_str(), path_.c_str()) != 0) refuse("make", errno);
-    store::sync_folder(path_.has_parent_path() ? path_.parent_path() : ".");
-  }
-
- private:
-  [[noreturn]] void refuse(std::string_view verb, int reason) const {
-    throw io_error(fmt::format("cannot {} '{}'", verb, path_.string()), reason);
-  }
-
-  fs::path path_;
-  fs::path fresh_;
-  int number_;
-};
 
 Async<void> append(WholeFile& file, std::string piece) {
   file.write(piece);

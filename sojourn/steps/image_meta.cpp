@@ -92,6 +92,19 @@ JsonObject ImageMeta::to_json() const {
   return json;
 }
 
+void ImageMeta::check() const {
+  const auto within = [](std::string_view field, std::int64_t value, std::int64_t least, std::int64_t most) {
+    if (value < least || value > most)
+      refuse(field, fmt::format("must be a whole number from {} to {}", least, most));
+  };
+  within("width", width, 1, longest_image_side);
+  within("height", height, 1, longest_image_side);
+  if (stride != 0) within("stride", stride, width * channels(), image_bytes);
+  if (row_bytes() * height > image_bytes) {
+    refuse("height", fmt::format("an image has at most {} bytes", image_bytes));
+  }
+}
+
 ImageMeta ImageMeta::from_json(const JsonObject& json) {
   ImageMeta meta;
   meta.width = number_at(json, "width", 1, longest_image_side);
@@ -100,9 +113,7 @@ ImageMeta ImageMeta::from_json(const JsonObject& json) {
   if (find(json, "channels") != nullptr) number_at(json, "channels", meta.channels(), meta.channels());
   const std::int64_t close = meta.width * meta.channels();
   meta.stride = find(json, "stride") == nullptr ? close : number_at(json, "stride", close, image_bytes);
-  if (meta.stride * meta.height > image_bytes) {
-    refuse("height", fmt::format("an image has at most {} bytes", image_bytes));
-  }
+  meta.check();
   meta.checksum = checksum_at(json);
   return meta;
 }

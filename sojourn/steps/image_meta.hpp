@@ -30,6 +30,9 @@ struct ImageMeta {
   // {"width", "height", "channels", "stride", "format", "checksum": "crc32:00000000"}.
   JsonObject to_json() const;
 
+  // Errors: StepError image_load_failed, which names the field, for a size or a stride that no image may have.
+  void check() const;
+
   // Reads a call's image_meta, whose other fields are the caller's own (camera_id, timestamp_ms). channels, stride
   // and checksum may be left out; channels must be the format's. Errors: StepError image_load_failed, which names the
   // field; unsupported_color_space for the format.

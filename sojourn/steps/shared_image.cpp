@@ -50,6 +50,7 @@ bool is_image_id(std::string_view id) {
 }
 
 SharedImage SharedImage::create(ImageMeta meta) {
+  meta.check();
   std::string id(id_prefix);
   id += SystemRandom().hex(16);
   const Descriptor shm = open_shm(id, O_RDWR | O_CREAT | O_EXCL);

@@ -18,7 +18,8 @@ namespace sojourn::steps {
 //           the memory shorter while others read it ends their processes (SIGBUS).
 class SharedImage {
  public:
-  // Makes one of `meta`'s size, all zero, with an id that nobody has. Errors: sojourn::Error io_error.
+  // Makes one of `meta`'s size, all zero, with an id that nobody has. Errors: those of ImageMeta::check;
+  // sojourn::Error io_error.
   static SharedImage create(ImageMeta meta);
 
   // Opens one that `meta` (a call's image_meta) describes, and verifies its size and, where one is declared, its

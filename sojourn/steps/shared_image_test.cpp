@@ -73,6 +73,19 @@ TEST_F(Images, WithAnotherChecksumAreAnError) {
   EXPECT_THAT(refusal(image.id(), meta), HasSubstr("another checksum"));
 }
 
+TEST_F(Images, AreNotMadeInSizesThatNoneMayHave) {
+  constexpr std::int64_t huge = std::int64_t{1} << 62;
+  for (const ImageMeta& meta : std::vector<ImageMeta>{{.width = 0, .height = 1},
+                                                      {.width = 1, .height = -1},
+                                                      {.width = huge, .height = huge},
+                                                      {.width = 2, .height = 2, .stride = 5},
+                                                      {.width = 2, .height = 2, .stride = -6},
+                                                      {.width = 2, .height = 4, .stride = huge},
+                                                      {.width = 65'535, .height = 65'535}}) {
+    EXPECT_THROW(SharedImage::create(meta), StepError) << to_text(JsonObject{{"width", meta.width}});
+  }
+}
+
 TEST_F(Images, MayBeReadOnAfterTheyWereRemoved) {
   const SharedImage seen = SharedImage::open(image.id(), image.describe());
   is_removed = SharedImage::remove(image.id());
