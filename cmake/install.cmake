@@ -10,8 +10,9 @@ endforeach()
 set_target_properties(sojourn_boost PROPERTIES EXPORT_NAME boost)
 list(TRANSFORM rooms PREPEND sojourn_ OUTPUT_VARIABLE libraries)
 
-install(TARGETS ${libraries} sojourn_boost EXPORT sojourn ARCHIVE DESTINATION lib INCLUDES DESTINATION include)
-install(TARGETS sojourn RUNTIME DESTINATION bin)
+set_target_properties(sojourn_headers PROPERTIES EXPORT_NAME headers)
+install(TARGETS ${libraries} sojourn_boost sojourn_headers EXPORT sojourn ARCHIVE DESTINATION lib INCLUDES DESTINATION include)
+install(TARGETS sojourn sojourn_algorithm RUNTIME DESTINATION bin)
 install(DIRECTORY ${CMAKE_SOURCE_DIR}/sojourn DESTINATION include FILES_MATCHING
         PATTERN *.hpp PATTERN *.def PATTERN *_test.hpp EXCLUDE PATTERN test_*.hpp EXCLUDE PATTERN testdata EXCLUDE)
 install(DIRECTORY ${CMAKE_SOURCE_DIR}/sdk/python/sojourn DESTINATION share/sojourn/python PATTERN __pycache__ EXCLUDE)
