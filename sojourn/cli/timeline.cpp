@@ -17,7 +17,8 @@ std::string text_of(const JsonObject& data, std::string_view field) {
 }
 
 std::optional<Microseconds> duration_of(const JsonObject& data) {
-  for (const auto& [field, unit] : {std::pair("us", 1), std::pair("ms", 1'000), std::pair("duration_ms", 1'000)}) {
+  for (const auto& [field, unit] :
+       {std::pair("us", 1), std::pair("latency_us", 1), std::pair("ms", 1'000), std::pair("duration_ms", 1'000)}) {
     const Json* value = data.if_contains(field);
     if (value != nullptr && value->is_number()) {
       return Microseconds(static_cast<std::int64_t>(value->to_number<double>() * unit));
@@ -100,6 +101,15 @@ std::optional<Span> worker_span(std::string_view what, Time time, const JsonObje
               time, data, fmt::format("worker {}", what), why);
 }
 
+// A step of an algorithm; one that found a product bad has done its work.
+Span algorithm_span(Time time, const JsonObject& data) {
+  const Json* index = data.if_contains("step_index");
+  const std::string label = "step " + (index != nullptr ? to_text(*index) : std::string("?"));
+  if (text_of(data, "status") != "ERROR") return over(Kind::work, time, data, label, text_of(data, "result_status"));
+  return over(Kind::failure, time, data, label,
+              fmt::format("FAILED {}: {}", text_of(data, "error_code"), text_of(data, "message")));
+}
+
 }  // namespace
 
 std::optional<Span> span_of(const JsonObject& body, bool all) {
@@ -113,6 +123,7 @@ std::optional<Span> span_of(const JsonObject& body, bool all) {
   if (kind == "call") return call_span(what, time, data, all);
   if (kind == "step") return step_span(what, time, data, all);
   if (kind == "worker") return worker_span(what, time, data);
+  if (type == "algorithm.step") return algorithm_span(time, data);
   const bool minor = kind == "log" || kind == "resource" || kind == "state";
   const std::string level = text_of(data, "level");
   if (minor && !all && level != "error" && type != "resource.leaked" && type != "resource.cleanup_failed") {

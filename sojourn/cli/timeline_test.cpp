@@ -48,6 +48,23 @@ TEST(Timeline, MarksWhatFailed) {
   }
 }
 
+TEST(Timeline, DrawsTheStepsOfAlgorithms) {
+  const auto span = span_of(
+      event("algorithm.step", R"({"step_index":2,"status":"OK","latency_us":2500,"result_status":"NG"})"), false);
+  ASSERT_TRUE(span);
+  EXPECT_EQ(span->kind, Kind::work);
+  EXPECT_EQ(span->start, start + Seconds(10) - Microseconds(2'500));
+  EXPECT_EQ(span->label, "step 2");
+  EXPECT_EQ(span->note, "2.5 ms  NG");
+  const auto failed =
+      span_of(event("algorithm.step",
+                    R"({"step_index":1,"status":"ERROR","latency_us":7,"error_code":"1002","message":"dark"})"),
+              false);
+  ASSERT_TRUE(failed);
+  EXPECT_EQ(failed->kind, Kind::failure);
+  EXPECT_EQ(failed->note, "7 us  FAILED 1002: dark");
+}
+
 TEST(Timeline, TellsOfStagesFromWhereAndWhy) {
   const auto span = span_of(event("session.stage", R"({"from":"created","to":"done","reason":"all there"})"), false);
   ASSERT_TRUE(span);

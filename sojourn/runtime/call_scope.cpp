@@ -57,6 +57,7 @@ void Serving::Scope::record(std::string type, JsonObject data) {
                             limits::events_per_commit, limits::json_bytes));
   }
   event_bytes_ += text.size();
+  if (type == "algorithm.step") serving_.surroundings_.counts.step_finished(serving_.app_->info().name, data);
   events_.push_back(
       {.type = std::move(type), .actor = "app", .data = std::move(text), .time = serving_.surroundings_.clock.now()});
 }

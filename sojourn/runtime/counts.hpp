@@ -8,6 +8,7 @@
 
 #include "sojourn/base/clock.hpp"
 #include "sojourn/base/error.hpp"
+#include "sojourn/base/json.hpp"
 #include "sojourn/store/record.hpp"
 
 // What a runtime has done since it was made, as plain numbers that whoever wants them reads and puts into his form.
@@ -43,8 +44,9 @@ struct AppCounts {
   std::uint64_t calls_completed = 0;
   std::uint64_t calls_cancelled = 0;
   std::map<ErrorCode, std::uint64_t> calls_failed;
-  Durations call_time;  // of calls that ran, the start of their worker included
-  Durations wait_time;  // of calls that ran, in the queue
+  Durations call_time;                                      // of calls that ran, the start of their worker included
+  Durations wait_time;                                      // of calls that ran, in the queue
+  std::map<std::string, Durations, std::less<>> step_time;  // of an algorithm's steps, by their index
   std::map<std::string, Durations, std::less<>> worker_starts;  // of those that succeeded, by how it came to be
 };
 
@@ -53,6 +55,11 @@ class Counts {
   // Stays where it is as long as this lives.
   AppCounts& of_app(std::string_view name);
   const std::map<std::string, AppCounts, std::less<>>& apps() const { return apps_; }
+
+  // A step that an app tells of by an event algorithm.step. Past `most_steps` its index counts as "other", and what
+  // is no such record, or took longer than a day, not at all.
+  void step_finished(std::string_view app, const JsonObject& record);
+  static constexpr std::int64_t most_steps = 32;
 
   // What apps call their resources is theirs to choose, so past `most_kinds` the rest counts as "other".
   void resource_registered(std::string_view kind);

@@ -34,6 +34,31 @@ TEST(Counts, PastSoManyKindsOfResourcesTheRestIsOther) {
   EXPECT_EQ(counts.resources().at("kind0"), 2u);
 }
 
+TEST(Counts, StepsAreCountedByTheirIndexAndTheRestIsOther) {
+  Counts counts;
+  counts.step_finished("coins", {{"step_index", 1}, {"latency_us", 300}});
+  counts.step_finished("coins", {{"step_index", 1}, {"latency_us", 700}});
+  for (int index = 32; index < 40; ++index) counts.step_finished("coins", {{"step_index", index}, {"latency_us", 1}});
+  const auto& steps = counts.of_app("coins").step_time;
+  EXPECT_EQ(steps.size(), 3u);
+  EXPECT_EQ(steps.at("1").sum(), 1ms);
+  EXPECT_EQ(steps.at("32").sum(), 1us);
+  EXPECT_EQ(steps.at("other").sum(), 7us);
+}
+
+TEST(Counts, ARecordThatIsNoStepsIsNotCounted) {
+  Counts counts;
+  const std::vector<JsonObject> records{{},
+                                        {{"step_index", 1}},
+                                        {{"step_index", 0}, {"latency_us", 1}},
+                                        {{"step_index", "1"}, {"latency_us", 1}},
+                                        {{"step_index", 1}, {"latency_us", -1}},
+                                        {{"step_index", 1}, {"latency_us", 0.5}},
+                                        {{"step_index", 1}, {"latency_us", std::int64_t{1} << 62}}};
+  for (const JsonObject& record : records) counts.step_finished("coins", record);
+  EXPECT_TRUE(counts.of_app("coins").step_time.empty());
+}
+
 using CountsTest = RuntimeTest;
 
 TEST_F(CountsTest, CallsAreCountedByOutcomeAndFailedOnesByCode) {

@@ -88,6 +88,10 @@ void add_calls(Families& families, const runtime::Counts& counts) {
   for (const auto& [app, of] : counts.apps()) families.value(of.call_time, {{"app", app}});
   families.histogram("sojourn_call_wait_seconds", "Time that calls waited in their session's queue.");
   for (const auto& [app, of] : counts.apps()) families.value(of.wait_time, {{"app", app}});
+  families.histogram("sojourn_step_seconds", "Time of the steps of algorithms.");
+  for (const auto& [app, of] : counts.apps()) {
+    for (const auto& [step, time] : of.step_time) families.value(time, {{"app", app}, {"step", step}});
+  }
   families.histogram("sojourn_worker_start_seconds", "Time until a worker could take its first call.");
   for (const auto& [app, of] : counts.apps()) {
     for (const auto& [kind, starts] : of.worker_starts) families.value(starts, {{"app", app}, {"kind", kind}});

@@ -83,9 +83,11 @@ class Metrics(unittest.TestCase):
             labels = {label for _, pairs in family["samples"] for label, _ in pairs} - {"le"}
             found[name] = (family["kind"], labels)
             self.assertTrue(family["help"].endswith("."), name)
-        # The demo's app registers no resource, so this one has no series here.
+        # The demo's app registers no resource and has no steps, so these have no series here.
         self.assertEqual(found.pop("sojourn_resources_registered_total"), ("counter", set()))
         self.assertEqual(shown.pop("sojourn_resources_registered_total"), ("counter", {"kind"}))
+        self.assertEqual(found.pop("sojourn_step_seconds"), ("histogram", set()))
+        self.assertEqual(shown.pop("sojourn_step_seconds"), ("histogram", {"app", "step"}))
         self.assertEqual(shown, found)
 
     def test_it_counts_what_happened(self):
