@@ -5,6 +5,8 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <cstdio>
+#include <set>
+#include <string>
 #include <utility>
 
 #include "sojourn/base/loop.hpp"
@@ -131,8 +133,13 @@ class AlgorithmWorker final : public session::Worker {
 
   Async<Json> detect(session::CallScope& scope) {
     DetectionInput input = detection_input(scope.request().input);
-    images_.release_all();
-    for (const StepInput& step : input.steps) co_await images_.take(step.shared_mem_id);
+    // Its pictures may be those of the last one.
+    std::set<std::string> used;
+    for (const StepInput& step : input.steps) {
+      co_await images_.take(step.shared_mem_id);
+      used.insert(step.shared_mem_id);
+    }
+    images_.release_all_but(used);
     std::optional<Detection> detection;
     co_await thread_.run([&] { detection.emplace(*runner_, scope.session(), std::move(input)); });
     while (!detection->done()) {

@@ -58,11 +58,13 @@ class Scope final : public session::CallScope, public session::WorkerEvents {
 class Served : public testing::Test {
  protected:
   // Opens a worker, makes the call, and closes the worker; what goes wrong is in `error`.
-  Json call(std::string function, Json input) {
-    scope.request_ = {.task_id = "t", .function = std::move(function), .input = std::move(input)};
+  Json call(std::string function, Json input) { return calls({{std::move(function), std::move(input)}}); }
+
+  // The same with more than one call; the last one's output.
+  Json calls(std::vector<std::pair<std::string, Json>> calls) {
     Json output;
     error.reset();
-    loop.run(run(*this, output));
+    loop.run(run(*this, std::move(calls), output));
     return output;
   }
 
@@ -74,14 +76,17 @@ class Served : public testing::Test {
   std::optional<Error> error;
 
  private:
-  static Async<void> run(Served& test, Json& output) {
+  static Async<void> run(Served& test, std::vector<std::pair<std::string, Json>> calls, Json& output) {
     const auto app = steps::app([&test] { return std::make_unique<ScriptedAlgorithm>(test.script); });
     const Instant deadline = Instant::max();
     try {
       const auto worker = co_await app->open({.session_id = "s-1", .events = &test.scope}, deadline);
       std::exception_ptr failure;
       try {
-        output = co_await worker->call(test.scope);
+        for (auto& [function, input] : calls) {
+          test.scope.request_ = {.task_id = "t", .function = std::move(function), .input = std::move(input)};
+          output = co_await worker->call(test.scope);
+        }
       } catch (...) {
         failure = std::current_exception();
       }
@@ -153,6 +158,21 @@ TEST_F(Served, AnImageIsTheSessionsFromBeforeTheStepUntilItsEnd) {
                                       "released " + image.id()))
       << message();
   EXPECT_FALSE(SharedImage::remove(image.id()));
+}
+
+TEST_F(Served, AnotherDetectionMayBeOnThePicturesOfTheLast) {
+  const SharedImage image = SharedImage::create({.width = 2, .height = 2});
+  const SharedImage other = SharedImage::create({.width = 2, .height = 2});
+  const auto detection = [](const SharedImage& of) {
+    return Json{{"pid", "A01"}, {"steps", JsonArray{JsonObject{{"shared_mem_id", of.id()}}}}};
+  };
+  calls({{"detect", detection(image)}, {"detect", detection(image)}, {"detect", detection(other)}});
+  EXPECT_FALSE(error) << message();
+  const std::string holds = "holds {\"shm\":\"/" + image.id() + "\"}";
+  EXPECT_EQ(std::ranges::count(scope.said, holds), 1);
+  const auto released = std::ranges::find(scope.said, "released " + image.id());
+  EXPECT_LT(std::ranges::find(scope.said, "holds {\"shm\":\"/" + other.id() + "\"}"), released);
+  EXPECT_NE(released, scope.said.end());
 }
 
 TEST_F(Served, AnIdThatIsNoImagesIsLeftAlone) {

@@ -13,7 +13,8 @@ namespace sojourn::steps {
 
 struct Script {
   std::vector<std::string> log;  // the calls, as they came: "on_step_start 1"
-  std::string throws;            // the call that throws, "on_step_start" or "execute 2"; once, unless `always`
+  std::string throws;            // the call that throws, once: "on_step_start" or "execute 2"
+  std::string then_throws;       // and the one after it
   StepError error{StepCode::algorithm_failed, "no luck"};
   bool resumable = false;
   int made = 0;
@@ -67,7 +68,7 @@ class ScriptedAlgorithm final : public Algorithm {
     const std::string line = step_index == 0 ? call : call + " " + std::to_string(step_index);
     script_.log.push_back(line);
     if (script_.throws.empty() || (script_.throws != line && script_.throws != call)) return;
-    script_.throws.clear();
+    script_.throws = std::exchange(script_.then_throws, {});
     throw StepError(script_.error);
   }
 

@@ -16,9 +16,13 @@ Async<void> SessionImages::take(std::string id) {
   held_.insert(std::move(id));
 }
 
-void SessionImages::release_all() {
+void SessionImages::release_all_but(const std::set<std::string>& ids) {
   std::exception_ptr failure;
   for (const std::string& id : std::exchange(held_, {})) {
+    if (ids.contains(id)) {
+      held_.insert(id);
+      continue;
+    }
     try {
       SharedImage::remove(id);
     } catch (const Error&) {

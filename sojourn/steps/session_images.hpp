@@ -18,9 +18,12 @@ class SessionImages {
   // Durable: when it returns. Errors: those of the commit that records it; it is its maker's still.
   Async<void> take(std::string id);
 
+  // Removes all but those of `ids`. Errors: those of release_all().
+  void release_all_but(const std::set<std::string>& ids);
+
   // Removes them all. What is still held when this is destroyed is the server's to remove.
   // Errors: io_error for the last that could not be removed; all were tried, and none is held any more.
-  void release_all();
+  void release_all() { release_all_but({}); }
 
  private:
   session::WorkerEvents& events_;

@@ -150,8 +150,12 @@ void StepRunner::finish(session::Session& session, Outcome& outcome) {
       call_hook("on_step_finish", StepCode::hook_failed,
                 [&] { algorithm_->on_step_finish(outcome.step_index, session, outcome.result); });
     } catch (const StepError& error) {
-      // The first failure is the one to tell.
-      if (outcome.result.ok) outcome.result = Result::error(error);
+      // The first failure is the outcome; this one is only said.
+      if (outcome.result.ok) {
+        outcome.result = Result::error(error);
+      } else {
+        recorder_.log(LogLevel::error, error.message(), ids_of(session, outcome.step_index));
+      }
     }
   }
   record(outcome, ids_of(session, outcome.step_index));

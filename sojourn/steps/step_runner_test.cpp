@@ -189,6 +189,15 @@ TEST_F(Steps, AHookThatThrowsFailsTheStepByItsName) {
                                    "on_step_finish 1"));
 }
 
+TEST_F(Steps, AHookThatThrowsAfterAStepThatFailedIsLogged) {
+  script.throws = "execute 1";
+  script.then_throws = "on_step_finish failed 1";
+  EXPECT_EQ(runner().execute(session, {.step_index = 1, .pid = "A01"}).result.message, "no luck");
+  ASSERT_EQ(recorder.lines.size(), 1u);
+  EXPECT_EQ(to_text(recorder.lines[0]),
+            R"({"session_id":"s-1","step_index":1,"trace_id":"t-9","message":"on_step_finish: no luck"})");
+}
+
 TEST_F(Steps, AResetThatThrowsLeavesTheStateAsItWas) {
   runner().run_step(session, {.step_index = 1, .pid = "A01"});
   const JsonObject before = session.state().to_json();

@@ -36,6 +36,14 @@ class SharedCases(unittest.TestCase):
             if "taken" in case:
                 self.assertEqual(dumps(taken), dumps(case["taken"]))
 
+    def test_numbers_that_no_double_holds_are_refused(self):
+        declared = [check_declaration({"key": "n", "type": kind}, "declared") for kind in ("int", "float")]
+        for parameter in declared:
+            for value in (10**400, -(10**400), float("inf"), float("nan")):
+                with self.subTest(type=parameter["type"], value=value), self.assertRaises(StepError) as caught:
+                    check_params([parameter], {"n": value})
+                self.assertEqual(caught.exception.code.name, "invalid_params")
+
     def test_get_info_is_held_to_its_shape(self):
         for case in CASES["info"]:
             info = self.expect(case, "invalid_result", lambda: check_info(case["given"]))

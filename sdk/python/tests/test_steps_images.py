@@ -146,6 +146,14 @@ class ImagesOfASession(ImageTest):
         worker.call("reset")
         self.assertFalse(remove_image(second[0]))
 
+    def test_of_one_detection_may_be_those_of_the_next(self):
+        worker, image = self.start(), self.put()
+        for _ in range(2):
+            output = worker.call("detect", {"steps": [self.step(image), self.step(image)]}).output
+            self.assertEqual(output["result_status"], "OK")
+        worker.call("reset")
+        self.assertFalse(remove_image(image[0]))
+
     def test_that_were_freed_early_fail_the_step_and_nothing_else(self):
         worker, image = self.start(), self.put()
         remove_image(image[0])

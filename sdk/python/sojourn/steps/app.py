@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Callable
+from typing import Any, Callable, Collection
 
 from ..app import App
 from ..error import Error
@@ -53,9 +53,9 @@ class _AlgorithmApp(App):
             if is_image_id(id) and id not in resources:
                 resources.add(id, "image", partial(remove_image, id), cleanup_note={"shm": f"/{id}"})
 
-    def _release_images(self) -> None:
-        for resource in self.session.resources:
-            if resource.kind == "image":
+    def _release_images(self, but: Collection[str] = ()) -> None:
+        for resource in list(self.session.resources):
+            if resource.kind == "image" and resource.id not in but:
                 resource.cleanup()
                 self.session.resources.release(resource.id)
 
@@ -82,8 +82,9 @@ class _AlgorithmApp(App):
 
     def detect(self, session: ServedSession, input: Any) -> Fields:
         fields = _detection_input(input)
-        self._release_images()
+        # Its pictures may be those of the last one.
         self._take_images(*fields["steps"])
+        self._release_images(but={step["shared_mem_id"] for step in fields["steps"] if "shared_mem_id" in step})
         try:
             detection = Detection(self._runner, self._session, **fields)
         except StepError as error:

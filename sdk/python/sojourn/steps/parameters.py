@@ -4,6 +4,7 @@ in C++ (sdk/steps_cases.json)."""
 from __future__ import annotations
 
 import re
+import sys
 from typing import Any, Optional
 
 from .codes import StepError
@@ -76,11 +77,11 @@ def check_value(parameter: Fields, value: Any) -> Any:
 
 def _check_number(parameter: Fields, value: Any) -> Any:
     key = parameter["key"]
-    if parameter["type"] == "int" and type(value) is not int:
-        raise _refused_value(key, "must be a whole number")
+    if parameter["type"] == "int" and (type(value) is not int or not -(2**63) <= value < 2**63):
+        raise _refused_value(key, "must be a whole number of 64 bits" if type(value) is int else "must be a whole number")
     if type(value) not in (int, float):
         raise _refused_value(key, "must be a number")
-    if value - value != 0:
+    if not abs(value) <= sys.float_info.max:
         raise _refused_value(key, "must be a finite number")
     least, most = parameter.get("min"), parameter.get("max")
     if least is not None and value < least:

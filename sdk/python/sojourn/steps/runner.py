@@ -168,8 +168,10 @@ class StepRunner:
                     "on_step_finish", "hook_failed", algorithm.on_step_finish, outcome["step_index"], session, shown
                 )
             except StepError as error:
-                if outcome["status"] == "OK":  # the first failure is the one to tell
+                if outcome["status"] == "OK":
                     outcome = {**outcome, **error_result(error)}
+                else:  # the first failure is the outcome; this one is only said
+                    algorithm.logger.error(error.message)
         self._record(algorithm, session, outcome)
         algorithm.logger.bind({"session_id": session.id, "trace_id": _trace_id(session)}, self._recorder.write)
         if is_fatal(outcome):
