@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <cstring>
 
 #include "sojourn/steps/step_error.hpp"
 
@@ -58,24 +57,6 @@ std::optional<std::uint32_t> checksum_at(const JsonObject& json) {
   refuse("checksum", "must be \"crc32:\" and eight hex digits");
 }
 
-// Slicing by eight (Kounavis and Berry): eight bytes a round, by a table for each.
-consteval std::array<std::array<std::uint32_t, 256>, 8> make_tables() {
-  std::array<std::array<std::uint32_t, 256>, 8> tables{};
-  for (std::uint32_t i = 0; i < 256; ++i) {
-    std::uint32_t sum = i;
-    for (int bit = 0; bit < 8; ++bit) sum = (sum >> 1) ^ ((sum & 1) != 0 ? 0xEDB88320u : 0);
-    tables[0][i] = sum;
-  }
-  for (std::size_t n = 1; n < tables.size(); ++n) {
-    for (std::size_t i = 0; i < 256; ++i) {
-      tables[n][i] = (tables[n - 1][i] >> 8) ^ tables[0][tables[n - 1][i] & 0xFF];
-    }
-  }
-  return tables;
-}
-
-constexpr auto tables = make_tables();
-
 }  // namespace
 
 std::int64_t ImageMeta::channels() const {
@@ -116,21 +97,6 @@ ImageMeta ImageMeta::from_json(const JsonObject& json) {
   meta.check();
   meta.checksum = checksum_at(json);
   return meta;
-}
-
-std::uint32_t crc32(std::span<const std::byte> bytes) {
-  std::uint32_t sum = ~0u;
-  const std::byte* at = bytes.data();
-  std::size_t left = bytes.size();
-  for (; left >= 8; left -= 8, at += 8) {
-    std::uint64_t eight = 0;
-    std::memcpy(&eight, at, 8);  // little-endian, as all machines are that this is built for
-    eight ^= sum;
-    sum = 0;
-    for (std::size_t i = 0; i < 8; ++i) sum ^= tables[7 - i][(eight >> (8 * i)) & 0xFF];
-  }
-  for (; left > 0; --left, ++at) sum = (sum >> 8) ^ tables[0][(sum ^ static_cast<std::uint32_t>(*at)) & 0xFF];
-  return ~sum;
 }
 
 }  // namespace sojourn::steps

@@ -3,7 +3,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <string_view>
 
 #include "sojourn/base/json.hpp"
@@ -38,7 +37,5 @@ struct ImageMeta {
   // field; unsupported_color_space for the format.
   static ImageMeta from_json(const JsonObject& json);
 };
-
-std::uint32_t crc32(std::span<const std::byte> bytes);
 
 }  // namespace sojourn::steps

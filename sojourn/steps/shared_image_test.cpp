@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <string>
 
+#include "sojourn/steps/crc32.hpp"
 #include "sojourn/steps/step_error.hpp"
 
 namespace sojourn::steps {
@@ -115,12 +116,6 @@ TEST_F(Images, OnlyAreOpenedAndRemovedByIdsOfImages) {
     EXPECT_THAT(refusal(id, image.describe()), HasSubstr("is no id of an image"));
     EXPECT_THROW(SharedImage::remove(id), StepError);
   }
-}
-
-TEST(Crc32, IsThatOfZlib) {
-  const std::string text = "123456789";
-  EXPECT_EQ(crc32(std::as_bytes(std::span(text))), 0xCBF43926u);
-  EXPECT_EQ(crc32({}), 0u);
 }
 
 }  // namespace
