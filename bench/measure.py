@@ -100,6 +100,36 @@ def program(section, name, *arguments):
         yield Figure(section, told["name"].replace("_", " "), told["value"], told["unit"], told["asked"])
 
 
+STEP = "a step of an algorithm in C++, 1 connection"
+
+
+def steps(plan):
+    """A served step beside a served call, both of workers in C++."""
+    if not plan.wants("steps", STEP):
+        return
+    apps, data = WORK / "apps", str(WORK / "data")
+    (apps / "gauge").mkdir(parents=True, exist_ok=True)
+    (apps / "gauge" / "app.toml").write_text(
+        f'name = "gauge"\ncommand = ["{BUILD}/examples/gauge_worker"]\nfunctions = ["info", "execute"]\nrecover = true\n',
+        encoding="utf-8")
+
+    def shot(session, index):
+        body = json.loads(call_body(session, "gauge", "execute"))
+        return json.dumps({**body, "input": {"step_index": index, "pid": "bolt", "user_params": {"reading": 500.0}}})
+
+    served, above = [], []
+    for _ in range(min(plan.rounds, MOST_ROUNDS)):
+        with Server(command_of("sojourn", "worker", data), data) as running:
+            call = load(running, 1, 1, plan.seconds)["p50_us"]
+        with Server(command_of("sojourn", "python", data, apps), data) as running:
+            served.append(load(running, 1, 1, plan.seconds, shot("new", 1), shot("{session}", 2))["p50_us"])
+        above.append(served[-1] - call)
+    yield Figure("steps", STEP, statistics.median(served), "us p50", None, served)
+    yield Figure("steps", STEP, statistics.median(above), "us above p50 of a call", 100, above)
+    shutil.rmtree(data, ignore_errors=True)
+    shutil.rmtree(apps, ignore_errors=True)
+
+
 MOST_ROUNDS = 3  # of all but calls, to be done within a quarter of an hour
 
 
@@ -257,9 +287,14 @@ def micro(plan):
     def measure():
         done = subprocess.run([PROGRAMS / "micro", "--benchmark_format=json", f"--benchmark_min_time={plan.seconds / 10}"],
                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
-        for case in json.loads(done.stdout)["benchmarks"]:
+        cases = json.loads(done.stdout)["benchmarks"]
+        for case in cases:
             # Of the processor's time: others take turns on this machine.
             yield Figure("micro", f"`{case['name']}`", case["cpu_time"], case["time_unit"], MICRO_ASKED.get(case["name"]))
+        times = {case["name"]: case["cpu_time"] for case in cases}
+        for name in ("picture_from_shared_memory_touched", "picture_with_checksum"):
+            yield Figure("micro", f"`{name}`, as a part of `picture_as_base64`", times[name] / times["picture_as_base64"],
+                         "of it", 0.05)
 
     yield from rounds_of(plan, measure)
 
@@ -484,6 +519,9 @@ Measured once, by what the allocator has given out. A live session counts what t
 The caches and their bounds are in [limits](../docs/reference/limits.md)."""),
     "micro": (micro, "Single steps, without waiting", """\
 Processor time of one step (`bench/micro.cpp`, `bench/micro_steps.cpp`); the number behind the name is the size of the value in bytes."""),
+    "steps": (steps, "Steps of algorithms, served", """\
+`examples/steps/gauge.hpp`: its second step reads the session's state, publishes a figure, logs a line and is recorded; the call beside it is the counter's, which
+changes the state. Both are one durable commit a call. Rounds alternate between the two."""),
     "store": (store, "The store by itself", "`bench/store_figures.cpp`; measured once."),
     "start": (start, "Start of a server", ""),
     "prefork": (prefork, "A new session of an app that imports pandas and scikit-learn", """\

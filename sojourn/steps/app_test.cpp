@@ -175,6 +175,21 @@ TEST_F(Served, AnotherDetectionMayBeOnThePicturesOfTheLast) {
   EXPECT_NE(released, scope.said.end());
 }
 
+TEST_F(Served, APictureThatWasFreedEarlyFailsItsStepAndNothingElse) {
+  script.looks = true;
+  const SharedImage image = SharedImage::create({.width = 2, .height = 2});
+  const Json step{{"step_index", 1}, {"pid", "A01"}, {"shared_mem_id", image.id()}, {"image_meta", image.describe()}};
+  calls({{"execute", step}});
+  EXPECT_FALSE(error) << message();
+  call("execute", step);  // the worker before has released it
+  ASSERT_TRUE(error);
+  EXPECT_EQ(error->details().at("error"), Json("image_not_found"));
+  const SharedImage another = SharedImage::create({.width = 2, .height = 2});
+  call("execute",
+       {{"step_index", 1}, {"pid", "A01"}, {"shared_mem_id", another.id()}, {"image_meta", another.describe()}});
+  EXPECT_FALSE(error) << message();
+}
+
 TEST_F(Served, AnIdThatIsNoImagesIsLeftAlone) {
   call("execute", {{"step_index", 1}, {"pid", "A01"}, {"shared_mem_id", "dev-shm:s-1"}});
   EXPECT_THAT(scope.said, ElementsAre("judged", "algorithm.step 1"));

@@ -17,6 +17,7 @@ struct Script {
   std::string then_throws;       // and the one after it
   StepError error{StepCode::algorithm_failed, "no luck"};
   bool resumable = false;
+  bool looks = false;  // execute opens its picture
   int made = 0;
 };
 
@@ -56,6 +57,7 @@ class ScriptedAlgorithm final : public Algorithm {
   Result execute(const Shot& shot, session::Session& session) override {
     session.set("step " + std::to_string(shot.step_index), shot.user_params);
     note("execute", shot.step_index);
+    if (script_.looks) session.set("bytes", shot.image().bytes().size());
     diagnostics.publish("limit", shot.user_params);
     logger.info("judged", {{"step_index", "the algorithm's own"}, {"n", 1}});
     return answer.ok && answer.data.empty() ? Result::good() : answer;

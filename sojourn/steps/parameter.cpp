@@ -6,6 +6,7 @@
 #include <array>
 #include <cmath>
 #include <regex>
+#include <utility>
 
 #include "sojourn/steps/step_error.hpp"
 
@@ -28,7 +29,7 @@ std::string_view name_of(ParameterType type) {
 }
 
 Json checked_number(const Parameter& parameter, const Json& value) {
-  const bool whole = value.is_int64() || value.is_uint64();
+  const bool whole = value.is_int64() || (value.is_uint64() && std::in_range<std::int64_t>(value.get_uint64()));
   if (parameter.type == ParameterType::integer && !whole) refuse_value(parameter, "must be a whole number");
   if (!value.is_number()) refuse_value(parameter, "must be a number");
   const double number = value.to_number<double>();
@@ -39,7 +40,8 @@ Json checked_number(const Parameter& parameter, const Json& value) {
   if (parameter.max && number > *parameter.max) {
     refuse_value(parameter, fmt::format("is {}; at most {} is allowed", number, *parameter.max));
   }
-  return parameter.type == ParameterType::real ? Json(number) : value;
+  if (parameter.type == ParameterType::real) return number;
+  return value.to_number<std::int64_t>();
 }
 
 void check_string(const Parameter& parameter, const Json& value) {

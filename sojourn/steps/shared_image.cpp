@@ -34,8 +34,7 @@ Descriptor open_shm(const std::string& id, int flags) {
 
 // Null where it cannot be; outlives the descriptor.
 std::byte* map(const Descriptor& shm, std::size_t bytes, int protection) {
-  // All pages at once: one by one, as they are touched, costs a 4-megapixel picture a millisecond.
-  void* data = ::mmap(nullptr, bytes, protection, MAP_SHARED | MAP_POPULATE, shm.get(), 0);
+  void* data = ::mmap(nullptr, bytes, protection, MAP_SHARED, shm.get(), 0);
   return data == MAP_FAILED ? nullptr : static_cast<std::byte*>(data);
 }
 

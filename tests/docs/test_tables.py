@@ -80,6 +80,18 @@ class Tables(unittest.TestCase):
                 else:
                     self.assertIn(named, written)
 
+    def test_tests_that_stand_for_a_fact_of_the_original_are_there(self):
+        def sources(folder, pattern):
+            return "".join(path.read_text(encoding="utf-8") for path in (pages.ROOT / folder).rglob(pattern))
+
+        written = {f"{suite}.{name}" for suite, name in
+                   re.findall(r"^TEST(?:_F)?\((\w+), (\w+)\)", sources("sojourn", "*_test.cpp"), re.MULTILINE)}
+        written |= set(re.findall(r"def (test_\w+)\(", sources("sdk/python/tests", "*.py") + sources("tests/e2e", "*.py")))
+        rows = pages.table_rows(pages.ROOT / "docs" / "internals" / "procvision.md", "fact")
+        self.assertGreater(len(rows), 40)
+        named = {name for cells in rows for name in re.findall(r"`([^`]+)`", " ".join(cells[1:]))}
+        self.assertEqual(named - written, set())
+
 
 if __name__ == "__main__":
     unittest.main()

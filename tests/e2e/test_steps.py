@@ -2,6 +2,7 @@
 
 import os
 import unittest
+import urllib.request
 from pathlib import Path
 
 from e2e.program import COMPLETED, FAILED, SOURCE, Served, wait_for
@@ -78,10 +79,13 @@ class Gauges:
             self.assertEqual((record["session_id"], record["trace_id"]), (session, "order-4711"))
             self.assertIsInstance(record["latency_us"], int)
         self.assertEqual(records[1]["diagnostics"], {"off_mm": 0.0})
+        (line,) = [event["data"] for event in events if event["type"] == "log" and "measured" in str(event["data"])]
+        self.assertIn("order-4711", str(line))
 
     def test_the_latency_of_each_step_is_in_the_metrics(self):
         def count(step):
-            lines = self.server.get("/metrics", Accept="text/plain").text.decode().splitlines()
+            with urllib.request.urlopen(self.server.url + "/metrics") as answer:
+                lines = answer.read().decode().splitlines()
             start = f'sojourn_step_seconds_count{{app="{self.app}",step="{step}"}} '
             return sum(int(line.removeprefix(start)) for line in lines if line.startswith(start))
 
@@ -91,8 +95,6 @@ class Gauges:
         self.execute(session, 2, reading=500.0)
         self.execute(session, 2, reading=500.0)
         self.assertEqual((count(1), count(2)), (before[0] + 1, before[1] + 2))
-        (line,) = [event["data"] for event in events if event["type"] == "log" and "measured" in str(event["data"])]
-        self.assertIn("order-4711", str(line))
 
     def test_reset_clears_the_state(self):
         session = self.server.new_session(self.app)

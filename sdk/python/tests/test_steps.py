@@ -120,7 +120,8 @@ class Scripted(BaseAlgorithm):
         line = call if step_index is None else f"{call} {step_index}"
         self.script["log"].append(line)
         if self.script.get("throws") in (call, line):
-            raise self.script.pop("error", ValueError("no luck")) if self.script.pop("throws") else None
+            self.script["throws"] = self.script.pop("then_throws", None)
+            raise self.script.pop("error", ValueError("no luck"))
 
     def setup(self):
         self.note("setup")
@@ -303,6 +304,13 @@ class Steps(unittest.TestCase):
             outcome = self.step()
             self.assertEqual((outcome["error_code"], outcome["message"]), ("1015", f"{hook}: ValueError: no luck"))
             self.assertEqual(len(self.session.state), 0)
+
+    def test_a_hook_that_raises_after_a_step_that_failed_is_logged(self):
+        self.script.update(throws="execute 1", then_throws="on_step_finish failed 1")
+        self.assertEqual(self.step()["message"], "ValueError: no luck")
+        (line,) = self.recorder.lines
+        self.assertEqual(line["message"], "on_step_finish: ValueError: no luck")
+        self.assertEqual((line["session_id"], line["step_index"]), ("s-1", 1))
 
     def test_a_reset_that_raises_leaves_the_state_as_it_was(self):
         self.step()

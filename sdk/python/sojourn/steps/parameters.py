@@ -78,7 +78,7 @@ def check_value(parameter: Fields, value: Any) -> Any:
 def _check_number(parameter: Fields, value: Any) -> Any:
     key = parameter["key"]
     if parameter["type"] == "int" and (type(value) is not int or not -(2**63) <= value < 2**63):
-        raise _refused_value(key, "must be a whole number of 64 bits" if type(value) is int else "must be a whole number")
+        raise _refused_value(key, "must be a whole number")
     if type(value) not in (int, float):
         raise _refused_value(key, "must be a number")
     if not abs(value) <= sys.float_info.max:
