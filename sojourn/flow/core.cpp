@@ -135,6 +135,7 @@ Async<void> Core::conclude_elsewhere() {
   co_await boost::asio::this_coro::throw_if_cancelled(false);
   while (!co_await over->wait()) {
   }
+  co_await boost::asio::this_coro::throw_if_cancelled(true);
 }
 
 void Core::save(const Graph& graph) const {

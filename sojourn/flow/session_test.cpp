@@ -509,6 +509,15 @@ TEST_F(FlowSession, LeavesItsLoopFreeWhileItIsClosed) {
   EXPECT_TRUE(heard);
 }
 
+TEST_F(FlowSession, LeavesItsCallerCancellableWhenItIsClosed) {
+  Session session(one_thread, {.payload_callback = [](const std::string&) {}});
+  const auto use = [](Session& closed) -> Async<void> {
+    co_await closed.close();
+    EXPECT_TRUE(co_await boost::asio::this_coro::throw_if_cancelled());
+  };
+  loop.run(use(session));
+}
+
 // Case 31 and the defect that the end of an inner session ended the outer one's.
 TEST_F(FlowSession, InnerSessionGivesWayToTheOuterOne) {
   EXPECT_EQ(Session::current(), nullptr);
