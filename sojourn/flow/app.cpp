@@ -86,7 +86,12 @@ class FlowWorker final : public session::Worker {
     scope.record("flow.run", told(request, run.info().graph));
     if (!failure) co_return output;
     // What a call that fails has recorded since its last checkpoint is dropped.
-    co_await scope.checkpoint();
+    try {
+      co_await scope.checkpoint();
+    } catch (const std::exception& error) {
+      scope.log(LogLevel::warning, "the journal could not be told of a flow that failed",
+                {{"error", to_valid_utf8(error.what())}});
+    }
     std::rethrow_exception(as_error(failure));
   }
 

@@ -22,13 +22,14 @@ class Notes final : public session::CallScope {
   session::Session& session() override { return session_; }
   void emit(Json output) override { emitted.push_back(std::move(output)); }
   void emit_delta(Json) override {}
-  void log(LogLevel, std::string_view, JsonObject) override {}
+  void log(LogLevel, std::string_view message, JsonObject) override { logged.emplace_back(message); }
   void record(std::string type, JsonObject data) override {
     EXPECT_EQ(type, "flow.run");
     recorded.push_back(std::move(data));
   }
   Async<void> checkpoint() override {
     ++checkpoints;
+    if (refuses) throw Error(ErrorCode::store_full, "the disk is full");
     co_return;
   }
   void end_session() override {}
@@ -38,7 +39,9 @@ class Notes final : public session::CallScope {
 
   std::vector<Json> emitted;
   std::vector<JsonObject> recorded;
+  std::vector<std::string> logged;
   int checkpoints = 0;
+  bool refuses = false;
   session::CallRequest request_;
   session::Session session_{"s-1", {{"who", "Ada"}}};
 };
@@ -106,6 +109,12 @@ TEST_F(FlowApp, TellsTheJournalOfItsCallsAlsoWhenItFails) {
   EXPECT_EQ(notes.recorded[0].at("task"), Json("t"));
   EXPECT_EQ(notes.recorded[0].at("function"), Json("both"));
   EXPECT_EQ(notes.checkpoints, 1);  // else it would be dropped with the failed call
+}
+
+TEST_F(FlowApp, FailsWithWhatTheNodeThrewWhereTheJournalCannotBeTold) {
+  notes.refuses = true;
+  EXPECT_THAT(error_of([&] { call("fails", nullptr); }), Pair(ErrorCode::app_error, "too far"));
+  EXPECT_THAT(notes.logged, ElementsAre(HasSubstr("journal")));
 }
 
 TEST_F(FlowApp, TellsTheJournalNoMoreThanAnEventMayHold) {
