@@ -6,6 +6,7 @@
 #include <iterator>
 #include <map>
 #include <ostream>
+#include <stdexcept>
 
 #include "sojourn/base/error.hpp"
 #include "sojourn/cli/timeline.hpp"
@@ -144,11 +145,13 @@ std::vector<FlowCall> calls_of(const Json& run) {
                     .status = std::string(object.at("status").as_string()),
                     .start = Microseconds(number_at<std::int64_t>(object, "start_us")),
                     .duration = Microseconds(number_at<std::int64_t>(object, "us"))};
+      if (!calls.empty() && call.id <= calls.back().id)
+        throw std::invalid_argument("a call's number is out of order");
       if (const Json* error = object.if_contains("error")) call.error = std::string(error->as_string());
       // Callers have lower numbers, so that no call is drawn below itself.
       if (!object.at("caller").is_null()) call.caller = number_at<std::uint64_t>(object, "caller");
       if (call.caller &&
-          (*call.caller >= call.id || std::ranges::find(calls, *call.caller, &FlowCall::id) == calls.end())) {
+          (*call.caller >= call.id || !std::ranges::binary_search(calls, *call.caller, {}, &FlowCall::id))) {
         call.caller.reset();
       }
       calls.push_back(std::move(call));

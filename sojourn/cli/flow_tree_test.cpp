@@ -40,6 +40,15 @@ TEST(FlowTree, ShowsWhoCalledWhomAndWhen) {
             "`- rank                                   open  ..................+.....\n");
 }
 
+TEST(FlowTree, RefusesTwoCallsOfOneNumber) {
+  // Each would have the calls of both below it, and those theirs: twice as many lines on each level.
+  EXPECT_THROW(calls(R"([
+    {"call":0,"caller":null,"node":"a","status":"Completed","start_us":0,"us":1},
+    {"call":1,"caller":0,"node":"b","status":"Completed","start_us":0,"us":1},
+    {"call":1,"caller":0,"node":"b","status":"Completed","start_us":0,"us":1}])"),
+               Error);
+}
+
 TEST(FlowTree, CountsCallsThatAreAlikeUnlessAllAreWanted) {
   JsonArray many{
       {{"call", 0}, {"caller", nullptr}, {"node", "all"}, {"status", "Completed"}, {"start_us", 0}, {"us", 9}}};
