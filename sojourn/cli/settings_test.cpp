@@ -126,6 +126,11 @@ struct BadValue {
   std::string_view setting, text, problem;
 };
 
+// A test's name, which else would hold addresses.
+void PrintTo(const BadValue& value, std::ostream* out) {
+  *out << value.setting << " = '" << value.text << "'";
+}
+
 class BadSettings : public testing::TestWithParam<BadValue> {};
 
 TEST_P(BadSettings, AreRefusedWithTheirFlagAndTheirVariable) {
