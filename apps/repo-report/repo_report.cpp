@@ -1,13 +1,18 @@
 #include <algorithm>
 #include <boost/describe.hpp>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <map>
+#include <optional>
 #include <sstream>
 
 #include "sojourn/base/sha256.hpp"
+#include "sojourn/flow/agent.hpp"
 #include "sojourn/flow/app.hpp"
+#include "sojourn/flow/openai_model.hpp"
+#include "sojourn/flow/prompt.hpp"
 #include "sojourn/flow/session.hpp"
 #include "sojourn/worker/serve.hpp"
 
@@ -113,12 +118,43 @@ std::string summarise(const Ranking& ranking) {
   return text.str();
 }
 
-auto report() {
-  const auto read = flow::node("read", [](const std::string& root, const std::string& path) {
-    std::ifstream file(fs::path(root) / path, std::ios::binary);
-    if (!file) throw Error(ErrorCode::io_error, path + " cannot be read");
-    return to_valid_utf8(std::string(std::istreambuf_iterator<char>(file), {}));
-  });
+const auto read = flow::node("read", [](const std::string& root, const std::string& path) {
+  std::ifstream file(fs::path(root) / path, std::ios::binary);
+  if (!file) throw Error(ErrorCode::io_error, path + " cannot be read");
+  return to_valid_utf8(std::string(std::istreambuf_iterator<char>(file), {}));
+});
+
+// Text that is read aloud by a model goes no further than the tree.
+const auto read_for_model = flow::node("read for model", [](flow::Scope& scope, const std::string& path) {
+  const fs::path root = fs::canonical(std::string(scope.context().get("root").as_string()));
+  const fs::path file = fs::weakly_canonical(root / path);
+  if (fs::relative(file, root).string().starts_with(".."))
+    throw Error(ErrorCode::forbidden, path + " is not in the tree");
+  std::ifstream in(file, std::ios::binary);
+  if (!in) throw Error(ErrorCode::io_error, path + " cannot be read");
+  return to_valid_utf8(std::string(std::istreambuf_iterator<char>(in), {}).substr(0, 20'000));
+});
+
+using Teller = flow::Node<flow::AgentReply<>, flow::Conversation>;
+
+Teller teller(std::shared_ptr<flow::ChatModel> model) {
+  return flow::agent("tell", std::move(model),
+                     {.system_message = "You describe the source tree {root} in three sentences.",
+                      .tools = {flow::tool(read_for_model, "The text of a file of the tree", {"path"})}});
+}
+
+// The model that is to describe the tree, if there is one.
+std::optional<Teller> teller_of_environment(Clock& clock) {
+  const auto variable = [](const char* name) { return std::string(std::getenv(name) ? std::getenv(name) : ""); };
+  const std::string endpoint = variable("REPO_REPORT_ENDPOINT");
+  if (endpoint.empty()) return std::nullopt;
+  return teller(std::make_shared<flow::OpenAiModel>(
+      clock,
+      flow::OpenAiOptions{
+          .endpoint = endpoint, .model = variable("REPO_REPORT_MODEL"), .api_key = variable("REPO_REPORT_KEY")}));
+}
+
+auto report(std::optional<Teller> tell) {
   const auto count = flow::node("count", count_lines);
   const auto hash = flow::node("hash", [](const std::string& text) { return to_hex(sha256(text)); });
   const auto marks = flow::node("find marks", find_marks);
@@ -144,8 +180,16 @@ auto report() {
       }
     }
     const Ranking ranking = co_await scope.call(flow::node("rank", rank), std::move(facts));
-    const std::string text = co_await scope.call(flow::node("summarise", summarise), ranking);
-    co_return unread == 0 ? text : text + std::to_string(unread) + " files could not be read\n";
+    std::string text = co_await scope.call(flow::node("summarise", summarise), ranking);
+    if (unread > 0) text += std::to_string(unread) + " files could not be read\n";
+    if (!tell) co_return text;
+    scope.context().put("root", Json(root));
+    try {
+      text += "\n" + (co_await scope.call(*tell, flow::escape_braces(text))).content + "\n";
+    } catch (const Error& error) {
+      text += "\nThe model told nothing of it: " + error.message() + "\n";
+    }
+    co_return text;
   });
 }
 
@@ -156,11 +200,13 @@ int main(int count, char** words) {
     std::cerr << "usage: repo_report FOLDER\n";
     return 2;
   }
-  flow::ThreadPool pool;
-  if (count < 2) return worker::serve(flow::app({.name = "repo-report"}, pool, {report()}));  // a server's worker
   try {
+    SystemClock clock;
+    flow::ThreadPool pool;
+    const auto node = report(teller_of_environment(clock));
+    if (count < 2) return worker::serve(flow::app({.name = "repo-report"}, pool, {node}));  // a server's worker
     flow::Session session(pool, {.flow_name = "repo report"});
-    std::cout << session.call_sync(report(), words[1]);
+    std::cout << session.call_sync(node, words[1]);
     std::cerr << session.info().graph.calls().size() << " calls\n";
   } catch (const std::exception& error) {
     std::cerr << error.what() << '\n';

@@ -66,6 +66,33 @@ std::size_t Scope::width_of(BatchOptions options, bool is_plain) const {
   return std::min<std::size_t>(options.width, strategy().width());
 }
 
+namespace {
+
+Async<bool> make(const AnyCall& call, Run& run, Job& job, const Scope& caller, std::uint64_t place) {
+  co_await call(run, job, caller, place);
+  co_return true;
+}
+
+}  // namespace
+
+Async<void> Scope::call_each(std::vector<AnyCall> calls, BatchOptions options) {
+  const std::uint64_t first = std::exchange(places_, places_ + calls.size());
+  co_await fan_out(job_.shared_from_this(), strategy(), {.count = calls.size(), .width = options.width},
+                   [&](Job& job, std::size_t index) { return make(calls[index], run_, job, *this, first + index); });
+}
+
+bool Scope::injects_prompts() const {
+  return run_.core->config.prompt_injection;
+}
+
+void Scope::note_model_call(const JsonObject& details) const noexcept {
+  if (id_) run_.core->record.note_model_call(*id_, text_of(details, false));
+}
+
+Clock& Scope::clock() const {
+  return run_.core->clock;
+}
+
 Instant Scope::deadline() const {
   return run_.deadline;
 }

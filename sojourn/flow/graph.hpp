@@ -53,6 +53,7 @@ struct CallRecord {
   Text output = nullptr;                             // of a completed call; "null" where the node returns nothing
   std::shared_ptr<const Failure> failure = nullptr;  // of a failed one
   Nanoseconds duration{0};                           // of one that is over
+  std::vector<Text> model_calls = {};                // what it asked models: llm_details of the saved state
 
   CallStatus status() const {
     return failure ? CallStatus::failed : finished ? CallStatus::completed : CallStatus::open;

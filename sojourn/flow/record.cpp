@@ -35,6 +35,11 @@ void Record::fail(CallId id, Failure failure, Time now, Nanoseconds duration) {
   end(call, now, duration);
 }
 
+void Record::note_model_call(CallId id, Text details) {
+  const std::scoped_lock lock(mutex_);
+  calls_.at(id).model_calls.push_back(std::move(details));
+}
+
 Graph Record::graph() const {
   const std::scoped_lock lock(mutex_);
   return Graph(std::vector<CallRecord>(calls_.begin(), calls_.end()));

@@ -24,6 +24,9 @@ class Record {
   void complete(CallId id, Text output, Time now, Nanoseconds duration);
   void fail(CallId id, Failure failure, Time now, Nanoseconds duration);
 
+  // It asked a model.
+  void note_model_call(CallId id, Text details);
+
   // What there is now, or was when `step` steps had been taken.
   Graph graph() const;
   Graph graph_at(std::uint32_t step) const;

@@ -81,7 +81,7 @@ class Writer {
       node_version(call, call.created, created(call), false);
       out_ += "null}}";
     } else {
-      node_version(call, call.created, created(call), false);
+      node_version(call, call.created, created(call), true);
       out_ += "null}";
     }
   }
@@ -92,12 +92,23 @@ class Writer {
         json_string(call.node->name));
     stamp(at, message);
     out_ += R"(,"details":{"internals":{)";
-    const bool is_agent = call.node->kind == "Agent";
-    if (is_agent) out_ += R"("guard_details":[],"llm_details":[])";
-    if (is_head) {
+    const bool is_agent = call.node->kind == "Agent" || !call.model_calls.empty();
+    if (is_agent) {
+      out_ += R"("guard_details":[],"llm_details":[)";
+      if (is_head) model_calls(call);
+      out_ += ']';
+    }
+    if (is_head && call.finished) {
       put(R"({}"latency":{{"total_time":{:.9f}}})", is_agent ? "," : "", seconds_of(call.duration));
     }
     out_ += R"(}},"parent":)";
+  }
+
+  void model_calls(const CallRecord& call) {
+    for (const Text& asked : call.model_calls) {
+      if (&asked != &call.model_calls.front()) out_ += ',';
+      out_ += *asked;
+    }
   }
 
   void edge(const CallRecord& call) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <expected>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -17,6 +18,7 @@
 namespace sojourn::flow {
 
 struct Run;
+class Scope;
 
 // What came of one call of a batch.
 template <class Result>
@@ -28,6 +30,9 @@ struct BatchOptions {
 
 // A node that is deeper than this below the call from outside is taken for one that calls itself without end.
 inline constexpr std::uint32_t max_depth = 100'000;
+
+// A call of a node of any type that is still to be made: by `caller`, as its `place`-th.
+using AnyCall = std::function<Async<void>(Run& run, Job& job, const Scope& caller, std::uint64_t place)>;
 
 // An exception that ends the run whatever the callers of the node catch.
 class Fatal : public Error {
@@ -70,8 +75,20 @@ class Scope {
   Async<std::vector<Result>> call_all(BatchOptions options, Node<Result, Arguments...> node,
                                       std::vector<std::type_identity_t<Arguments>>... columns);
 
+  // Makes these calls at the same time, as a batch; what comes of each is its own to keep.
+  // Errors: cancelled when the run was stopped.
+  Async<void> call_each(std::vector<AnyCall> calls, BatchOptions options = {});
+
   // Shared by all nodes of the session.
   Context& context() const;
+
+  // Whether the session fills in messages to models from its context.
+  bool injects_prompts() const;
+
+  // Records what a model was asked and answered, as one of the node's llm_details. Never throws.
+  void note_model_call(const JsonObject& details) const noexcept;
+
+  Clock& clock() const;
 
   // Tells the session's subscribers, and its broadcast callback, without waiting for them.
   void broadcast(Json item) const;

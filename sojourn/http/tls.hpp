@@ -5,7 +5,7 @@
 namespace sojourn::http {
 
 // Whom a client of https trusts: the authorities that this machine trusts, or those of SSL_CERT_FILE and
-// SSL_CERT_DIR. Threads: one loop. Cost: reading them blocks for some 10 ms.
+// SSL_CERT_DIR. Threads: safe once it is made. Cost: reading them blocks for some 10 ms.
 class TlsTrust {
  public:
   // Errors: io_error.

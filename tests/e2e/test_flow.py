@@ -2,12 +2,15 @@
 
 import json
 import os
+import subprocess
 import tempfile
+import threading
 import unittest
 import xml.etree.ElementTree as ElementTree
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from e2e.program import FAILED, SOURCE, Served
+from e2e.program import FAILED, PATIENCE, SOURCE, Served, clean_environment
 
 BUILD = Path(os.environ.get("SOJOURN_BUILD", str(SOURCE / "build" / "release")))
 NODES = {"report", "walk", "look at", "read", "count", "find marks", "hash", "rank", "summarise"}
@@ -66,6 +69,86 @@ class Flow(Served):
         self.assertEqual((shown.returncode, shown.stdout), (1, ""))
         self.assertIn("no flow has run", shown.stderr)
         self.assertEqual(self.server.command("flow", "show", "sess_20260115_103045_a1b2c3", check=False).returncode, 1)
+
+
+def called(name, **arguments):
+    call = {"id": "t1", "type": "function", "function": {"name": name, "arguments": json.dumps(arguments)}}
+    return {"role": "assistant", "content": None, "tool_calls": [call]}
+
+
+class Model(ThreadingHTTPServer):
+    """A stand-in for an endpoint that speaks OpenAI's protocol: it says these messages in turn, a number is a refusal."""
+
+    daemon_threads = True
+
+    def __init__(self, *says):
+        super().__init__(("127.0.0.1", 0), Turn)
+        self.says, self.asked = list(says), []
+        self.url = f"http://127.0.0.1:{self.server_port}/v1"
+
+    def __enter__(self):
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.shutdown()
+        self.server_close()
+
+
+class Turn(BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.server.asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        says = self.server.says.pop(0)
+        status = says if isinstance(says, int) else 200
+        body = json.dumps({"error": {"message": "not today"}} if status != 200 else
+                          {"choices": [{"message": says, "finish_reason": "stop"}]}).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+class ReportWithModel(unittest.TestCase):
+    def setUp(self):
+        self.folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        (self.folder / "one.py").write_text("print('{braces}')\n", encoding="utf-8")
+
+    def report(self, model):
+        environment = {**clean_environment(), "REPO_REPORT_ENDPOINT": model.url, "REPO_REPORT_MODEL": "small",
+                       "RAILTRACKS_HOME": str(self.folder / "home"), "SOJOURN_FLOW_LOGGING_SETTING": "NONE"}
+        (self.folder / "home").mkdir()
+        done = subprocess.run([BUILD / "apps" / "repo-report" / "repo_report", self.folder], capture_output=True,
+                              text=True, timeout=PATIENCE, env=environment, stdin=subprocess.DEVNULL)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        [saved] = (self.folder / "home/.railtracks/data/sessions").iterdir()
+        [run] = json.loads(saved.read_text(encoding="utf-8"))["runs"]
+        return done.stdout, {node["name"]: node for node in run["nodes"]}
+
+    def test_a_model_describes_the_tree_and_reads_its_files_only(self):
+        says = {"role": "assistant", "content": "A small tree."}
+        with Model(called("read_for_model", path="one.py"), called("read_for_model", path="../../etc/passwd"),
+                   says) as model:
+            text, nodes = self.report(model)
+        self.assertIn("Python 1", text)
+        self.assertTrue(text.endswith("\nA small tree.\n"), text)
+        first, _, last = (asked["messages"] for asked in model.asked)
+        self.assertIn(str(self.folder), first[0]["content"])
+        self.assertIn("1 files; Python 1", first[1]["content"])
+        self.assertEqual(last[3]["content"], "print('{braces}')\n")
+        self.assertIn("is not in the tree", last[5]["content"])
+        tell = nodes["tell"]
+        self.assertEqual(tell["node_type"], "Agent")
+        self.assertEqual([detail["model_name"] for detail in tell["details"]["internals"]["llm_details"]], ["small"] * 3)
+
+    def test_a_model_that_refuses_costs_its_part_only(self):
+        with Model(401) as model:
+            text, _ = self.report(model)
+        self.assertIn("Python 1", text)
+        self.assertIn("The model told nothing of it", text)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,128 @@
+#include "sojourn/flow/chat.hpp"
+
+#include <boost/json/value_from.hpp>
+#include <boost/json/value_to.hpp>
+
+#include "sojourn/base/error.hpp"
+#include "sojourn/flow/prompt.hpp"
+#include "sojourn/flow/scope.hpp"
+
+namespace sojourn::flow {
+
+namespace {
+
+constexpr std::string_view roles[] = {"system", "user", "assistant", "tool"};  // in the order of Role
+
+Json json_or_text(const std::string& text) {
+  try {
+    return parse_json(text);
+  } catch (const Error&) {
+    return Json(to_valid_utf8(text));
+  }
+}
+
+std::string text_at(const JsonObject& object, std::string_view key) {
+  return std::string(object.at(key).as_string());
+}
+
+template <class T>
+Json or_null(const std::optional<T>& value) {
+  return value ? Json(*value) : Json();
+}
+
+// One of llm_details. Source: the reference's section 2.6, which also says the order.
+JsonObject details(const ChatModel& model, const std::vector<ChatMessage>& messages,
+                   const std::optional<ChatAnswer>& answer, Nanoseconds latency) {
+  return {{"model_name", model.name()},
+          {"model_provider", or_null(model.provider())},
+          {"input", boost::json::value_from(messages)},
+          {"output", answer ? boost::json::value_from(answer->message) : Json()},
+          {"input_tokens", answer ? or_null(answer->input_tokens) : Json()},
+          {"output_tokens", answer ? or_null(answer->output_tokens) : Json()},
+          {"total_cost", nullptr},
+          {"system_fingerprint", answer ? or_null(answer->system_fingerprint) : Json()},
+          {"latency", std::chrono::duration<double>(latency).count()}};
+}
+
+}  // namespace
+
+std::string_view to_string(Role role) {
+  return roles[static_cast<std::size_t>(role)];
+}
+
+void tag_invoke(const boost::json::value_from_tag&, Json& json, const ChatMessage& message) {
+  JsonObject object{{"role", to_string(message.role)}};
+  if (!message.tool_calls.empty()) {
+    JsonArray calls;
+    for (const ToolCall& call : message.tool_calls) {
+      calls.push_back({{"identifier", call.id}, {"name", call.name}, {"arguments", json_or_text(call.arguments)}});
+    }
+    object["content"] = std::move(calls);
+    if (!message.content.empty()) object["text"] = to_valid_utf8(message.content);
+  } else if (message.role == Role::tool) {
+    object["content"] = JsonObject{{"identifier", message.tool_call_id},
+                                   {"name", message.tool_name},
+                                   {"result", to_valid_utf8(message.content)}};
+  } else {
+    object["content"] = to_valid_utf8(message.content);
+  }
+  json = std::move(object);
+}
+
+ChatMessage tag_invoke(const boost::json::value_to_tag<ChatMessage>&, const Json& json) {
+  const JsonObject& object = json.as_object();
+  ChatMessage message;
+  const std::string word = text_at(object, "role");
+  const auto role = std::ranges::find(roles, word);
+  if (role == std::end(roles)) {
+    throw Error(ErrorCode::invalid_request, "\"" + word + "\" is no role: system, user, assistant or tool");
+  }
+  message.role = static_cast<Role>(role - std::begin(roles));
+  const Json& content = object.at("content");
+  if (content.is_string()) {
+    message.content = content.get_string();
+  } else if (content.is_object()) {
+    message.tool_call_id = text_at(content.get_object(), "identifier");
+    message.tool_name = text_at(content.get_object(), "name");
+    message.content = text_at(content.get_object(), "result");
+  } else {
+    for (const Json& call : content.as_array()) {
+      const JsonObject& said = call.as_object();
+      const Json& arguments = said.at("arguments");
+      message.tool_calls.push_back(
+          {.id = text_at(said, "identifier"),
+           .name = text_at(said, "name"),
+           .arguments = arguments.is_string() ? std::string(arguments.get_string()) : to_text(arguments)});
+    }
+    if (object.contains("text")) message.content = text_at(object, "text");
+  }
+  return message;
+}
+
+Conversation tag_invoke(const boost::json::value_to_tag<Conversation>&, const Json& json) {
+  if (json.is_string()) return Conversation(std::string(json.get_string()));
+  return Conversation(boost::json::value_to<std::vector<ChatMessage>>(json));
+}
+
+Async<ChatAnswer> ask(Scope& scope, ChatModel& model, ChatRequest request, OnPiece on_piece) {
+  if (scope.injects_prompts()) {
+    for (ChatMessage& message : request.messages) {
+      const bool is_template = message.role == Role::system || message.role == Role::user;
+      if (is_template && message.inject_prompt) message.content = fill_template(message.content, scope.context());
+    }
+  }
+  const std::vector<ChatMessage> asked = request.messages;
+  const Instant begun = scope.clock().instant();
+  std::optional<ChatAnswer> answer;
+  std::exception_ptr error;
+  try {
+    answer = co_await model.ask(std::move(request), scope.deadline(), std::move(on_piece));
+  } catch (...) {
+    error = std::current_exception();
+  }
+  scope.note_model_call(details(model, asked, answer, scope.clock().instant() - begun));
+  if (error) std::rethrow_exception(error);
+  co_return std::move(*answer);
+}
+
+}  // namespace sojourn::flow

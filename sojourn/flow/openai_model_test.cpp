@@ -1,0 +1,321 @@
+#include "sojourn/flow/openai_model.hpp"
+
+#include <gmock/gmock.h>
+
+#include <deque>
+
+#include "sojourn/flow/agent.hpp"
+#include "sojourn/flow/flow_fixture_test.hpp"
+#include "sojourn/flow/openai_wire.hpp"
+#include "sojourn/http/server.hpp"
+
+namespace sojourn::flow {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::Not;
+using testing::Pair;
+
+std::string whole(const std::string& content) {
+  return to_text(JsonObject{
+      {"choices", JsonArray{{{"message", {{"role", "assistant"}, {"content", content}}}, {"finish_reason", "stop"}}}},
+      {"usage", {{"prompt_tokens", 11}, {"completion_tokens", 3}}},
+      {"system_fingerprint", "fp_1"}});
+}
+
+std::string piece(const std::string& delta, const char* reason = "null") {
+  return R"(data: {"choices":[{"index":0,"delta":)" + delta + R"(,"finish_reason":)" + reason + "}]}\n\n";
+}
+
+// What the endpoint does with one request.
+struct Turn {
+  int status = 200;
+  std::string body = {};
+  std::string retry_after = {};
+  std::vector<std::string> pieces = {};  // of a stream; none: the body is sent whole
+  bool breaks_off = false;               // after the pieces
+  bool is_silent = false;
+};
+
+// A stand-in for an endpoint, on the loop of the test.
+class FlowOpenAi : public testing::Test {
+ public:
+  // Runs `fact` with an endpoint that takes these turns, then answers "late" for ever.
+  void with(std::vector<Turn> turns, std::function<Async<void>(FlowOpenAi&)> fact) {
+    turns_.assign(turns.begin(), turns.end());
+    loop.run(serve(*this, std::move(fact)));
+  }
+
+  std::shared_ptr<OpenAiModel> model(OpenAiOptions options = {}) {
+    options.endpoint = "http://127.0.0.1:" + std::to_string(port_) + "/v1";
+    options.model = "small";
+    options.api_key = "secret-key";
+    options.first_pause = Milliseconds(1);
+    return std::make_shared<OpenAiModel>(clock, std::move(options));
+  }
+
+  static Async<ChatAnswer> ask(FlowOpenAi& test, std::shared_ptr<OpenAiModel> model, OnPiece on_piece = nullptr,
+                               Milliseconds patience = Seconds(60)) {
+    co_return co_await model->ask({.messages = {{.content = "Hi"}}}, test.clock.instant() + patience,
+                                  std::move(on_piece));
+  }
+
+  static Async<std::pair<ErrorCode, std::string>> error_of(Async<ChatAnswer> asked) {
+    try {
+      co_await std::move(asked);
+    } catch (const Error& error) {
+      co_return std::pair(error.code(), error.message());
+    }
+    ADD_FAILURE() << "it did not fail";
+    co_return std::pair(ErrorCode::internal_error, std::string());
+  }
+
+  Loop loop;
+  SystemClock clock;
+  OneThread one_thread{loop};
+  std::vector<http::Request> requests;
+
+ private:
+  static Async<void> serve(FlowOpenAi& test, std::function<Async<void>(FlowOpenAi&)> fact) {
+    const Log log = Log::silent();
+    http::Server server(
+        test.loop.executor(), test.clock, log, {},
+        [&test](http::Request request, http::Responder& responder) {
+          return handle(test, std::move(request), responder);
+        },
+        [](const Error& error) { return http::Response{.status = 500, .body = error.message()}; });
+    test.port_ = server.listen("127.0.0.1", 0);
+    std::exception_ptr failure;
+    try {
+      co_await fact(test);
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    co_await server.close(test.clock.instant());
+    if (failure) std::rethrow_exception(failure);
+  }
+
+  static Async<void> handle(FlowOpenAi& test, http::Request request, http::Responder& responder) {
+    test.requests.push_back(std::move(request));
+    Turn turn{.body = whole("late")};
+    if (!test.turns_.empty()) {
+      turn = std::move(test.turns_.front());
+      test.turns_.pop_front();
+    }
+    if (turn.is_silent) co_await responder.client_gone();
+    http::Response response{.status = turn.status, .body = turn.body};
+    if (!turn.retry_after.empty()) response.headers.add("Retry-After", turn.retry_after);
+    if (turn.pieces.empty()) {
+      co_await responder.send(std::move(response));
+      co_return;
+    }
+    response.content_type = "text/event-stream";
+    co_await responder.start(std::move(response));
+    for (const std::string& each : turn.pieces) co_await responder.write(each);
+    if (turn.breaks_off) throw Error(ErrorCode::internal_error, "it broke off");
+  }
+
+  std::deque<Turn> turns_;
+  std::uint16_t port_ = 0;
+};
+
+TEST_F(FlowOpenAi, AsksAndAnswers) {
+  with({{.body = whole("Hello!")}}, [](FlowOpenAi& test) -> Async<void> {
+    const ChatAnswer answer = co_await ask(test, test.model());
+    EXPECT_EQ(answer.message.content, "Hello!");
+    EXPECT_EQ(answer.input_tokens, 11U);
+    EXPECT_EQ(answer.output_tokens, 3U);
+    EXPECT_EQ(answer.system_fingerprint, "fp_1");
+  });
+  ASSERT_EQ(requests.size(), 1U);
+  EXPECT_EQ(requests[0].target, "/v1/chat/completions");
+  EXPECT_EQ(requests[0].headers.find("Authorization"), "Bearer secret-key");
+  EXPECT_EQ(parse_json(requests[0].body),
+            parse_json(R"({"model":"small","messages":[{"role":"user","content":"Hi"}]})"));
+}
+
+TEST_F(FlowOpenAi, HandsOnAnAnswerAsItComes) {
+  std::vector<std::string> pieces;
+  const std::string last = piece("{}", "\"stop\"");
+  with({{.pieces = {": a comment\n\n", piece(R"({"content":"Hel"})"), piece(R"({"content":"lo"})").substr(0, 20),
+                    piece(R"({"content":"lo"})").substr(20), last,
+                    "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":2}}\r\n\r\n",
+                    "data: [DONE]\n\n"}}},
+       [&pieces](FlowOpenAi& test) -> Async<void> {
+         const ChatAnswer answer =
+             co_await ask(test, test.model(), [&pieces](std::string_view text) { pieces.emplace_back(text); });
+         EXPECT_EQ(answer.message.content, "Hello");
+         EXPECT_EQ(answer.output_tokens, 2U);
+       });
+  EXPECT_THAT(pieces, ElementsAre("Hel", "lo"));
+  EXPECT_EQ(parse_json(requests[0].body).at("stream"), Json(true));
+}
+
+TEST_F(FlowOpenAi, PutsToolCallsTogetherFromTheirPieces) {
+  with({{.pieces = {piece(R"({"tool_calls":[{"index":0,"id":"a","function":{"name":"add","arguments":"{\"x\""}}]})"),
+                    piece(R"({"tool_calls":[{"index":1,"id":"b","function":{"name":"sub","arguments":"{}"}}]})"),
+                    piece(R"({"tool_calls":[{"index":0,"function":{"arguments":":1}"}}]})"),
+                    piece("{}", "\"tool_calls\""), "data: [DONE]\n\n"}}},
+       [](FlowOpenAi& test) -> Async<void> {
+         const ChatAnswer answer = co_await ask(test, test.model(), [](std::string_view) {});
+         EXPECT_THAT(answer.message.tool_calls,
+                     ElementsAre(ToolCall{"a", "add", R"({"x":1})"}, ToolCall{"b", "sub", "{}"}));
+       });
+}
+
+TEST_F(FlowOpenAi, AsksAgainWhenTheEndpointCouldNotAnswer) {
+  with({{.status = 429, .body = "busy", .retry_after = "0"},
+        {.status = 500, .body = R"({"error":{"message":"oops"}})"},
+        {.body = "garbage"},
+        {.pieces = {piece(R"({"content":"half"})")}, .breaks_off = true},
+        {.body = whole("at last")}},
+       [](FlowOpenAi& test) -> Async<void> {
+         EXPECT_EQ((co_await ask(test, test.model())).message.content, "at last");
+       });
+  EXPECT_EQ(requests.size(), 5U);
+}
+
+TEST_F(FlowOpenAi, GivesUpAfterItsAttemptsAndSaysWhy) {
+  with(
+      {{.status = 503, .body = R"({"error":{"message":"no room for secret-key"}})"}, {.status = 503, .body = "full"}},
+      [](FlowOpenAi& test) -> Async<void> {
+        EXPECT_THAT(
+            co_await error_of(ask(test, test.model({.attempts = 1}))),
+            Pair(ErrorCode::unavailable, "model \"small\" at 127.0.0.1 answered with status 503: no room for ***"));
+        EXPECT_THAT(co_await error_of(ask(test, test.model({.attempts = 1}))),
+                    Pair(ErrorCode::unavailable, HasSubstr("503: full")));
+      });
+}
+
+TEST_F(FlowOpenAi, DoesNotAskAgainWhatIsRefused) {
+  with({{.status = 401, .body = "who?"}, {.status = 400, .body = R"({"error":"too long"})"}},
+       [](FlowOpenAi& test) -> Async<void> {
+         EXPECT_THAT(co_await error_of(ask(test, test.model())), Pair(ErrorCode::unauthorized, HasSubstr("401")));
+         EXPECT_THAT(co_await error_of(ask(test, test.model())),
+                     Pair(ErrorCode::invalid_request, HasSubstr("too long")));
+       });
+  EXPECT_EQ(requests.size(), 2U);
+}
+
+// Else whoever listens would hear the beginning twice.
+TEST_F(FlowOpenAi, DoesNotAskAgainOnceAPieceWasHandedOn) {
+  with({{.pieces = {piece(R"({"content":"half"})")}, .breaks_off = true}}, [](FlowOpenAi& test) -> Async<void> {
+    EXPECT_THAT((co_await error_of(ask(test, test.model(), [](std::string_view) {}))).first,
+                ErrorCode::connection_failed);
+  });
+  EXPECT_EQ(requests.size(), 1U);
+}
+
+TEST_F(FlowOpenAi, TakesAStreamThatEndsWithoutAReasonForHalfOfOne) {
+  with({{.pieces = {piece(R"({"content":"half"})")}}, {.pieces = {"data: {\"error\":{\"message\":\"lost\"}}\n\n"}}},
+       [](FlowOpenAi& test) -> Async<void> {
+         EXPECT_THAT(co_await error_of(ask(test, test.model({.attempts = 1}))),
+                     Pair(ErrorCode::connection_failed, HasSubstr("broke off")));
+         EXPECT_THAT(co_await error_of(ask(test, test.model({.attempts = 1}))),
+                     Pair(ErrorCode::unavailable, HasSubstr("lost")));
+       });
+}
+
+TEST_F(FlowOpenAi, RefusesWhatIsNoAnswer) {
+  std::vector<Turn> turns;
+  const char* const bodies[] = {"",
+                                "7",
+                                "{}",
+                                R"({"choices":[]})",
+                                R"({"choices":[7]})",
+                                R"({"choices":[{"message":7}]})",
+                                R"({"choices":[{"message":{"content":7}}]})",
+                                R"({"choices":[{"message":{"tool_calls":[7]}}]})"};
+  for (const char* body : bodies) turns.push_back({.body = body});
+  turns.push_back({.pieces = {"data: garbage\n\n"}});
+  turns.push_back({.pieces = {piece("7")}});
+  turns.push_back({.pieces = {piece(R"({"tool_calls":[7]})")}});
+  const std::size_t count = turns.size();
+  with(std::move(turns), [count](FlowOpenAi& test) -> Async<void> {
+    for (std::size_t i = 0; i < count; ++i) {
+      EXPECT_THAT(co_await error_of(ask(test, test.model({.attempts = 1}))),
+                  Pair(ErrorCode::connection_failed, HasSubstr("gave no answer")))
+          << i;
+    }
+  });
+}
+
+TEST_F(FlowOpenAi, IsBoundedInWhatItReads) {
+  with({{.body = whole(std::string(5'000, 'x'))},
+        {.pieces = {piece(R"({"tool_calls":[{"index":4000000000,"id":"a"}]})")}},
+        {.pieces = {"data: " + std::string(2 << 20, 'x')}}},
+       [](FlowOpenAi& test) -> Async<void> {
+         for (int i = 0; i < 3; ++i) {
+           EXPECT_EQ((co_await error_of(ask(test, test.model({.answer_bytes = 4'000})))).first, ErrorCode::too_large);
+         }
+       });
+}
+
+TEST_F(FlowOpenAi, EndsAtItsDeadlineAndDoesNotWaitPastIt) {
+  with({{.is_silent = true}, {.status = 429, .body = "later", .retry_after = "3600"}},
+       [](FlowOpenAi& test) -> Async<void> {
+         EXPECT_EQ((co_await error_of(ask(test, test.model(), nullptr, Milliseconds(30)))).first,
+                   ErrorCode::call_timeout);
+         EXPECT_EQ((co_await error_of(ask(test, test.model()))).first, ErrorCode::unavailable);
+       });
+  EXPECT_EQ(requests.size(), 2U);
+}
+
+TEST_F(FlowOpenAi, AsksAgainAfterASilence) {
+  with({{.is_silent = true}, {.body = whole("here")}}, [](FlowOpenAi& test) -> Async<void> {
+    EXPECT_EQ((co_await ask(test, test.model({.silence = Milliseconds(200)}))).message.content, "here");
+  });
+}
+
+TEST_F(FlowOpenAi, EndsItsRequestWhenTheRunIsStopped) {
+  with({{.is_silent = true}}, [](FlowOpenAi& test) -> Async<void> {
+    Session session(test.one_thread, test.clock, {.timeout = Milliseconds(50)});
+    try {
+      co_await session.call(agent("clerk", test.model()), "?");
+      ADD_FAILURE() << "nobody answered";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::call_timeout);
+    }
+    EXPECT_EQ(session.info().running, 0U);
+  });
+  EXPECT_EQ(requests.size(), 1U);
+}
+
+TEST_F(FlowOpenAi, SpeaksForAnAgentWithTools) {
+  const std::string wanted = R"({"choices":[{"message":{"role":"assistant","content":null,"tool_calls":[
+      {"id":"t1","type":"function","function":{"name":"twice","arguments":"{\"n\":4}"}}]},"finish_reason":"tool_calls"}]})";
+  with({{.body = wanted}, {.body = whole("8")}}, [](FlowOpenAi& test) -> Async<void> {
+    Session session(test.one_thread, test.clock, {});
+    const auto twice = node("twice", [](int n) { return 2 * n; });
+    const auto reply =
+        co_await session.call(agent("clerk", test.model(), {.tools = {tool(twice, "Doubles", {"n"})}}), "2*4?");
+    EXPECT_EQ(reply.content, "8");
+  });
+  const Json second = parse_json(requests.at(1).body);
+  EXPECT_EQ(second.at("messages").at(1).at("tool_calls").at(0).at("function").at("arguments"), Json(R"({"n":4})"));
+  EXPECT_EQ(second.at("messages").at(2), parse_json(R"({"role":"tool","content":"8","tool_call_id":"t1"})"));
+  EXPECT_EQ(second.at("tools").at(0).at("function").at("name"), Json("twice"));
+}
+
+TEST(FlowOpenAiPauses, GrowAreSpreadAndHeedTheEndpoint) {
+  const OpenAiOptions options{.first_pause = Milliseconds(100), .longest_pause = Milliseconds(1'000)};
+  EXPECT_EQ(retry_pause(options, 1, Milliseconds(0), 0), Milliseconds(50));
+  EXPECT_EQ(retry_pause(options, 1, Milliseconds(0), 255), Milliseconds(99));
+  EXPECT_EQ(retry_pause(options, 3, Milliseconds(0), 128), Milliseconds(300));
+  EXPECT_EQ(retry_pause(options, 60, Milliseconds(0), 0), Milliseconds(500));
+  EXPECT_GE(retry_pause(options, 1, Seconds(7), 0), Seconds(7));
+}
+
+TEST(FlowOpenAiOptions, MustNameAModelAndAnEndpoint) {
+  SystemClock clock;
+  const auto make = [&](std::string endpoint, std::string name) {
+    return [&clock, endpoint, name] { const OpenAiModel made(clock, {.endpoint = endpoint, .model = name}); };
+  };
+  EXPECT_THROW(make("http://127.0.0.1:1", "")(), Error);
+  EXPECT_THROW(make("ftp://127.0.0.1", "m")(), Error);
+  EXPECT_NO_THROW(make("https://127.0.0.1:1/v1", "m")());
+}
+
+}  // namespace
+}  // namespace sojourn::flow
