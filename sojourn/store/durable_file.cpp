@@ -5,8 +5,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdio>
+#include <mutex>
 #include <string>
 #include <system_error>
 
@@ -60,6 +62,12 @@ class Opened {
 fs::path folder_of(const fs::path& path) {
   const fs::path parent = path.has_filename() ? path.parent_path() : path.parent_path().parent_path();
   return parent.empty() ? "." : parent;
+}
+
+// Two that replace one file at once would each take what the other writes for what a write that broke off left.
+std::mutex& turn_of(const fs::path& file) {
+  static std::array<std::mutex, 64> turns;
+  return turns[fs::hash_value(file) % turns.size()];
 }
 
 // Something else is in its way, or nothing can be made there.
@@ -152,6 +160,7 @@ std::optional<std::string> read_small_file(const fs::path& file, std::size_t mos
 }
 
 void replace_file(const fs::path& file, std::string_view content) {
+  const std::lock_guard turn(turn_of(file));
   fs::path fresh = file;
   fresh += ".new";
   try {

@@ -29,7 +29,7 @@ void lay_out(const std::filesystem::path& file, std::uint64_t bytes);
 
 // Gives the file this content; whoever reads it finds the old one or the new one, whole.
 // Errors: those of sync_folder(); the old content is there then, or either where only the folder's sync failed.
-// Durable: the content, and the name in its folder, when it returns.
+// Threads: safe, also for one file. Durable: the content, and the name in its folder, when it returns.
 void replace_file(const std::filesystem::path& file, std::string_view content);
 
 // Makes a file that only its owner may read (mode 0600), with this content. Others find it whole or not at all.
