@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
+#include <random>
 #include <stdexcept>
 #include <string_view>
 #include <utility>
@@ -97,7 +98,7 @@ std::string session_id_of(std::string_view body) {
 
 std::string request_text(const LoadPlan& plan, const std::string& body) {
   std::string text =
-      "POST " + plan.path + " HTTP/1.1\r\nHost: " + plan.host + "\r\nContent-Type: application/json\r\n";
+      plan.method + " " + plan.path + " HTTP/1.1\r\nHost: " + plan.host + "\r\nContent-Type: application/json\r\n";
   for (const std::string& header : plan.headers) text += header + "\r\n";
   return text + "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
 }
@@ -121,10 +122,16 @@ class Connection {
   }
 
   int descriptor() const { return socket_.get(); }
-  void request(std::string text) { request_ = std::move(text); }
+  void request(std::string text, std::size_t ids) {
+    id_at_ = ids == 0 ? std::string::npos : text.find(id_mark);
+    ids_ = ids;
+    if (id_at_ != std::string::npos) text.replace(id_at_, id_mark.size(), "000000");
+    request_ = std::move(text);
+  }
 
   // Small requests fit the socket's buffer, so a blocking send does not block.
   void send() {
+    if (id_at_ != std::string::npos) draw_id();
     sent_at_ = Steady::now();
     for (std::size_t done = 0; done < request_.size();) {
       const ssize_t n = ::send(socket_.get(), request_.data() + done, request_.size() - done, MSG_NOSIGNAL);
@@ -157,8 +164,18 @@ class Connection {
   Steady::time_point sent_at() const { return sent_at_; }
 
  private:
+  static constexpr std::string_view id_mark = "{id}";
+
+  void draw_id() {
+    std::size_t id = std::uniform_int_distribution<std::size_t>(1, ids_)(random_);
+    for (std::size_t digit = 6; digit-- > 0; id /= 16) request_[id_at_ + digit] = "0123456789abcdef"[id % 16];
+  }
+
   Descriptor socket_;
   std::string request_;
+  std::size_t id_at_ = std::string::npos;  // npos: it is always the same
+  std::size_t ids_ = 0;
+  std::minstd_rand random_;
   std::string received_;
   std::size_t consumed_ = 0;
   Steady::time_point sent_at_;
@@ -173,7 +190,7 @@ std::vector<Connection> connect_all(const LoadPlan& plan) {
     Connection& connection = connections.emplace_back(plan);
     const std::string number = std::to_string(i);
     if (!plan.open_body.empty() && i < sessions) {
-      connection.request(request_text(plan, replaced(plan.open_body, "{connection}", number)));
+      connection.request(request_text(plan, replaced(plan.open_body, "{connection}", number)), 0);
       connection.send();
       const Answer answer = connection.wait();
       if (answer.status != 200) throw std::runtime_error("opening a session: " + std::string(answer.body));
@@ -181,7 +198,7 @@ std::vector<Connection> connect_all(const LoadPlan& plan) {
     }
     std::string body = replaced(plan.body, "{connection}", number);
     if (!ids.empty()) body = replaced(std::move(body), "{session}", ids[i % sessions]);
-    connection.request(request_text(plan, body));
+    connection.request(request_text(plan, body), plan.ids);
   }
   return connections;
 }
@@ -244,7 +261,7 @@ LoadReport run_load(const LoadPlan& plan) {
   std::size_t alive = connections.size();
   for (Connection& connection : connections) connection.send();
   std::array<epoll_event, 256> ready;
-  while (alive > 0 && Steady::now() < end) {
+  while (alive > 0 && (plan.calls > 0 ? report.calls + report.errors < plan.calls : Steady::now() < end)) {
     const int count = ::epoll_wait(poll.get(), ready.data(), ready.size(), 100);
     for (int i = 0; i < count; ++i) {
       Connection& connection = connections[ready[static_cast<std::size_t>(i)].data.u64];

@@ -17,7 +17,9 @@ using Nanoseconds = std::chrono::nanoseconds;
 struct LoadPlan {
   std::string host = "127.0.0.1";  // an IPv4 address
   std::uint16_t port = 0;
+  std::string method = "POST";
   std::string path = "/";
+  std::size_t ids = 0;  // {id} in the path is six hexadecimal digits from 1 to that, others with each request
   std::vector<std::string> headers;  // "Name: value"
   std::size_t connections = 1;
   std::size_t sessions = 0;  // the connections share so many; 0: each has its own
@@ -25,6 +27,7 @@ struct LoadPlan {
   std::string body;       // sent again and again; {session} and {connection} are replaced
   std::chrono::milliseconds warm_up{1000};
   std::chrono::milliseconds duration{3000};
+  std::uint64_t calls = 0;  // ends with so many answers, whatever the duration; 0: by the duration
 };
 
 struct LoadReport {

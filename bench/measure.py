@@ -1,4 +1,7 @@
 """What scripts/bench measures: a function a section, each of which yields figures as it goes."""
+import atexit
+import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -6,6 +9,7 @@ import re
 import resource
 import shutil
 import socket
+import sqlite3
 import statistics
 import subprocess
 import time
@@ -299,21 +303,33 @@ def micro(plan):
     yield from rounds_of(plan, measure)
 
 
+MILLION = 1_000_000
+
+
+@functools.cache
+def million():
+    """A store with a million sessions, made once for all that need it, and gone with this process."""
+    folder = WORK / "million"
+    shutil.rmtree(folder, ignore_errors=True)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    subprocess.run([PROGRAMS / "store_figures", "--fill", folder, "--stored", str(MILLION)], check=True)
+    return folder
+
+
 def store(plan):
     for kind in ("commits", "verify", "start"):
         if plan.wants("store", kind):
+            filled = ["--filled", str(million())] if kind == "start" else []
             yield from program("store", "store_figures", "--folder", str(WORK / "store"), "--only", kind, "--seconds",
-                               str(min(plan.seconds, 2)))
+                               str(min(plan.seconds, 2)), *filled)
 
 
-def start(plan, count=1_000_000):
+def start(plan):
     """How long `sojourn serve` takes until it listens."""
-    name = f"`sojourn serve` with {count:,} stored sessions, until it listens"
+    name = f"`sojourn serve` with {MILLION:,} stored sessions, until it listens"
     if not plan.wants("start", name):
         return
-    folder = WORK / "million"
-    shutil.rmtree(folder, ignore_errors=True)
-    subprocess.run([PROGRAMS / "store_figures", "--fill", folder, "--stored", str(count)], check=True)
+    folder = million()
 
     def measure():
         with Server(command_of("sojourn", "python", str(folder)), folder, fresh=False) as running:
@@ -321,7 +337,97 @@ def start(plan, count=1_000_000):
             yield Figure("start", name, running.resident() / 2**20, "MiB resident")
 
     yield from rounds_of(plan, measure)
-    shutil.rmtree(folder)
+
+
+IN_FOLDERS = 20_000  # a million folders would take minutes to make and to remove
+AUDITED = 1_000  # events
+
+# What is asked of sessions as records, beside a million of them.
+TRAIL = {"create": ("sessions created by 64 clients", "calls_per_second", "sessions/s", 8_000, 1),
+         "get": ("a session by its id, p50", "p50_us", "us", 200, 1),
+         "audit": (f"audit of {AUDITED:,} events, p50", "p50_us", "ms", 15, 1e-3),
+         "list": ("first page of the list, p50", "p50_us", "ms", None, 1e-3),
+         "steps": ("steps of one session by 64 writers", "calls_per_second", "steps/s", 5_000, 1)}
+
+
+def trail(plan):
+    wanted = [kind for kind, (name, *_) in TRAIL.items() if plan.wants("trail", name)]
+    if not wanted:
+        return
+    seconds = min(plan.seconds, 2)
+    data = str(WORK / "data")
+    folder = million()
+    with Server(command_of("sojourn", "python", str(folder)), folder, fresh=False) as running:
+        stored = f"with {MILLION:,} stored"
+        yield from trail_of(running, wanted, seconds, stored, "sess_20260115_103045_{id}", MILLION,
+                            lambda: stored_in(folder / "sojourn.db"))
+    with Server([str(PROGRAMS / "folder_server"), "--data", data, "--stored", str(IN_FOLDERS)], data) as running:
+        yield from trail_of(running, wanted, seconds, f"folders and files, with {IN_FOLDERS:,} stored, nothing synced")
+    shutil.rmtree(data, ignore_errors=True)
+
+
+def trail_of(running, wanted, seconds, stored, any_id=None, ids=0, size=None):
+    """The figures of one server. Sojourn's, of which something is asked, has the `size` of its store."""
+    def told(kind, measured):
+        name, key, unit, bound, factor = TRAIL[kind]
+        return Figure("trail", f"{name}, {stored}", measured[key] * factor, unit, bound if size else None)
+
+    def create():
+        return json.loads(request(running.port, "POST", "/session/create", "{}"))["session_id"]
+
+    def step(session):
+        return f"/sessions/{session}/steps/s/report", '{"duration_ms": 1}'
+
+    if "create" in wanted:
+        before = size() if size else None
+        yield told("create", send(running, "POST", "/session/create", "{}", 64, seconds))
+        if size:
+            yield Figure("trail", "a session with its first event", growth_of(before, size(), "sessions"), "bytes of the store")
+    if "get" in wanted:
+        path = f"/session/{any_id or create()}"
+        yield told("get", send(running, "GET", path, "", 1, seconds, ids))
+    if "list" in wanted:
+        yield told("list", send(running, "GET", "/session/list?limit=50", "", 1, seconds))
+    if "audit" in wanted and size:
+        session = create()
+        send(running, "POST", *step(session), 1, calls=AUDITED - 1)
+        yield told("audit", send(running, "GET", f"/session/{session}/audit?limit={AUDITED}", "", 1, seconds))
+    if "steps" in wanted:
+        session = create()
+        before = size() if size else None
+        measured = send(running, "POST", *step(session), 64, seconds)
+        yield told("steps", measured)
+        if size:
+            yield Figure("trail", "an event, of a step, with its row", growth_of(before, size(), "events"), "bytes of the store")
+            kept = json.loads(request(running.port, "GET", f"/sessions/{session}"))["data"]["events"] - 1
+            yield Figure("trail", f"steps of one session by 64 writers, acknowledged and lost, {stored}",
+                         max(0, measured["calls"] - kept), "of them", 0)
+
+
+def send(running, method, path, body, connections, seconds=0.0, ids=0, calls=0):
+    """What load_client tells of so many seconds, without warming up; or of at least so many calls."""
+    done = subprocess.run(
+        [PROGRAMS / "load_client", "--port", str(running.port), "--method", method, "--path", path, "--body", body, "--ids",
+         str(ids), "--connections", str(connections), "--warm-up", "0", "--duration", str(int(seconds * 1000)), "--calls",
+         str(calls)], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"bench: {method} {path} failed\n{done.stdout}{done.stderr}see {running.log}")
+    return json.loads(done.stdout)
+
+
+def stored_in(database):
+    """Bytes and rows of a store that a server has."""
+    with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as store:
+        def number(sql):
+            return store.execute(sql).fetchone()[0]
+
+        used = number("PRAGMA page_count") - number("PRAGMA freelist_count")
+        return {"bytes": used * number("PRAGMA page_size"), "sessions": number("SELECT MAX(row) FROM sessions"),
+                "events": number("SELECT MAX(rowid) FROM events")}
+
+
+def growth_of(before, after, what):
+    return (after["bytes"] - before["bytes"]) / (after[what] - before[what])
 
 
 def request(port, method, path, body=""):
@@ -524,6 +630,10 @@ Processor time of one step (`bench/micro.cpp`, `bench/micro_steps.cpp`); the num
 changes the state. Both are one durable commit a call. Rounds alternate between the two."""),
     "store": (store, "The store by itself", "`bench/store_figures.cpp`; measured once."),
     "start": (start, "Start of a server", ""),
+    "trail": (trail, "Sessions as records, beside sessions in folders", """\
+`bench/folder_server.cpp` keeps a session as seed 001 does: a folder under its day, looked for in each of thirty, a file that is read and written anew for each step, and a list
+that reads all of them; with the HTTP server and JSON of Sojourn, and without a sync, where Sojourn's are durable before they are answered. It keeps no events, so an audit has nothing
+to stand beside. Measured once, after one another."""),
     "prefork": (prefork, "A new session of an app that imports pandas and scikit-learn", """\
 A connection of its own for each request. The parent keeps one fork ahead, so a session that comes alone waits for none; its worker is greeted,
 opened and called in the time shown, and one that waited (`min_warm`) has been greeted. The app in Node imports nothing but the SDK. A figure counts once the parent has made up for the last

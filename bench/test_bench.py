@@ -1,4 +1,5 @@
 """The benchmark's own programs answer each other and tell failure from success; its report says what was measured."""
+import http.client
 import json
 import os
 import pathlib
@@ -19,10 +20,10 @@ CALL = '{"input": {"key": "n", "amount": 1}, "session": "{session}"}'
 
 
 class Bench(unittest.TestCase):
-    def serve(self, *arguments):
+    def serve(self, *arguments, program="bare_server"):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
-        server = subprocess.Popen([PROGRAMS / "bare_server", "--data", folder.name, *arguments], stdout=subprocess.PIPE,
+        server = subprocess.Popen([PROGRAMS / program, "--data", folder.name, *arguments], stdout=subprocess.PIPE,
                                   text=True)
         self.addCleanup(self.stop, server)
         return re.search(r":(\d+)$", server.stdout.readline()).group(1)
@@ -56,6 +57,38 @@ class Bench(unittest.TestCase):
         self.assertEqual(done.returncode, 1)
         self.assertGreater(json.loads(done.stdout)["errors"], 0)
         self.assertIn("session not found", done.stderr)
+
+    def test_folder_server_keeps_sessions_as_seed_001_does(self):
+        port = self.serve("--stored", "3", program="folder_server")
+
+        def ask(method, path, body=None):
+            connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=20)
+            self.addCleanup(connection.close)
+            connection.request(method, path, body)
+            return json.loads(connection.getresponse().read())
+
+        made = ask("POST", "/session/create", "{}")
+        folder = pathlib.Path(made["audit_path"])
+        self.assertEqual((folder.name, folder.parent.name), (made["session_id"], made["created_at"][:10]))
+        ask("POST", f"/sessions/{made['session_id']}/steps/search/report", '{"duration_ms": 7}')
+        self.assertEqual(json.loads((folder / "session_metadata.json").read_text())["timing"], {"search_ms": 7})
+        self.assertEqual(ask("GET", f"/session/{made['session_id']}/audit")["steps_completed"], ["search"])
+        self.assertEqual(ask("GET", f"/session/{made['session_id']}")["status"], "created")
+        listed = ask("GET", "/session/list")
+        self.assertEqual((listed["total"], listed["sessions"][0]["session_id"]), (4, made["session_id"]))
+        self.assertEqual(len(list(folder.parent.parent.iterdir())), 4, "a day each")
+        self.assertIn("not found", ask("GET", "/session/sess_20260115_103045_000001")["message"])
+
+    def test_load_client_asks_for_other_ids_as_often_as_it_is_told(self):
+        port = self.serve(program="folder_server")
+        done = subprocess.run(
+            [PROGRAMS / "load_client", "--port", port, "--method", "GET", "--path", "/session/{id}", "--ids", "16",
+             "--calls", "1", "--duration", "200", "--warm-up", "0"], capture_output=True, text=True)
+        self.assertRegex(done.stderr, "session not found: 0000[01][0-9a-f]")
+        done = subprocess.run([PROGRAMS / "load_client", "--port", port, "--path", "/session/create", "--body", "{}", "--calls",
+                               "30", "--connections", "3", "--duration", "0", "--warm-up", "0"], capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertGreaterEqual(json.loads(done.stdout)["calls"], 30)
 
     def figures_of(self, name, *arguments):
         with tempfile.TemporaryDirectory() as folder:

@@ -18,10 +18,10 @@ using Value = std::variant<std::int64_t, std::string>;
 
 constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
 
-// What a page may cost, in entries of an index that are passed over; about 3 ms. To look at a session itself costs as
-// much as some of them.
-constexpr std::size_t page_work = 20'000;
-constexpr std::size_t work_of_a_look = 5;
+// What a page may cost, in entries of an index that are passed over; less than 3 ms. To look at a session itself, in
+// a store of a million, costs as much as some of them.
+constexpr std::size_t page_work = 15'000;
+constexpr std::size_t work_of_a_look = 12;
 
 // An index is narrow enough to be read along where fewer than this fit.
 constexpr std::int64_t narrow = 1'000;
