@@ -141,7 +141,11 @@ Async<void> OpenAiModel::read_answer(http::Client& client, const http::Response&
       try {
         piece = answer.take_piece(parse_json(*data, answer_limits));
       } catch (const Error& error) {
-        if (error.code() == ErrorCode::unavailable || error.code() == ErrorCode::too_large) throw;
+        if (error.code() == ErrorCode::too_large) throw;
+        if (error.code() == ErrorCode::unavailable) {
+          throw Error(error.code(), fmt::format("model \"{}\" at {} broke off: {}", options_.model, address_.host,
+                                                quoted(error.message())));
+        }
         throw broken(fmt::format("{}: {}", error.message(), quoted(*data)));
       }
       if (piece.empty() || !on_piece) continue;
@@ -189,8 +193,10 @@ Instant OpenAiModel::patience(Instant deadline) const {
 std::string OpenAiModel::quoted(std::string_view text) const {
   std::string part(text.substr(0, answer_limits.bytes));
   if (!options_.api_key.empty()) {
-    for (auto at = part.find(options_.api_key); at != std::string::npos; at = part.find(options_.api_key)) {
-      part.replace(at, options_.api_key.size(), "***");
+    constexpr std::string_view hidden = "***";
+    for (auto at = part.find(options_.api_key); at != std::string::npos;
+         at = part.find(options_.api_key, at + hidden.size())) {
+      part.replace(at, options_.api_key.size(), hidden);
     }
   }
   return to_valid_utf8(std::string_view(part).substr(0, quoted_bytes));

@@ -50,7 +50,7 @@ class FlowOpenAi : public testing::Test {
   std::shared_ptr<OpenAiModel> model(OpenAiOptions options = {}) {
     options.endpoint = "http://127.0.0.1:" + std::to_string(port_) + "/v1";
     options.model = "small";
-    options.api_key = "secret-key";
+    if (options.api_key.empty()) options.api_key = "secret-key";
     options.first_pause = Milliseconds(1);
     return std::make_shared<OpenAiModel>(clock, std::move(options));
   }
@@ -215,6 +215,27 @@ TEST_F(FlowOpenAi, TakesAStreamThatEndsWithoutAReasonForHalfOfOne) {
          EXPECT_THAT(co_await error_of(ask(test, test.model({.attempts = 1}))),
                      Pair(ErrorCode::unavailable, HasSubstr("lost")));
        });
+}
+
+TEST_F(FlowOpenAi, TellsNobodyItsKeyWhereTheEndpointSaysItBack) {
+  with({{.pieces = {"data: {\"error\":{\"message\":\"no room for secret-key\"}}\n\n"}},
+        {.status = 400, .body = "a*b"}},
+       [](FlowOpenAi& test) -> Async<void> {
+         EXPECT_THAT(co_await error_of(ask(test, test.model({.attempts = 1}))),
+                     Pair(ErrorCode::unavailable, "model \"small\" at 127.0.0.1 broke off: no room for ***"));
+         EXPECT_THAT(co_await error_of(ask(test, test.model({.api_key = "*"}))),
+                     Pair(ErrorCode::invalid_request, HasSubstr("a***b")));
+       });
+}
+
+// Of those who do not count, some say -1.
+TEST_F(FlowOpenAi, TakesAnAnswerThatCountsNoTokens) {
+  const char* const body = R"({"choices":[{"message":{"content":"yes"}}],"usage":{"prompt_tokens":-1}})";
+  with({{.body = body}}, [](FlowOpenAi& test) -> Async<void> {
+    const ChatAnswer answer = co_await ask(test, test.model());
+    EXPECT_EQ(answer.message.content, "yes");
+    EXPECT_FALSE(answer.input_tokens);
+  });
 }
 
 TEST_F(FlowOpenAi, RefusesWhatIsNoAnswer) {

@@ -51,7 +51,9 @@ const JsonObject& object_in(const Json* value, std::string_view what) {
 
 std::optional<std::uint64_t> number_at(const JsonObject& object, std::string_view key) {
   const Json* const value = find(object, key);
-  if (value == nullptr || !(value->is_int64() || value->is_uint64())) return std::nullopt;
+  if (value == nullptr || !(value->is_uint64() || (value->is_int64() && value->get_int64() >= 0))) {
+    return std::nullopt;
+  }
   return value->to_number<std::uint64_t>();
 }
 
