@@ -143,6 +143,20 @@ TEST(PowerCut, FindsMetadataThatIsWrittenIntoFoldersWhoseMakerDied) {
   expect_metadata(after.path(), 1);
 }
 
+TEST(PowerCut, FindsTheMetadataOfADaysSecondSession) {
+  const TemporaryFolder root;
+  FaultDisk disk(root.path());
+  const SessionFolders folders(root.path());
+  SessionRecord earlier = record_at("first");
+  earlier.id = "sess_20260115_103044_a1b2c3";
+  ASSERT_EQ(day_of(earlier.id), day_of(session_id));
+  folders.write_metadata(earlier);
+  folders.write_metadata(record_at("first"));
+  const TemporaryFolder after;
+  disk.restore(after.path(), Loss::all, 0);
+  expect_metadata(after.path(), 1);
+}
+
 TEST(PowerCut, IsHeldAgainstEachStepOfAReplacementInItsOrder) {
   const TemporaryFolder root;
   const FaultDisk disk(root.path());

@@ -1,6 +1,7 @@
 #include "sojourn/store/session_folder.hpp"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include <exception>
 #include <optional>
@@ -59,6 +60,9 @@ std::string day_of(std::string_view session_id) {
   return fmt::format("{}-{}-{}", date.substr(0, 4), date.substr(4, 2), date.substr(6, 2));
 }
 
+SessionFolders::SessionFolders(const fs::path& data, const fs::path& sessions)
+    : sessions_(sessions.empty() ? data / "sessions" : sessions) {}
+
 fs::path SessionFolders::path_of(std::string_view session_id) const {
   return sessions_ / day_of(session_id) / session_id;
 }
@@ -103,12 +107,27 @@ std::uint64_t bytes_in(const fs::path& top) {
 }
 
 void SessionFolders::write_metadata(const SessionRecord& record, const StepSummary& steps) const {
-  const fs::path folder = create(record.id);
-  replace_file(folder / metadata_name, metadata_of(record, steps) + "\n");
-  // Who made these folders may have died before it synced them; syncing what is on the disk costs nothing.
+  const fs::path folder = path_of(record.id);
   const fs::path day = folder.parent_path();
+  sync_above(day);
+  // Without a sync of its own: what is below comes first, and is nothing without it.
+  if (::mkdir(folder.c_str(), 0777) != 0) make_folders(folder);
+  replace_file(folder / metadata_name, metadata_of(record, steps) + "\n");
+  // Also where it was there: who made it may have died before it synced it.
+  sync_folder(day);
+}
+
+// A server writes metadata before each session's first answer, and a sync costs as much where nothing is left to do.
+void SessionFolders::sync_above(const fs::path& day) const {
+  {
+    const std::lock_guard lock(synced_->mutex);
+    if (synced_->day == day) return;
+  }
+  make_folders(day);
   const fs::path top = sessions_.parent_path();
-  for (const fs::path& above : {day, sessions_, top.empty() ? fs::path(".") : top}) sync_folder(above);
+  for (const fs::path& above : {sessions_, top.empty() ? fs::path(".") : top}) sync_folder(above);
+  const std::lock_guard lock(synced_->mutex);
+  synced_->day = day;
 }
 
 JsonObject timing_of(const StepSummary& steps) {

@@ -2,6 +2,8 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 
@@ -19,8 +21,7 @@ namespace sojourn::store {
 class SessionFolders {
  public:
   // `sessions` is where they are kept instead of in the data folder; "" for there.
-  explicit SessionFolders(const std::filesystem::path& data, const std::filesystem::path& sessions = {})
-      : sessions_(sessions.empty() ? data / "sessions" : sessions) {}
+  explicit SessionFolders(const std::filesystem::path& data, const std::filesystem::path& sessions = {});
 
   // The folder of that session, whether it exists or not; its date is the id's.
   // Errors: invalid_request for anything that is not shaped like a session id.
@@ -42,7 +43,16 @@ class SessionFolders {
   void write_metadata(const SessionRecord& record, const StepSummary& steps = {}) const;
 
  private:
+  // What is known to be on the disk, so that it is synced once in a process.
+  struct Synced {
+    std::mutex mutex;
+    std::filesystem::path day;  // the newest, with all that is above it
+  };
+
+  void sync_above(const std::filesystem::path& day) const;
+
   std::filesystem::path sessions_;
+  std::shared_ptr<Synced> synced_ = std::make_shared<Synced>();  // shared by copies
 };
 
 // The day of a session's id: "2024-01-15". Errors: invalid_request for anything that is not shaped like a session id.
