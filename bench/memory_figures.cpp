@@ -191,9 +191,10 @@ Async<void> live_sessions(Executor executor, fs::path folder, std::size_t count,
   co_await house.close();
 }
 
-// Creates sessions and returns when all of them have come to rest.
-Async<Memory> after_rest_of(House& house, std::size_t count) {
-  co_await house.repeat(count, CreateOne{house.runtime()});
+// Makes sessions and returns when none of them is in memory.
+template <class Make>
+Async<Memory> gone(House& house, std::size_t count, Make make) {
+  co_await house.repeat(count, make);
   while (house.runtime().statistics().live_sessions > 0) {
     co_await sleep_until(house.clock(), house.clock().instant() + Milliseconds(20));
   }
@@ -203,13 +204,23 @@ Async<Memory> after_rest_of(House& house, std::size_t count) {
 // Twice as many of them, so that caches are as full before as after and only what stays for each session counts.
 Async<void> resting_sessions(Executor executor, fs::path folder, std::size_t count) {
   House house(executor, folder, Milliseconds(100));
-  const Memory before = co_await after_rest_of(house, count);
-  const Memory after = co_await after_rest_of(house, count);
+  const Memory before = co_await gone(house, count, CreateOne{house.runtime()});
+  const Memory after = co_await gone(house, count, CreateOne{house.runtime()});
   const std::string name = fmt::format("session at rest, {} of them and as many again", count);
   tell(name, each(after.own - before.own, count), "bytes of heap each", 1.0);
   tell(name, static_cast<double>(after.own) / (1 << 20), "MiB of heap in all, with the caches");
   tell(name, static_cast<double>(after.libraries) / (1 << 20), "MiB of the store's pages in all", 80.0);
   tell(name, static_cast<double>(after.resident) / (1 << 20), "MiB resident in all");
+  co_await house.close();
+}
+
+// Likewise, of sessions that were called once and have ended.
+Async<void> ended_sessions(Executor executor, fs::path folder, std::size_t count) {
+  House house(executor, folder, Seconds(30));
+  const Memory before = co_await gone(house, count, CallOnce{house.runtime()});
+  const Memory after = co_await gone(house, count, CallOnce{house.runtime()});
+  tell(fmt::format("session that has ended, {} of them and as many again", count),
+       each(after.own - before.own, count), "bytes of heap each", 1.0);
   co_await house.close();
 }
 
@@ -230,12 +241,14 @@ int main(int count, char** words) {
   std::size_t live = 10'000;
   std::size_t calls = 2;
   std::size_t resting = 100'000;
+  std::size_t ended = 10'000;
   std::size_t made = 0;
   line.add_option("--data", folder, "an empty folder for the stores")->required();
   line.add_option("--make", made, "make a store in it of so many sessions that have ended, and measure nothing");
   line.add_option("--live", live, "live sessions; 0: none");
   line.add_option("--calls", calls, "of each live session");
   line.add_option("--resting", resting, "sessions at rest; 0: none");
+  line.add_option("--ended", ended, "sessions that have ended; 0: none");
   CLI11_PARSE(line, count, words);
 
   const std::filesystem::path data = folder;
@@ -251,6 +264,10 @@ int main(int count, char** words) {
   if (resting > 0) {
     Loop loop;
     loop.run(bench::resting_sessions(loop.executor(), data / "resting", resting));
+  }
+  if (ended > 0) {
+    Loop loop;
+    loop.run(bench::ended_sessions(loop.executor(), data / "ended", ended));
   }
   return 0;
 }

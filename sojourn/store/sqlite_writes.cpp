@@ -77,8 +77,14 @@ std::uint64_t SqliteWrites::commit(const Commit& commit) {
   write_tasks(known.row, commit.tasks);
   write_resources(known.row, commit);
   write_steps(known.row, commit.steps);
-  known.head = commit.head;
-  return ++known.version;
+  const std::uint64_t version = known.version + 1;
+  if (commit.head.status == SessionStatus::active) {
+    known.head = commit.head;
+    known.version = version;
+  } else {
+    known_.erase(commit.session_id);  // it seldom commits again
+  }
+  return version;
 }
 
 Snapshot SqliteWrites::adopt(const std::string& session_id, const std::string& owner) {

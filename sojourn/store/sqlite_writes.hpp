@@ -37,7 +37,7 @@ class SqliteWrites {
   void rolled_back() { known_.clear(); }
 
  private:
-  // A session's row as the last statement left it.
+  // The row of a session that is not over, as the last statement left it.
   struct Known {
     std::int64_t row = 0;
     std::uint64_t epoch = 0;

@@ -3,21 +3,16 @@
 import math
 import statistics
 
-# What a session may leave in a process for good, in bytes, beyond what docs/reference/limits.md says that it does:
-# less than its record takes, so that none may stay.
+# What a session may leave in a process for good, in bytes: less than its record takes, so that none may stay.
 TOLERATED = 512
-
-# A stored session costs the writer this much while it remembers its head (docs/reference/limits.md, "Caches").
-HEAD_OF_A_SESSION = 350
 
 
 class Growth:
     """Bytes of a process against the number of things that it has done."""
 
-    def __init__(self, name, noise, documented=0):
+    def __init__(self, name, noise):
         self.name = name
         self.noise = noise  # bytes by which two rests may differ though nothing leaks
-        self.documented = documented  # bytes for each thing done that are known to stay
         self.points = []
 
     def add(self, done, bytes):
@@ -39,9 +34,9 @@ class Growth:
         return TOLERATED + self.noise / self.done() if self.done() else math.inf
 
     def leaks(self):
-        return self.slope() > self.documented + self.found()
+        return self.slope() > self.found()
 
     def __str__(self):
         first, last = self.points[0][1], self.points[-1][1]
         return (f"{self.name}: {first >> 10} KiB, {last >> 10} KiB after {self.done()} more, "
-                f"{self.slope():.0f} B each; {self.documented + self.found():.0f} B would be a leak")
+                f"{self.slope():.0f} B each; {self.found():.0f} B would be a leak")

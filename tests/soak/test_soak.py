@@ -19,7 +19,7 @@ from pathlib import Path
 from e2e.program import SOURCE, Program, command
 from e2e.test_webhooks import SETTINGS, Receiver
 from soak.books import Books
-from soak.growth import HEAD_OF_A_SESSION, Growth
+from soak.growth import Growth
 from soak.load import EVERYTHING, FORKED, NATIVE, NATIVE_FORKED, Life, Load
 from soak.rest import Rest
 
@@ -105,9 +105,7 @@ class Soak:
         self.rest.remember()
         # Caches that are not full yet grow.
         noise = {"server": (2 if PROVES_MEMORY else 64) * MEBIBYTE, "supervisor": MEBIBYTE // 4}
-        documented = {"server": HEAD_OF_A_SESSION}
-        self.growths = {name: Growth(name, noise.get(name, MEBIBYTE // 2), documented.get(name, 0))
-                        for name in self.rest.lasting()}
+        self.growths = {name: Growth(name, noise.get(name, MEBIBYTE // 2)) for name in self.rest.lasting()}
         self.note_memory()
 
     def spare_parents(self):
