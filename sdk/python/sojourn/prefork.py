@@ -19,6 +19,7 @@ import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from .error import to_fields
+from .rehearsal import rehearse
 
 if TYPE_CHECKING:
     from .app import App
@@ -54,6 +55,7 @@ def fork_workers(app: type[App]) -> None:
         while os.getppid() == stem:
             time.sleep(0.001)
         _die_with(supervisor)
+        rehearse()
         _take_session(control, taking, supervisor)
     except BaseException as error:
         sys.excepthook(type(error), error, error.__traceback__)

@@ -61,7 +61,7 @@ def _serve(app: type[App], functions: list[str], stream: socket.socket) -> None:
     connection = Connection(stream)
     signal.signal(signal.SIGTERM, _exit_on_term)
     try:
-        _greet(connection, app.__name__, functions, hasattr(app, "on_end"))
+        greet(connection, app.__name__, functions, hasattr(app, "on_end"))
         worker = _Worker(app, functions, connection)
         try:
             worker.run()
@@ -111,7 +111,7 @@ def _exit_on_term(*_: Any) -> None:
     sys.exit(128 + signal.SIGTERM)
 
 
-def _greet(connection: Connection, name: str, functions: list[str], acts_on_end: bool) -> None:
+def greet(connection: Connection, name: str, functions: list[str], acts_on_end: bool) -> None:
     hello = connection.receive()
     if hello is None:
         sys.exit("sojourn: the server closed the connection before it said hello")
@@ -127,12 +127,19 @@ def _greet(connection: Connection, name: str, functions: list[str], acts_on_end:
     connection.send(dumps(answer))
 
 
+def serve_frames(app: type[App], functions: list[str], connection: Connection, watcher: Watcher) -> None:
+    """Serves what comes until nothing more does, and cleans nothing up."""
+    _Worker(app, functions, connection, watcher).run()
+
+
 class _Worker:
-    def __init__(self, app: type[App], functions: list[str], connection: Connection) -> None:
+    def __init__(
+        self, app: type[App], functions: list[str], connection: Connection, watcher: Optional[Watcher] = None
+    ) -> None:
         self._type = app
         self._names = functions
         self._connection = connection
-        self._watcher = Watcher(connection, self._handle_while_working)
+        self._watcher = watcher or Watcher(connection, self._handle_while_working)
         self._answers = Answers(self._watcher, self._read_on)
         self._app: Optional[App] = None
         self._session: Optional[Session] = None
