@@ -44,7 +44,7 @@ Error& Error::set_retryable(bool retryable) {
 }
 
 JsonObject Error::to_json() const {
-  JsonObject json{{"code", info(code_).wire}, {"message", message_}, {"retryable", retryable_}};
+  JsonObject json{{"code", info(code_).wire}, {"message", to_valid_utf8(message_)}, {"retryable", retryable_}};
   if (!details_.empty()) json["details"] = details_;
   return json;
 }

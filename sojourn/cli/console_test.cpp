@@ -5,6 +5,8 @@
 
 #include <sstream>
 
+#include "sojourn/base/json.hpp"
+
 namespace sojourn::cli {
 namespace {
 
@@ -67,6 +69,12 @@ TEST_F(ConsoleTest, ErrorsForMachinesAreOneJsonObject) {
   report(console_, Error(ErrorCode::queue_full, "full", {{"limit", 3}}));
   EXPECT_EQ(err_.str(), R"({"error":{"code":"queue_full","message":"full","retryable":true,"details":{"limit":3}}})"
                         "\n");
+}
+
+TEST_F(ConsoleTest, ErrorsForMachinesAreTextWhateverTheyQuote) {
+  console_.json = true;
+  report(console_, Error(ErrorCode::session_not_found, "session not found: \xff"));
+  EXPECT_EQ(parse_json(err_.str()).at("error").at("message"), "session not found: \uFFFD");
 }
 
 TEST_F(ConsoleTest, ExitCodesTellFailureUsageAndUnreachableApart) {
