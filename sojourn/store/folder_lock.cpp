@@ -35,7 +35,8 @@ FolderLock::FolderLock(const std::filesystem::path& folder) {
   if (error == 0) return;
   ::close(file_);
   if (error != EWOULDBLOCK) throw file_refused("lock", path, error);
-  throw Error(ErrorCode::store_locked, fmt::format("another server uses the data folder '{}'", folder.string()),
+  throw Error(ErrorCode::store_locked,
+              fmt::format("'{}' is taken: stop the server that runs on it, or choose another", folder.string()),
               {{"folder", folder.string()}});
 }
 

@@ -94,7 +94,8 @@ class Start(Served):
             path.chmod(mode)
 
     def test_data_locked_by_another_server(self):
-        self.cannot_start(3, str(self.server.data), "Another server uses this data directory", data=self.server.data)
+        self.cannot_start(3, f"'{self.server.data}' is taken: stop the server that runs on it, or choose another",
+                          "Another server uses this data directory", data=self.server.data)
 
     def test_data_that_is_no_store(self):
         data = self.folder / "no-store"
