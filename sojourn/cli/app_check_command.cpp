@@ -33,6 +33,10 @@ class Report {
   void fail(std::string name, std::string message) {
     checks_.push_back({std::move(name), false, std::move(message)});
   }
+  void fail(std::string name, const Error& error) {
+    fail(std::move(name), error.message());
+    checks_.back().last_words = last_words(error);
+  }
 
   ExitCode print(Console& console) const {
     const auto failed = std::ranges::count(checks_, false, &Check::passed);
@@ -46,6 +50,8 @@ class Report {
                    {printable(check.message)}});
       }
       table.print(console);
+      console.out.flush();
+      for (const Check& check : checks_) console.err << printable(check.last_words, true);
     }
     return failed == 0 ? ExitCode::ok : ExitCode::failed;
   }
@@ -55,13 +61,15 @@ class Report {
     std::string name;
     bool passed;
     std::string message;
+    std::string last_words{};  // of a program that failed, where it said some
   };
 
   JsonObject to_json(std::int64_t failed) const {
     JsonArray checks;
     for (const Check& check : checks_) {
-      checks.push_back(
-          JsonObject{{"name", check.name}, {"result", check.passed ? "PASS" : "FAIL"}, {"message", check.message}});
+      JsonObject told{{"name", check.name}, {"result", check.passed ? "PASS" : "FAIL"}, {"message", check.message}};
+      if (!check.last_words.empty()) told["last_words"] = check.last_words;
+      checks.push_back(std::move(told));
     }
     const JsonObject summary{{"status", failed == 0 ? "PASS" : "FAIL"},
                              {"passed", static_cast<std::int64_t>(checks_.size()) - failed},
@@ -96,7 +104,7 @@ class AppCheck {
     try {
       co_await run_.open();
     } catch (const Error& error) {
-      report_.fail("start", error.message());
+      report_.fail("start", error);
       co_return;
     }
     report_.pass("start", "ready");
@@ -125,7 +133,7 @@ class AppCheck {
     try {
       report_.pass("call", cut(to_text(co_await run_.call(function_, std::move(*input_)))));
     } catch (const Error& error) {
-      report_.fail("call", error.message());
+      report_.fail("call", error);
     }
   }
 

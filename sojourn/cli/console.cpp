@@ -62,6 +62,17 @@ ExitCode report(Console& console, const Error& error) {
   return exit_code_of(error.code());
 }
 
+std::string last_words(const Error& error) {
+  for (const char* name : {"traceback", "stderr"}) {
+    const Json* words = error.details().if_contains(name);
+    if (words == nullptr || !words->is_string() || words->get_string().empty()) continue;
+    std::string text(words->get_string());
+    if (!text.ends_with('\n')) text += '\n';
+    return text;
+  }
+  return "";
+}
+
 void print_json(Console& console, const Json& value) {
   // What an answer may hold, and a little deeper: the task around a call's output.
   constexpr JsonLimits answer{.bytes = 64 * limits::mebibyte, .depth = limits::json_depth + 8};

@@ -39,6 +39,9 @@ std::string printable(std::string_view text, bool keep_lines = false);
 // Returns the exit code for it.
 ExitCode report(Console& console, const Error& error);
 
+// What the app or its program said last, which tells its author where to look: whole lines, or "".
+std::string last_words(const Error& error);
+
 // Writes `value` as one line on standard output.
 void print_json(Console& console, const Json& value);
 

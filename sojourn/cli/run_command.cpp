@@ -22,15 +22,6 @@ JsonObject request_of(const RunOptions& options, Console& console) {
   return request;
 }
 
-// What the app or its program said last, which tells its author where to look.
-std::string last_words(const Error& error) {
-  const Json details(error.details());
-  std::string words = field(details, "traceback");
-  if (words.empty()) words = field(details, "stderr");
-  if (!words.empty() && !words.ends_with('\n')) words += '\n';
-  return words;
-}
-
 // Where to go on: on standard error, so that standard output holds the output alone.
 void note(const client::Task& task, Console& console) {
   std::string line;

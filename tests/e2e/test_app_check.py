@@ -81,6 +81,20 @@ class AppCheck(unittest.TestCase):
                 self.assertIn(name, failed)
                 self.assertIn(message, checks[name][1])
 
+    def test_what_the_program_of_a_failure_said_last_is_shown(self):
+        for program, words, said in (("raise SystemExit('no model')", (), "no model\n"),
+                                     (APP.replace("if input ==", "if input and 1 / 0 =="), ("--input", "1"),
+                                      "ZeroDivisionError: division by zero\n")):
+            with self.subTest(said=said):
+                self.setUp()
+                app = self.app(program=program)
+                done = command("app", "check", app, *words)
+                self.assertEqual(done.returncode, 1)
+                self.assertTrue(done.stderr.endswith(said), done.stderr)
+                failed = [check for check in json.loads(command("app", "check", app, *words, "--json").stdout)["checks"]
+                          if check["result"] == "FAIL"]
+                self.assertEqual([check["last_words"] for check in failed], [done.stderr])
+
     def test_leaves_no_process_and_no_folder_behind(self):
         scratch = self.folder / "scratch"
         scratch.mkdir()
