@@ -3,6 +3,13 @@
 # share/sojourn at the same places, so that it serves as a prefix too.
 include(CMakePackageConfigHelpers)
 
+# What was compiled with a sanitizer can be linked with it only.
+if(SOJOURN_SANITIZE)
+  target_compile_options(sojourn_boost INTERFACE $<INSTALL_INTERFACE:-fsanitize=${SOJOURN_SANITIZE}>
+                                                 $<INSTALL_INTERFACE:-fno-sanitize=vptr>)
+  target_link_options(sojourn_boost INTERFACE $<INSTALL_INTERFACE:-fsanitize=${SOJOURN_SANITIZE}>)
+endif()
+
 set(rooms base http client store session flow worker steps device runtime server)
 foreach(room IN LISTS rooms)
   set_target_properties(sojourn_${room} PROPERTIES EXPORT_NAME ${room})

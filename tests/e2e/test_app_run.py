@@ -90,7 +90,7 @@ class AppRun(unittest.TestCase):
 
     def test_what_is_no_whole_picture_is_never_shown_to_an_algorithm(self):
         png = (PICTURES / "reference.png").read_bytes()
-        cases = (("cut.png", png[: len(png) // 2]), ("cut.jpg", JPEG[: len(JPEG) // 2]), ("no.jpg", JPEG[:10]),
+        cases = (("cut.png", png[: len(png) // 2]), ("cut.jpg", JPEG[: len(JPEG) // 2]), ("no.jpg", JPEG[:10]), ("short.jpg", JPEG[:-60]),
                  ("changed.png", png[:1000] + b"xx" + png[1002:]), ("text.png", b"not a picture"), ("empty.png", b""))
         for name, content in cases:
             with self.subTest(name=name):
