@@ -298,11 +298,14 @@ TEST_F(SleepTest, WhatCannotBeWrittenDownStaysInMemoryAndTriesAgain) {
   with_runtime([](RuntimeTest& base) -> Async<void> {
     auto& test = static_cast<SleepTest&>(base);
     const std::string id = co_await test.counted();
-    test.guarded.refuses = [](const store::Commit&) { return true; };
+    int tries = 0;
+    test.guarded.refuses = [&tries](const store::Commit&) { return ++tries > 0; };
     co_await test.pass(ten);
     EXPECT_EQ(test.in_memory(), 1U);
+    co_await test.pass(Seconds(30) - Microseconds(1));
+    EXPECT_EQ(tries, 1);
     test.guarded.refuses = nullptr;
-    co_await test.pass(Seconds(30));
+    co_await test.pass(Microseconds(1));
     EXPECT_EQ(test.in_memory(), 0U);
     EXPECT_THAT(co_await test.event_types(id), Contains("worker.closed"));
   });
