@@ -183,7 +183,8 @@ class Service {
         .journal_key = public_key_.id(),
         .make_folder =
             [this](const store::SessionRecord& record) {
-              folders_.write_metadata(record);
+              // Where it is there it has the steps too, and is written anew once the worker has started.
+              if (store::read_folder(folders_, record.id).head.seq == 0) folders_.write_metadata(record);
               return std::filesystem::absolute(folders_.path_of(record.id)).string();
             },
         .bring_files = [this](Json input,

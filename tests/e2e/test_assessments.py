@@ -1,5 +1,6 @@
 """Seed 001's sessions over HTTP and by the command line: the flow of its README, many writers, a crash among them."""
 
+import concurrent.futures
 import contextlib
 import http.client
 import json
@@ -136,6 +137,32 @@ class Elsewhere(Served):
         worked = self.server.run("counter", "increment", {"key": "a"})["session_id"]
         self.assertTrue(list(Path("audit-folders").glob(f"*/{worked}/session_metadata.json")))
         self.assertFalse((self.server.data / "sessions").exists())
+
+    def test_a_new_worker_leaves_the_steps_in_the_metadata(self):
+        id = self.server.run("counter", "increment", {"key": "a"})["session_id"]
+        [folder] = Path("audit-folders").glob(f"*/{id}")
+        self.server.post(f"/sessions/{id}/steps/search/report", {"duration_ms": 1})
+
+        def steps():
+            return json.loads((folder / "session_metadata.json").read_text())["steps_completed"]
+
+        wait_for(lambda: steps() == ["search"], "the step in the metadata")
+        self.server.kill_worker(id)
+        over = threading.Event()
+
+        def others():
+            found = []
+            while not over.is_set():
+                now = steps()
+                if now != ["search"]:
+                    found.append(now)
+            return found
+
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            watched = pool.submit(others)
+            self.server.output("counter", "increment", {"key": "a"}, session=id)
+            over.set()
+            self.assertEqual(watched.result(), [])
 
     def test_ids_for_workers_need_the_folders_in_the_data_folder(self):
         refused = command("serve", "--data", "other", "--data-sessions-path", "x", "--worker-uids", "200000-200009",
