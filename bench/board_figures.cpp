@@ -1,5 +1,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <malloc.h>
 #include <poll.h>
 #include <spawn.h>
 #include <sys/socket.h>
@@ -11,28 +12,55 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstdlib>
 #include <functional>
+#include <memory>
+#include <new>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "sojourn/base/loop.hpp"
+#include "sojourn/base/signature.hpp"
 #include "sojourn/device/board_files.hpp"
+#include "sojourn/device/checked_code.hpp"
+#include "sojourn/device/device_session_manager.hpp"
 
-// What a board costs, beside a client that does the least: one JSON object a line, {"name", "bare_ms", "ms",
-// "ratio"}.
+// What a board costs, beside a client that does the least: one JSON object a line, {"name", "value", "unit",
+// "asked"}.
 //
-//   board_figures ADDRESS [ROUNDS]
+//   board_figures NAME ADDRESS [ROUNDS [FILE_BYTES]]
 //
 // ADDRESS is a subprocess. The bare client waits in poll(), sends code as it is, and checks nothing; both are
 // measured in turn on boards of their own.
 namespace {
 
+std::int64_t given_out = 0;  // bytes that C++ code holds, with the allocator's eight for each piece
+
+}  // namespace
+
+void* operator new(std::size_t bytes) {
+  void* piece = std::malloc(bytes);
+  if (piece == nullptr) throw std::bad_alloc();
+  given_out += static_cast<std::int64_t>(::malloc_usable_size(piece)) + 8;
+  return piece;
+}
+void operator delete(void* piece) noexcept {
+  if (piece != nullptr) given_out -= static_cast<std::int64_t>(::malloc_usable_size(piece)) + 8;
+  std::free(piece);
+}
+void operator delete(void* piece, std::size_t) noexcept {
+  operator delete(piece);
+}
+
+namespace {
+
 using namespace sojourn;
 using device::Board;
-using Clock = std::chrono::steady_clock;
+using Steady = std::chrono::steady_clock;
 
-double milliseconds_since(Clock::time_point start) {
-  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+double milliseconds_since(Steady::time_point start) {
+  return std::chrono::duration<double, std::milli>(Steady::now() - start).count();
 }
 
 double median(std::vector<double> values) {
@@ -104,71 +132,213 @@ class BareClient {
   std::string said_;
 };
 
-void report(std::string_view name, double bare, double ours) {
-  fmt::print("{{\"name\": \"{}\", \"bare_ms\": {:.3f}, \"ms\": {:.3f}, \"ratio\": {:.2f}}}\n", name, bare, ours,
-             ours / bare);
+std::string board_name;
+
+void report(std::string_view name, double value, std::string_view unit, std::optional<double> asked = std::nullopt) {
+  fmt::print("{{\"name\": \"{}, {}\", \"value\": {:.4f}, \"unit\": \"{}\", \"asked\": {}}}\n", board_name, name,
+             value, unit, asked ? fmt::format("{}", *asked) : "null");
 }
 
 struct Figures {
   std::vector<double> bare;
   std::vector<double> ours;
-  void print(std::string_view name) const { report(name, median(bare), median(ours)); }
+  void print(std::string_view name, double asked) const {
+    report(name, median(ours) / median(bare), "times the bare client's", asked);
+    report(name, median(ours), "ms");
+  }
+};
+
+struct Bench {
+  Loop& loop;
+  Clock& clock;
+  Random& random;
+  const device::SubprocessAddress& address;
+  int rounds;
+  std::size_t file_bytes;
+
+  Instant soon() const { return clock.instant() + Seconds(60); }
 };
 
 const device::Function add{"add", "def add(a, b):\n return a + b\n", {"bench", 1}};
+const std::vector<device::Value> two_and_three{{std::int64_t(2)}, {std::int64_t(3)}};
 
-Async<void> measure(Board& board, BareClient& bare, int rounds, std::size_t file_bytes) {
-  const auto soon = [&] { return board.link().in(Seconds(60)); };
-  const std::vector<device::Value> arguments{{std::int64_t(2)}, {std::int64_t(3)}};
-  Figures opening, call, file;
-
-  // Both boards run already; the prompt and what the board can do are what a session waits for.
+// Both boards run already; the prompt and what the board can do are what a session waits for.
+Async<void> measure_opening(const Bench& bench, Board& board, BareClient& bare) {
+  Figures opening;
   bare.enter();
-  co_await board.open(soon());
+  co_await board.open(bench.soon());
   for (int i = 0; i < 20; ++i) {
-    auto start = Clock::now();
+    auto start = Steady::now();
     bare.enter();
     bare.run(std::string(device::capability_probe()));
     opening.bare.push_back(milliseconds_since(start));
-    co_await board.soft_reset(soon());
-    start = Clock::now();
-    co_await board.capabilities(soon());
+    co_await board.soft_reset(bench.soon());
+    start = Steady::now();
+    co_await board.capabilities(bench.soon());
     opening.ours.push_back(milliseconds_since(start));
   }
-  opening.print("what it can do, after a reset");
-
-  bare.run(add.source);
-  co_await board.call(add, arguments, soon());
-  for (int i = 0; i < rounds; ++i) {
-    auto start = Clock::now();
-    bare.run("print(add(2,3))");
-    call.bare.push_back(milliseconds_since(start));
-    start = Clock::now();
-    co_await board.call(add, arguments, soon());
-    call.ours.push_back(milliseconds_since(start));
-  }
-  call.print("call of a deployed function");
-
-  const std::string data(file_bytes, 'x');
-  device::BoardFiles files(board, {.chunk = 512});
-  for (int i = 0; i < 5; ++i) {
-    auto start = Clock::now();
-    bare.run("f=open('f','wb')");
-    for (std::size_t at = 0; at < data.size(); at += 512) bare.run("f.write(b'" + data.substr(at, 512) + "')");
-    bare.run("f.close()");
-    file.bare.push_back(milliseconds_since(start));
-    start = Clock::now();
-    co_await files.write("f", data, soon());
-    file.ours.push_back(milliseconds_since(start));
-  }
-  file.print(fmt::format("put of {} bytes", file_bytes));
-  fmt::print("{{\"name\": \"sends repeated\", \"value\": {}}}\n", board.link().statistics().damaged);
+  report("cold session: prompt, guard and probe", median(opening.ours), "ms", board_name == "micro:bit" ? 5.0 : 3.0);
+  report("prompt and probe of the bare client", median(opening.bare), "ms");
 }
 
-Async<void> run(Board& board, BareClient& bare, int rounds, std::size_t file_bytes) {
+Async<void> measure_calls(const Bench& bench, Board& board, BareClient& bare) {
+  Figures call;
+  bare.run(add.source);
+  co_await board.call(add, two_and_three, bench.soon());
+  for (int i = 0; i < bench.rounds; ++i) {
+    auto start = Steady::now();
+    bare.run("print(add(2,3))");
+    call.bare.push_back(milliseconds_since(start));
+    start = Steady::now();
+    co_await board.call(add, two_and_three, bench.soon());
+    call.ours.push_back(milliseconds_since(start));
+  }
+  call.print("call of a deployed function", 1.3);
+}
+
+// Of bytes of all values. The bare client sends the larger chunks that a board's heap bears, in base64 where it can.
+Async<void> measure_files(const Bench& bench, Board& board, BareClient& bare) {
+  Figures file;
+  std::string data;
+  for (std::size_t i = 0; i < bench.file_bytes; ++i) data += static_cast<char>(i * 7 + i / 256);
+  const bool base64 = (co_await board.capabilities(bench.soon())).has("binascii");
+  const std::size_t chunk = base64 ? 2048 : 512;
+  device::BoardFiles files(board);
+  for (int i = 0; i < 5; ++i) {
+    auto start = Steady::now();
+    bare.run(base64 ? "from binascii import a2b_base64\nf=open('f','wb')" : "f=open('f','wb')");
+    for (std::size_t at = 0; at < data.size(); at += chunk) {
+      const std::string piece = data.substr(at, chunk);
+      bare.run(base64 ? "f.write(a2b_base64(b'" + to_base64(piece) + "'))"
+                      : "f.write(" + device::bytes_literal(piece) + ")");
+    }
+    bare.run("f.close()");
+    file.bare.push_back(milliseconds_since(start));
+    start = Steady::now();
+    co_await files.write("f", data, bench.soon());
+    file.ours.push_back(milliseconds_since(start));
+  }
+  file.print(fmt::format("put of {} bytes", bench.file_bytes), 1.6);
+}
+
+Async<void> define(const Bench& bench, device::DeviceSession& session, std::string name) {
+  const device::Function function{name, fmt::format("def {}():pass\n", name), {"f.py", 1}};
+  co_await session.call(function, {}, bench.soon());
+}
+
+Async<void> nothing() {
+  co_return;
+}
+
+Async<void> measure_sessions(const Bench& bench, Board& board, device::DeviceSessionManager& manager) {
+  co_await board.capabilities(bench.soon());
+  std::vector<double> warm;
+  for (int i = 0; i < 50; ++i) {
+    const auto start = Steady::now();
+    const auto session = co_await manager.create(board);
+    warm.push_back(milliseconds_since(start));
+    co_await manager.end(session->id());
+  }
+  report("warm session, its capabilities known", median(warm), "ms", 0.2);
+
+  std::int64_t before = given_out;
+  const auto session = co_await manager.create(board);
+  report("a session", static_cast<double>(given_out - before), "bytes of heap each", 2048);
+  constexpr int reuses = 20'000;
+  const auto start = Steady::now();
+  for (int i = 0; i < reuses; ++i) co_await manager.get_or_create(board);
+  report("session reuse", milliseconds_since(start) * 1000 / reuses, "us", 2.0);
+
+  constexpr int resources = 256;
+  constexpr std::size_t callers_own = 2 * sizeof(std::string) + sizeof(std::function<Async<void>()>);
+  before = given_out;
+  for (int i = 0; i < resources; ++i) {
+    session->add_resource({.id = fmt::format("r{}", i), .kind = "timer", .cost = 1, .cleanup = nothing});
+  }
+  const double each = static_cast<double>(given_out - before) / resources;
+  report("a tracked resource, beyond its strings and closure", each - callers_own, "bytes of heap each", 100);
+  constexpr int methods = 12;
+  co_await define(bench, *session, "f");
+  before = given_out;
+  for (int i = 0; i < methods; ++i) co_await define(bench, *session, fmt::format("f{}", i));
+  report("a cached method", static_cast<double>(given_out - before) / methods, "bytes of heap each", 500);
+}
+
+Async<void> measure_sessions(const Bench& bench, Board& board) {
+  Log quiet = Log::silent();
+  device::DeviceSessionManager manager(bench.loop.executor(), bench.clock, bench.random, quiet);
   std::exception_ptr failure;
   try {
-    co_await measure(board, bare, rounds, file_bytes);
+    co_await measure_sessions(bench, board, manager);
+  } catch (...) {
+    failure = std::current_exception();
+    manager.dispose();
+  }
+  co_await manager.close();
+  if (failure) std::rethrow_exception(failure);
+}
+
+// Scripts that their own board sums up, so that damage which nobody noticed shows.
+Async<void> measure_integrity(const Bench& bench, Board& board) {
+  constexpr int scripts = 3000;
+  co_await board.exec("n=0", bench.soon());
+  std::int64_t expected = 0;
+  for (int i = 0; i < scripts; ++i) {
+    const std::string text = fmt::format("{:0>4}{}", i, std::string(260, static_cast<char>('a' + i % 26)));
+    co_await board.exec(fmt::format("n+=sum(b'{}')", text), bench.soon());
+    for (const char c : text) expected += c;
+  }
+  const bool whole = co_await board.eval("n", bench.soon()) == device::Value{expected};
+  report(fmt::format("{} scripts of 300 bytes, damage that nobody noticed", scripts), whole ? 0 : 1, "of 1", 0.0);
+  report("sends that were repeated, of all of the above", static_cast<double>(board.link().statistics().damaged),
+         "sends");
+}
+
+Async<void> call_often(const Bench& bench, Board& board, int calls) {
+  for (int i = 0; i < calls; ++i) co_await board.call(add, two_and_three, bench.soon());
+}
+
+Async<void> measure_many(const Bench& bench) {
+  constexpr int boards = 16;
+  constexpr int calls = 50;
+  std::vector<std::unique_ptr<Board>> all;
+  for (int i = 0; i < boards; ++i) {
+    all.push_back(std::make_unique<Board>(bench.loop.executor(), bench.clock, bench.random, bench.address));
+    co_await call_often(bench, *all.back(), 1);
+  }
+  std::vector<double> ratios;
+  double fastest = 0;
+  for (int round = 0; round < 5; ++round) {
+    auto start = Steady::now();
+    for (const auto& board : all) co_await call_often(bench, *board, calls);
+    const double in_turn = milliseconds_since(start);
+    start = Steady::now();
+    TaskGroup group(bench.loop.executor());
+    for (const auto& board : all) group.spawn(call_often(bench, *board, calls));
+    co_await group.join();
+    const double at_once = milliseconds_since(start);
+    ratios.push_back(at_once / in_turn);
+    fastest = std::max(fastest, boards * calls * 1000 / at_once);
+  }
+  for (const auto& board : all) co_await board->close();
+  report("16 boards at once", median(ratios), "of the time one after another", 1.0 / 3);
+  report("16 boards at once, at best", fastest, "calls/s");
+}
+
+Async<void> measure(const Bench& bench, Board& board, BareClient& bare) {
+  co_await measure_opening(bench, board, bare);
+  co_await measure_calls(bench, board, bare);
+  co_await measure_files(bench, board, bare);
+  co_await board.soft_reset(bench.soon());
+  co_await measure_sessions(bench, board);
+  co_await measure_integrity(bench, board);
+  co_await measure_many(bench);
+}
+
+Async<void> run(const Bench& bench, Board& board, BareClient& bare) {
+  std::exception_ptr failure;
+  try {
+    co_await measure(bench, board, bare);
   } catch (...) {
     failure = std::current_exception();
   }
@@ -179,17 +349,24 @@ Async<void> run(Board& board, BareClient& bare, int rounds, std::size_t file_byt
 }  // namespace
 
 int main(int count, char** arguments) try {
-  if (count < 2)
-    throw Error(ErrorCode::config_invalid, "usage: board_figures subprocess:COMMAND [ROUNDS [FILE_BYTES]]");
-  const device::Address address = device::parse_address(arguments[1]);
-  const int rounds = count > 2 ? std::stoi(arguments[2]) : 500;
-  const std::size_t file_bytes = count > 3 ? std::stoul(arguments[3]) : 8192;
+  if (count < 3) {
+    throw Error(ErrorCode::config_invalid, "usage: board_figures NAME subprocess:COMMAND [ROUNDS [FILE_BYTES]]");
+  }
+  board_name = arguments[1];
+  const device::Address address = device::parse_address(arguments[2]);
+  const auto& command = std::get<device::SubprocessAddress>(address);
   Loop loop;
   SystemClock clock;
   SystemRandom random;
-  BareClient bare(std::get<device::SubprocessAddress>(address).command);
+  BareClient bare(command.command);
   Board board(loop.executor(), clock, random, address);
-  loop.run(run(board, bare, rounds, file_bytes));
+  const Bench bench{loop,
+                    clock,
+                    random,
+                    command,
+                    count > 3 ? std::stoi(arguments[3]) : 500,
+                    count > 4 ? std::stoul(arguments[4]) : 8192};
+  loop.run(run(bench, board, bare));
 } catch (const Error& error) {
   fmt::print(stderr, "{}\n", error.message());
   return 1;

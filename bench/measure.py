@@ -324,6 +324,25 @@ def store(plan):
                                str(min(plan.seconds, 2)), *filled)
 
 
+FIRMWARE = pathlib.Path("/usr/share/firmware-microbit-micropython/firmware.hex")
+WEBASSEMBLY = ROOT / "build" / "devices"
+# name -> (what must be there, the board's command, calls, bytes of the file: a micro:bit has room for no more)
+BOARDS = {
+    "micro:bit": (FIRMWARE, f"qemu-system-arm -M microbit -device loader,file={FIRMWARE} -display none -monitor none "
+                  "-serial stdio", 500, 8192),
+    "WebAssembly": (WEBASSEMBLY / "installed.json", f"node '{ROOT}/tests/devices/wasm_board.mjs' '{WEBASSEMBLY}'", 2000, 32768),
+}
+
+
+def boards(plan):
+    for name, (needed, command, calls, file_bytes) in BOARDS.items():
+        if plan.wants("boards", name) and needed.exists():
+            def measure():
+                yield from program("boards", "board_figures", name, f"subprocess:{command}", str(calls), str(file_bytes))
+
+            yield from rounds_of(plan, measure)
+
+
 def start(plan):
     """How long `sojourn serve` takes until it listens."""
     name = f"`sojourn serve` with {MILLION:,} stored sessions, until it listens"
@@ -629,6 +648,10 @@ Processor time of one step (`bench/micro.cpp`, `bench/micro_steps.cpp`); the num
 `examples/steps/gauge.hpp`: its second step reads the session's state, publishes a figure, logs a line and is recorded; the call beside it is the counter's, which
 changes the state. Both are one durable commit a call. Rounds alternate between the two."""),
     "store": (store, "The store by itself", "`bench/store_figures.cpp`; measured once."),
+    "boards": (boards, "MicroPython boards", """\
+`bench/board_figures.cpp`, on the micro:bit's firmware in QEMU and the WebAssembly port in Node. *The bare client* waits in poll(), sends code as it is
+and checks nothing; both have a board of their own and take turns. A checked call of the micro:bit is eight bytes longer, which alone takes it some
+40 us. 16 boards share this machine's processors."""),
     "start": (start, "Start of a server", ""),
     "trail": (trail, "Sessions as records, beside sessions in folders", """\
 `bench/folder_server.cpp` keeps a session as seed 001 does: a folder under its day, looked for in each of thirty, a file that is read and written anew for each step, and a list

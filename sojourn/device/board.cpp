@@ -32,7 +32,11 @@ Async<std::string> Board::exec(std::string code, Instant deadline, RunOptions op
 }
 
 Async<Value> Board::eval(std::string expression, Instant deadline, RunOptions options) {
-  Script script{.code = std::move(expression), .wants_value = true, .on_output = std::move(options.on_output)};
+  return apply("eval", std::move(expression), deadline, std::move(options));
+}
+
+Async<Value> Board::apply(std::string function, std::string bytes, Instant deadline, RunOptions options) {
+  Script script{.code = std::move(bytes), .function = std::move(function), .on_output = std::move(options.on_output)};
   if (!script.on_output) script.on_output = drop;
   const RunResult result = co_await run(std::move(script), std::move(options.place), deadline);
   co_return result.value.empty() ? Value{None{}} : parse_repr(result.value);

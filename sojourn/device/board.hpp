@@ -47,6 +47,10 @@ class Board {
   // The value of one expression. Errors: as exec().
   Async<Value> eval(std::string expression, Instant deadline, RunOptions options = {});
 
+  // Calls `function`, an expression on the board, with `bytes`, which arrive whole like code: the cheapest way to
+  // send data. Errors: as exec().
+  Async<Value> apply(std::string function, std::string bytes, Instant deadline, RunOptions options = {});
+
   // Sees to it that `function` is on the board: sent once, and again after the board started anew or the source
   // changed. Errors: as exec(); invalid_request for a name that is none.
   Async<void> deploy(Function function, Instant deadline);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "sojourn/base/signature.hpp"
 #include "sojourn/device/checked_code.hpp"
 
 namespace sojourn::device {
@@ -12,23 +13,39 @@ namespace {
 
 constexpr Milliseconds removal_time(5000);  // for what a failed write left behind
 
+// Bytes written or read at once: the code for a byte is at most four bytes, and takes up the heap three times.
+constexpr std::size_t smallest_chunk = 64;
+constexpr std::size_t largest_chunk = 2048;   // goes in one burst in base64
+constexpr std::size_t largest_literal = 960;  // and this where each byte may be four
+constexpr std::size_t heap_for_a_byte = 32;
+constexpr std::uint64_t heap_for_base64 = 32 * 1024;  // boards with less lack binascii, or the room for it
+
+// Small ones each, for a micro:bit's heap. One file is open at a time.
 const Function open_file{"_sj_open",
                          "def _sj_open(p,m):\n"
                          " global _sj_file\n"
                          " _sj_file=open(p,m)\n",
                          {"board_files.cpp", 1}};
 
-const Function file_checksum{"_sj_sum",
-                             "def _sj_sum(p):\n"
-                             " s=0;n=0\n"
-                             " f=open(p,'rb')\n"
-                             " while True:\n"
-                             "  b=f.read(32)\n"
-                             "  if not b:break\n"
-                             "  n+=len(b);s=(s*65599+int.from_bytes(b,'little'))%999999937\n"
-                             " f.close()\n"
-                             " return '%d-%d'%(n,s)\n",
-                             {"board_files.cpp", 1}};
+const Function write_base64{"_sj_base64",
+                            "def _sj_base64(b):\n"
+                            " from binascii import a2b_base64\n"
+                            " return _sj_file.write(a2b_base64(b))\n",
+                            {"board_files.cpp", 1}};
+
+// Of what the board holds, read anew; "" where that cannot be read.
+const Function file_sum{"_sj_sum",
+                        "def _sj_sum(p):\n"
+                        " s=n=0\n"
+                        " try:f=open(p,'rb')\n"
+                        " except OSError:return ''\n"
+                        " while True:\n"
+                        "  b=f.read(256)\n"
+                        "  if not b:break\n"
+                        "  n+=len(b);s=(s*65599+int.from_bytes(b,'little'))%999999937\n"
+                        " f.close()\n"
+                        " return '%d-%d'%(n,s)\n",
+                        {"board_files.cpp", 1}};
 
 // A micro:bit has os.size, and no folders, in place of os.stat.
 const Function stat_file{"_sj_stat",
@@ -89,31 +106,80 @@ void BoardFiles::tell(std::uint64_t done, std::uint64_t total) const {
   if (options_.on_progress) options_.on_progress(done, total);
 }
 
-Async<void> BoardFiles::write(std::string path, std::string data, Instant deadline) {
-  std::exception_ptr failure;
-  try {
-    co_await ask(open_file, {path, "wb"}, deadline);
-    co_await write_chunks(path, data, deadline);
-    co_return;
-  } catch (const Error&) {
-    failure = std::current_exception();
-  }
-  co_await drop_half_written(std::move(path));
-  std::rethrow_exception(failure);
+// Asked each time, after the garbage was collected: it helps what comes next as well.
+Async<std::uint64_t> BoardFiles::free_heap(Instant deadline) {
+  co_return size_of(co_await board_.eval("(lambda g:(g.collect(),g.mem_free())[1])(__import__('gc'))", deadline));
 }
 
-Async<void> BoardFiles::write_chunks(const std::string& path, std::string_view data, Instant deadline) {
-  const std::string_view all = data;
-  for (tell(0, all.size()); !data.empty(); tell(all.size() - data.size(), all.size())) {
-    const std::string_view piece = data.substr(0, options_.chunk);
-    const Value written = co_await board_.eval(fmt::format("_sj_file.write({})", bytes_literal(piece)), deadline);
+Async<bool> BoardFiles::has_base64(Instant deadline) {
+  try {
+    co_await board_.eval("__import__('binascii').a2b_base64", deadline);
+    co_return true;
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::app_error) throw;
+  }
+  co_return false;
+}
+
+std::size_t BoardFiles::chunk(std::uint64_t heap) const {
+  if (options_.chunk != 0) return options_.chunk;
+  return std::clamp<std::size_t>(heap / heap_for_a_byte, smallest_chunk, largest_chunk);
+}
+
+Async<void> BoardFiles::write(std::string path, std::string data, Instant deadline) {
+  std::optional<Error> failure;
+  try {
+    const std::size_t start = options_.resume ? co_await find_start(path, data, deadline) : 0;
+    if (start == 0) co_await ask(open_file, {path, "wb"}, deadline);
+    co_await write_chunks(path, data, start, deadline);
+    co_return;
+  } catch (const Error& error) {
+    failure = error;
+  }
+  // What the board itself refused will not be better the next time.
+  const bool may_go_on =
+      options_.resume && failure->code() != ErrorCode::app_error && failure->code() != ErrorCode::protocol_error;
+  if (!may_go_on) co_await drop_half_written(std::move(path));
+  throw *failure;
+}
+
+// How much of `data` the board holds already; the file is open for the rest then. 0 where it begins anew.
+Async<std::size_t> BoardFiles::find_start(const std::string& path, const std::string& data, Instant deadline) {
+  co_await board_.exec("try:_sj_file.close()\nexcept Exception:pass", deadline);
+  const std::optional<BoardFile> there = co_await stat(path, deadline);
+  if (!there || there->is_folder || there->size == 0 || there->size >= data.size()) co_return 0;
+  if (co_await checksum(path, deadline) != checksum_of(std::string_view(data).substr(0, there->size))) co_return 0;
+  try {
+    co_await ask(open_file, {path, "ab"}, deadline);
+    co_return there->size;
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::app_error) throw;
+  }
+  co_return 0;  // a board that cannot append
+}
+
+Async<void> BoardFiles::write_chunks(const std::string& path, std::string_view all, std::size_t start,
+                                     Instant deadline) {
+  const std::uint64_t heap = co_await free_heap(deadline);
+  std::size_t size = chunk(heap);
+  const bool is_dense = bytes_literal(all).size() <= all.size() / 3 * 4;
+  const bool in_base64 = !is_dense && heap >= heap_for_base64 && co_await has_base64(deadline);
+  if (in_base64) {
+    co_await board_.deploy(write_base64, deadline);
+  } else if (!is_dense) {
+    size = std::min(size, largest_literal);
+  }
+  std::string_view data = all.substr(start);
+  for (tell(start, all.size()); !data.empty(); tell(all.size() - data.size(), all.size())) {
+    const std::string_view piece = data.substr(0, size);
+    const Value written = in_base64 ? co_await board_.apply("_sj_base64", to_base64(piece), deadline)
+                                    : co_await board_.apply("_sj_file.write", std::string(piece), deadline);
     if (size_of(written) != piece.size())
       throw Error(ErrorCode::protocol_error, path + ": the board has no room left");
     data.remove_prefix(piece.size());
   }
   co_await board_.eval("_sj_file.close()", deadline);
-  const std::string found = co_await checksum(path, deadline);
-  if (found != checksum_of(all)) {
+  if (co_await checksum(path, deadline) != checksum_of(all)) {
     throw Error(ErrorCode::protocol_error, fmt::format("{}: the board does not hold what was written", path));
   }
 }
@@ -130,9 +196,11 @@ Async<void> BoardFiles::drop_half_written(std::string path) {
 
 Async<std::string> BoardFiles::read(std::string path, Instant deadline) {
   co_await ask(open_file, {path, "rb"}, deadline);
+  const std::string next =
+      fmt::format("_sj_file.read({})", std::max(smallest_chunk, chunk(co_await free_heap(deadline)) / 2));
   std::string data;
   for (;;) {
-    const Value piece = co_await board_.eval(fmt::format("_sj_file.read({})", options_.chunk), deadline);
+    const Value piece = co_await board_.eval(next, deadline);
     const auto* bytes = std::get_if<Bytes>(&piece.is);
     if (bytes == nullptr) unexpected(piece);
     if (bytes->data.empty()) break;
@@ -140,8 +208,7 @@ Async<std::string> BoardFiles::read(std::string path, Instant deadline) {
     tell(data.size(), 0);
   }
   co_await board_.eval("_sj_file.close()", deadline);
-  const std::string found = co_await checksum(path, deadline);
-  if (found != checksum_of(data)) {
+  if (co_await checksum(path, deadline) != checksum_of(data)) {
     throw Error(ErrorCode::protocol_error, fmt::format("{}: what was read is not what the board holds", path));
   }
   co_return data;
@@ -180,14 +247,31 @@ Async<void> BoardFiles::make_folder(std::string path, Instant deadline) {
 }
 
 Async<std::string> BoardFiles::checksum(std::string path, Instant deadline) {
-  const Value answer = co_await ask(file_checksum, {std::move(path)}, deadline);
+  const Value answer = co_await ask(file_sum, {path}, deadline);
   const auto* text = std::get_if<std::string>(&answer.is);
   if (text == nullptr) unexpected(answer);
   co_return *text;
 }
 
+Async<std::vector<std::string>> BoardFiles::checksums(std::vector<std::string> paths, Instant deadline) {
+  co_await board_.deploy(file_sum, deadline);
+  List list;
+  for (std::string& path : paths) list.items.push_back({std::move(path)});
+  const std::string code = fmt::format("[_sj_sum(p) for p in {}]", to_python({std::move(list)}));
+  const Value answer = co_await board_.eval(code, deadline);
+  const auto* sums = std::get_if<List>(&answer.is);
+  if (sums == nullptr || sums->items.size() != paths.size()) unexpected(answer);
+  std::vector<std::string> texts;
+  for (const Value& sum : sums->items) {
+    const auto* text = std::get_if<std::string>(&sum.is);
+    if (text == nullptr) unexpected(sum);
+    texts.push_back(*text);
+  }
+  co_return texts;
+}
+
 std::string BoardFiles::checksum_of(std::string_view data) {
-  return fmt::format("{}-{}", data.size(), guard_hash(0, data));
+  return fmt::format("{}-{}", data.size(), content_hash(data));
 }
 
 }  // namespace sojourn::device

@@ -21,7 +21,8 @@ struct BoardFile {
 };
 
 struct FileOptions {
-  std::size_t chunk = 64;  // bytes written or read at once, four to five times as many in code: mind a small heap
+  std::size_t chunk = 0;  // bytes written or read at once; 0: as the board's heap allows
+  bool resume = false;  // go on where an earlier write of the same content was broken off, on boards that can append
   std::function<void(std::uint64_t done, std::uint64_t total)> on_progress = nullptr;
 };
 
@@ -33,7 +34,8 @@ class BoardFiles {
   explicit BoardFiles(Board& board, FileOptions options = {}) : board_(board), options_(std::move(options)) {}
 
   // Replaces the file, and then has the board compute the hash of what it holds.
-  // Errors: protocol_error where that is not the hash of `data`; the file is then removed, as after any failure.
+  // Errors: protocol_error where that is not the hash of `data`; the file is then removed, as after any failure
+  //         but the loss of the wire and the deadline with FileOptions::resume.
   Async<void> write(std::string path, std::string data, Instant deadline);
 
   // Errors: protocol_error where what was read has not the hash that the board computes.
@@ -48,13 +50,18 @@ class BoardFiles {
   Async<void> remove(std::string path, Instant deadline);  // a file, or an empty folder
   Async<void> make_folder(std::string path, Instant deadline);
 
-  // Size and hash of what the board holds; checksum_of() computes the same here.
+  // Size and hash of what the board holds, as checksum_of() computes them here; "" of what cannot be read.
   Async<std::string> checksum(std::string path, Instant deadline);
+  Async<std::vector<std::string>> checksums(std::vector<std::string> paths, Instant deadline);
   static std::string checksum_of(std::string_view data);
 
  private:
   Async<Value> ask(const Function& function, std::vector<std::string> texts, Instant deadline);
-  Async<void> write_chunks(const std::string& path, std::string_view data, Instant deadline);
+  Async<std::uint64_t> free_heap(Instant deadline);
+  Async<bool> has_base64(Instant deadline);
+  std::size_t chunk(std::uint64_t heap) const;
+  Async<std::size_t> find_start(const std::string& path, const std::string& data, Instant deadline);
+  Async<void> write_chunks(const std::string& path, std::string_view all, std::size_t start, Instant deadline);
   Async<void> drop_half_written(std::string path);
   void tell(std::uint64_t done, std::uint64_t total) const;
 

@@ -71,6 +71,32 @@ TEST_F(BoardFilesTest, HaveFoldersWhereTheBoardHas) {
   });
 }
 
+TEST_P(FilesOnEveryBoard, GoOnWhereTheyWereBrokenOff) {
+  with_each([](BoardBench& bench, Board& board) -> Async<void> {
+    const std::string data = every_byte(900);
+    std::vector<std::uint64_t> progress;
+    bool breaks = true;
+    const FileOptions options{.chunk = 100, .resume = true, .on_progress = [&](std::uint64_t done, std::uint64_t) {
+                                progress.push_back(done);
+                                if (breaks && done == 400)
+                                  throw Error(ErrorCode::connection_failed, "the wire is lost");
+                              }};
+    const Error error = co_await error_of(BoardFiles(board, options).write("data.bin", data, bench.soon()));
+    EXPECT_EQ(error.code(), ErrorCode::connection_failed);
+    breaks = false;
+    progress.clear();
+    BoardFiles files(board, options);
+    co_await files.write("data.bin", data, bench.soon());
+    const bool appends = (co_await board.capabilities(bench.soon())).platform != "microbit";
+    EXPECT_EQ(progress.front(), appends ? 400u : 0u);
+    EXPECT_EQ(co_await files.read("data.bin", bench.soon()), data);
+
+    // Another content is not taken for the beginning of this one.
+    co_await files.write("data.bin", std::string(1000, 'z'), bench.soon());
+    EXPECT_EQ(co_await files.read("data.bin", bench.soon()), std::string(1000, 'z'));
+  });
+}
+
 TEST_F(BoardFilesTest, LeaveNoHalfFileWhereThereIsNoRoom) {
   with_board(microbit(), [](BoardBench& bench, Board& board) -> Async<void> {
     BoardFiles files(board);

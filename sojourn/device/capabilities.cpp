@@ -18,16 +18,17 @@ constexpr std::string_view probe =
     " import sys,gc\n"
     " i=sys.implementation\n"
     " print('i',i[0]);print('v',*i[1]);print('p',sys.platform)\n"
-    " for m in ('machine','_thread','network','bluetooth','json','hashlib','binascii','deflate','random','asyncio',"
-    "'socket','ssl','os','time','math','array','struct','microbit'):\n"
+    " for m in 'machine _thread network bluetooth json hashlib binascii deflate random asyncio socket ssl os time "
+    "math "
+    "array struct microbit'.split():\n"
     "  try:__import__(m);print('m',m)\n"
-    "  except Exception:pass\n"
+    "  except:0\n"
     " try:\n"
     "  import os;print('n',os.uname()[4])\n"
-    " except Exception:print('n',getattr(i,'_machine',''))\n"
+    " except:print('n',getattr(i,'_machine',''))\n"
     " try:\n"
     "  import machine;print('d',machine.unique_id())\n"
-    " except Exception:pass\n"
+    " except:0\n"
     " gc.collect();print('f',gc.mem_free());print('u',gc.mem_alloc())\n"
     "_p()\n"
     "del _p\n";
@@ -92,12 +93,15 @@ Capabilities parse_capabilities(std::string_view printed) {
         capabilities.heap_used = number(found);
         break;
       case 'm':
-        capabilities.modules.emplace(found);
+        capabilities.modules.emplace_back(found);
         break;
       default:
         break;
     }
   }
+  std::ranges::sort(capabilities.modules);
+  capabilities.modules.erase(std::ranges::unique(capabilities.modules).begin(), capabilities.modules.end());
+  capabilities.modules.shrink_to_fit();
   if (capabilities.implementation.empty()) {
     throw Error(ErrorCode::protocol_error, "the board did not say what it is");
   }

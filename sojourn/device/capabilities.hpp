@@ -1,10 +1,11 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
-#include <set>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "sojourn/base/json.hpp"
 
@@ -19,10 +20,10 @@ struct Capabilities {
   std::string id;              // its unique id in hex; "" where it has none
   std::uint64_t heap_free = 0;
   std::uint64_t heap_used = 0;
-  std::set<std::string> modules;  // those of the probe's list that can be imported
-  std::optional<bool> raw_paste;  // nothing until the link had to know
+  std::vector<std::string> modules;  // in order, those of the probe's list that can be imported
+  std::optional<bool> raw_paste;     // nothing until the link had to know
 
-  bool has(std::string_view module) const { return modules.contains(std::string(module)); }
+  bool has(std::string_view module) const { return std::ranges::binary_search(modules, module); }
   bool operator==(const Capabilities&) const = default;
 };
 

@@ -2,50 +2,31 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
 namespace sojourn::device {
 
 namespace {
 
-constexpr std::uint64_t modulus = 999'999'937;
 constexpr std::uint64_t multiplier = 65'599;
-constexpr std::size_t group = 32;  // bytes that the guard takes as one integer: a loop in C, and no large integers
+constexpr std::uint64_t code_modulus = 9'999'991;  // seven digits to send; damaged code passes once in 10^7
+constexpr std::uint64_t content_modulus = 999'999'937;
+constexpr std::size_t code_group = 128;  // bytes that the guard takes as one integer: a loop in C, little garbage
 
 constexpr std::string_view guard =
-    "def _sojourn(k,n,h,c,f=exec):\n"
-    " s=k\n"
-    " for i in range(0,len(c),32):s=(s*65599+int.from_bytes(c[i:i+32],\"little\"))%999999937\n"
-    " if len(c)!=n or s!=h:return\n"
-    " print(chr(6),k,chr(6),sep=\"\")\n"
-    " try:r=f(c,globals())\n"
-    " finally:print(chr(6),k,chr(6),sep=\"\",end=\"\")\n"
-    " if r is not None:print(repr(r),end=\"\")\n";
+    "def _j(h,c,f=eval):\n"
+    " s=len(c)\n"
+    " for i in range(0,len(c),128):s=(s*65599+int.from_bytes(c[i:i+128],\"little\"))%9999991\n"
+    " if s!=h:return\n"
+    " print(\"\\6\")\n"
+    " m=\"\\6%d\"%(h%90+10)\n"
+    " try:print(m+repr(f(c)))\n"
+    " except:\n"
+    "  print(m)\n"
+    "  raise\n";
 
-}  // namespace
-
-std::string_view guard_script() {
-  static const std::string script = fmt::format(
-      "_sojourn={}\n"
-      "_s=0\n"
-      "for _i in range(0,len(_sojourn),32):"
-      "_s=(_s*65599+int.from_bytes(_sojourn[_i:_i+32],'little'))%999999937\n"
-      "print(chr(6),_s,chr(6),sep='')\n"
-      "exec(_sojourn)\n",
-      bytes_literal(guard));
-  return script;
-}
-
-std::string_view guard_receipt() {
-  static const std::string receipt = run_mark(guard_hash(0, guard));
-  return receipt;
-}
-
-std::uint32_t guard_hash(std::uint32_t number, std::string_view code) {
-  std::uint64_t hash = number;
-  while (!code.empty()) {
-    const std::string_view part = code.substr(0, group);
-    code.remove_prefix(part.size());
+std::uint32_t hash_of(std::string_view bytes, std::uint64_t hash, std::size_t group, std::uint64_t modulus) {
+  while (!bytes.empty()) {
+    const std::string_view part = bytes.substr(0, group);
+    bytes.remove_prefix(part.size());
     std::uint64_t value = 0;
     for (auto byte = part.rbegin(); byte != part.rend(); ++byte) {
       value = (value * 256 + static_cast<unsigned char>(*byte)) % modulus;
@@ -53,6 +34,30 @@ std::uint32_t guard_hash(std::uint32_t number, std::string_view code) {
     hash = (hash * multiplier + value) % modulus;
   }
   return static_cast<std::uint32_t>(hash);
+}
+
+std::uint32_t code_hash(std::string_view code) {
+  return hash_of(code, code.size(), code_group, code_modulus);
+}
+
+}  // namespace
+
+std::string_view guard_script() {
+  static const std::string script = fmt::format(
+      "_j={}\n"
+      "print('\\6%d.'%(int.from_bytes(_j,'little')%999999937))\n"
+      "exec(_j)\n",
+      bytes_literal(guard));
+  return script;
+}
+
+std::string_view guard_receipt() {
+  static const std::string receipt = fmt::format("\6{}.", hash_of(guard, 0, guard.size(), content_modulus));
+  return receipt;
+}
+
+std::uint32_t content_hash(std::string_view bytes) {
+  return hash_of(bytes, 0, content_group, content_modulus);
 }
 
 std::string bytes_literal(std::string_view bytes) {
@@ -73,13 +78,14 @@ std::string bytes_literal(std::string_view bytes) {
   return out;
 }
 
-std::string checked_call(std::uint32_t number, std::string_view code, bool wants_value) {
-  return fmt::format("_sojourn({},{},{},{}{})", number, code.size(), guard_hash(number, code), bytes_literal(code),
-                     wants_value ? ",eval" : "");
+std::string checked_call(std::string_view code, std::string_view function) {
+  const std::string_view separator = function == "eval" ? "" : ",";
+  return fmt::format("_j({},{}{}{})", code_hash(code), bytes_literal(code), separator,
+                     separator.empty() ? "" : function);
 }
 
-std::string run_mark(std::uint32_t number) {
-  return fmt::format("\6{}\6", number);
+std::string end_mark(std::string_view code) {
+  return fmt::format("\6{}", code_hash(code) % 90 + 10);
 }
 
 }  // namespace sojourn::device

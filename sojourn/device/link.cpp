@@ -160,7 +160,7 @@ Async<RunResult> Link::perform(Operation& operation) {
 }
 
 Async<RunResult> Link::run_script(Operation& operation) {
-  repl_.run(operation.script.code, operation.script.wants_value, clock_.instant());
+  repl_.run(operation.script.code, operation.script.function, clock_.instant());
   state_ = ConnectionState::executing;
   ++statistics_.runs;
   RunResult result;
@@ -304,11 +304,11 @@ Async<std::optional<RawRepl::Event>> Link::next_event(const Operation* operation
     }
     if (closing_ || !wired_ || (operation != nullptr && operation->abandoned)) co_return std::nullopt;
     if (clock_.instant() >= until) co_return std::nullopt;
-    const Instant wake = std::min(until, repl_.next_tick().value_or(until));
-    if (wake == Instant::max()) {
+    wake_ = std::min(until, repl_.next_tick().value_or(until));
+    if (wake_ == Instant::max()) {
       co_await changed_.wait();
     } else {
-      co_await changed_.wait_until(clock_, wake);
+      co_await changed_.wait_until(clock_, wake_);
     }
     repl_.tick(clock_.instant());
   }
@@ -339,7 +339,8 @@ Async<void> Link::read() {
     for (;;) {
       repl_.receive(co_await transport_->receive(), clock_.instant());
       flush();
-      changed_.notify_all();
+      // A board may say its answer byte by byte; only what matters wakes whoever waits.
+      if (repl_.has_event() || repl_.next_tick().value_or(Instant::max()) < wake_) changed_.notify_all();
     }
   } catch (const Error&) {
     // That the wire is gone is all that matters; what depends on it says so.

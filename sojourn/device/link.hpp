@@ -45,7 +45,7 @@ struct LinkOptions {
 
 struct Script {
   std::string code;
-  bool wants_value = false;                                   // one expression
+  std::string function = "exec";  // what gets the code as bytes: exec, eval, or another function on the board
   std::function<void(std::string_view)> on_output = nullptr;  // gets what is printed, as it comes
 };
 
@@ -152,7 +152,8 @@ class Link {
   bool wired_ = false;  // the wire is open, as far as is known
   bool closing_ = false;
   std::deque<std::shared_ptr<Operation>> queue_;
-  Event changed_;  // bytes came, an operation came or was abandoned, the wire was lost, or the link closes
+  Event changed_;  // something happened, an operation came or was abandoned, the wire was lost, or the link closes
+  Instant wake_ = Instant::min();  // when whoever waits for what happens looks at the time anyway
   LinkStatistics statistics_;
   TaskGroup serving_;
   TaskGroup reading_;

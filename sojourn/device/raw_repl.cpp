@@ -14,6 +14,7 @@ constexpr std::string_view seek_bytes = "\x03\x03\x01";  // interrupt twice, the
 constexpr std::string_view ask_paste = "\x05\x41\x01";
 constexpr std::string_view raw_banner = "raw REPL; CTRL-B to exit\r\n>";
 constexpr char end_byte = '\x04';
+constexpr std::string_view quoted_guard_name = "'_j'";
 constexpr std::string_view end_of_answer = "\x04>";
 
 constexpr std::size_t smallest_burst = 16;
@@ -21,6 +22,10 @@ constexpr std::size_t bytes_per_millisecond = 16;  // between bursts: what the s
 constexpr std::size_t noise_bytes = 4096;          // kept of what a board says before it answers
 constexpr std::size_t tail_bytes = 256;            // holds a banner
 constexpr int clean_before_growing = 64;
+constexpr int most_questions = 6;     // whether a board that seems to be at its prompt is there
+constexpr int sends_at_once = 3;      // of a script, before it goes in shorter bursts
+constexpr double loss_weight = 0.05;  // of the newest script
+constexpr double most_loss = 0.4;     // past it less is sent at once; below, sending again costs less than pauses
 
 void keep_last(std::string& text, std::size_t bytes) {
   if (text.size() > bytes) text.erase(0, text.size() - bytes);
@@ -54,6 +59,22 @@ std::string without_cr(std::string_view text) {
   return out;
 }
 
+// Where the line end that follows the begin mark is.
+std::size_t find_begin(std::string_view text) {
+  for (std::size_t at = text.find(begin_mark); at != text.npos; at = text.find(begin_mark, at + 1)) {
+    const std::string_view rest = text.substr(at + begin_mark.size());
+    if (rest.starts_with('\n') || rest.starts_with("\r\n")) return at + begin_mark.size();
+  }
+  return text.npos;
+}
+
+// What follows the end mark: a repr and a line end, or the latter alone where the code raised.
+std::string value_of(std::string_view text) {
+  if (text.ends_with('\n')) text.remove_suffix(1);
+  if (text.ends_with('\r')) text.remove_suffix(1);
+  return std::string(text == "None" ? "" : text);
+}
+
 bool is_blank(std::string_view code) {
   return code.find_first_not_of(" \t\r\n\f\v") == std::string_view::npos;
 }
@@ -75,11 +96,11 @@ void RawRepl::recover(Instant now, bool fresh) {
   seek(now);
 }
 
-void RawRepl::run(std::string_view code, bool wants_value, Instant now) {
+void RawRepl::run(std::string_view code, std::string_view function, Instant now) {
   assert(at_prompt());
-  if (is_blank(code)) throw Error(ErrorCode::invalid_request, "there is no code to run: it is blank");
-  ++number_;
-  run_.emplace(checked_call(number_, code, wants_value), run_mark(number_));
+  if ((function == "exec" || function == "eval") && is_blank(code))
+    throw Error(ErrorCode::invalid_request, "there is no code to run: it is blank");
+  run_.emplace(checked_call(code, function), end_mark(code));
   attempt_ = 0;
   in_.clear();
   start_script(now);
@@ -132,11 +153,13 @@ void RawRepl::tick(Instant now) {
     case State::taken:
       // It took the line and said something, so this may be a run whose mark was damaged.
       if (state_ == State::taken && guarded_ && !in_.empty()) run_->begun = true;
-      ++damaged_;
-      ++attempt_;
-      options_.burst = std::max(smallest_burst, options_.burst / 2);
+      note_damage();
       polls_ = 0;
       seek(now);
+      break;
+    case State::running:
+    case State::ending:
+      ask_for_raw_mode(now);
       break;
     default:
       seek(now);
@@ -168,7 +191,7 @@ std::string_view RawRepl::script() const {
 
 void RawRepl::start_script(Instant now) {
   at_ = 0;
-  if (script().size() > options_.burst && options_.paste.value_or(true)) {
+  if (script().size() > piece_size() && options_.paste.value_or(true)) {
     to_send_ += ask_paste;
     go(State::asking, now + options_.answer_timeout);
   } else {
@@ -182,7 +205,7 @@ void RawRepl::start_bursts(Instant now) {
 }
 
 void RawRepl::send_burst(Instant now) {
-  const std::string_view piece = script().substr(at_, options_.burst);
+  const std::string_view piece = script().substr(at_, piece_size());
   to_send_ += piece;
   at_ += piece.size();
   if (at_ == script().size()) {
@@ -212,18 +235,43 @@ void RawRepl::send_end(std::string_view answer, Instant now) {
 
 // The board is at its prompt and did not begin the script.
 void RawRepl::refused(std::string_view error, Instant now) {
-  if (guarded_ && error.find("NameError") != error.npos && error.find(guard_name) != error.npos) return rebooted();
+  if (guarded_ && error.find("NameError") != error.npos && error.find(quoted_guard_name) != error.npos) {
+    return rebooted();
+  }
   if (error.find("MemoryError") != error.npos) return finish({}, without_cr(error));
-  ++damaged_;
-  ++attempt_;
-  options_.burst = std::max(smallest_burst, options_.burst / 2);
+  note_damage();
   try_again(now);
 }
 
-void RawRepl::try_again(Instant now) {
+// What was damaged is sent again in shorter bursts; what is to come only where much is damaged.
+void RawRepl::note_damage() {
+  ++damaged_;
+  ++attempt_;
   clean_ = 0;
+  loss_ += loss_weight * (1 - loss_);
+  if (loss_ < most_loss) return;
+  loss_ = 0;
+  options_.burst = std::max(smallest_burst, options_.burst / 2);
+}
+
+void RawRepl::note_success() {
+  attempt_ = 0;
+  loss_ -= loss_weight * loss_;
+  if (++clean_ % clean_before_growing == 0) options_.burst = std::min(options_.burst * 2, largest_burst_);
+}
+
+// What is lost by chance is sent again as it was, for pauses cost more; what is lost again and again in ever shorter
+// bursts.
+std::size_t RawRepl::piece_size() const {
+  if (attempt_ < sends_at_once) return options_.burst;
+  return std::max(smallest_burst,
+                  std::min(options_.burst, script().size()) >> std::min(attempt_ - sends_at_once + 1, 8));
+}
+
+void RawRepl::try_again(Instant now) {
   if (attempt_ < options_.attempts) return start_script(now);
   run_.reset();
+  attempt_ = 0;
   go(guarded_ ? State::prompt : State::away);
   events_.emplace_back(Undelivered{});
 }
@@ -239,7 +287,7 @@ void RawRepl::rebooted() {
 void RawRepl::finish(std::string value, std::string error) {
   run_.reset();
   go(guarded_ ? State::prompt : State::away);
-  if (++clean_ % clean_before_growing == 0) options_.burst = std::min(options_.burst * 2, largest_burst_);
+  note_success();
   events_.emplace_back(Finished{std::move(value), std::move(error)});
 }
 
@@ -256,11 +304,11 @@ bool RawRepl::step(Instant now) {
     case State::taken:
       return read_begin(now);
     case State::running:
-      return read_output();
+      return read_output(now);
     case State::ending:
-      return read_end();
+      return read_end(now);
     case State::resetting:
-      return read_reboot();
+      return read_reboot(now);
     case State::away:
     case State::prompt:
     case State::bursting:
@@ -272,7 +320,7 @@ bool RawRepl::step(Instant now) {
 
 bool RawRepl::read_prompt(Instant now) {
   // The board may have been slow, not deaf: what it began and this interrupted must not run twice.
-  if (run_ && in_.find(run_->mark) != in_.npos) run_->begun = true;
+  if (run_ && guarded_ && in_.find(begin_mark) != in_.npos) run_->begun = true;
   const std::size_t banner = in_.find(raw_banner);
   if (banner == in_.npos) {
     keep_last(in_, noise_bytes);
@@ -347,13 +395,10 @@ bool RawRepl::read_taken(Instant now) {
 }
 
 bool RawRepl::read_begin(Instant now) {
-  if (const std::size_t mark = guarded_ ? in_.find(run_->mark) : in_.npos; mark != in_.npos) {
-    const std::string_view rest = std::string_view(in_).substr(mark + run_->mark.size());
-    const bool cooked = rest.starts_with("\r\n");
-    if (!cooked && !rest.starts_with('\n')) return false;
-    run_->cooked = cooked;
+  if (const std::size_t line_end = guarded_ ? find_begin(in_) : in_.npos; line_end != in_.npos) {
+    run_->cooked = in_[line_end] == '\r';
     run_->begun = true;
-    in_.erase(0, in_.size() - rest.size() + (cooked ? 2 : 1));
+    in_.erase(0, line_end + (run_->cooked ? 2 : 1));
     tail_ = in_;
     suspected_ = false;
     go(State::running);
@@ -388,11 +433,11 @@ bool RawRepl::read_begin(Instant now) {
   return true;
 }
 
-bool RawRepl::read_output() {
-  const std::size_t mark = in_.find(run_->mark);
+bool RawRepl::read_output(Instant now) {
+  const std::size_t mark = in_.find(run_->end_mark);
   if (mark != in_.npos) {
     say(std::string_view(in_).substr(0, mark));
-    in_.erase(0, mark + run_->mark.size());
+    in_.erase(0, mark + run_->end_mark.size());
     go(State::ending);
     return true;
   }
@@ -405,8 +450,8 @@ bool RawRepl::read_output() {
       return true;
     }
   }
-  if (read_reboot()) return true;
-  std::size_t ready = in_.size() - partial_mark(in_, run_->mark);
+  if (read_reboot(now)) return true;
+  std::size_t ready = in_.size() - partial_mark(in_, run_->end_mark);
   // An end that may be the board's own is kept until what follows it is known.
   if (run_->interrupted) ready = std::min(ready, in_.find(end_byte));
   if (run_->cooked && ready > 0 && in_[ready - 1] == '\r') --ready;
@@ -416,11 +461,12 @@ bool RawRepl::read_output() {
   return false;
 }
 
-bool RawRepl::read_end() {
+bool RawRepl::read_end(Instant now) {
   const std::size_t first = in_.find(end_byte);
   const std::size_t second = first == in_.npos ? first : in_.find(end_of_answer, first + 1);
   if (second != in_.npos) {
-    finish(in_.substr(0, first), without_cr(std::string_view(in_).substr(first + 1, second - first - 1)));
+    finish(value_of(std::string_view(in_).substr(0, first)),
+           without_cr(std::string_view(in_).substr(first + 1, second - first - 1)));
     return true;
   }
   if (in_.size() > options_.value_bytes) {
@@ -428,21 +474,35 @@ bool RawRepl::read_end() {
     go(State::away);
     return true;
   }
-  return read_reboot();
+  return read_reboot(now);
 }
 
 // A board that starts anew while code runs says so in its banner: that of raw mode, or of the friendly prompt, which
 // a program could also print; then the board is asked for raw mode, which a running program would not answer.
-bool RawRepl::read_reboot() {
+bool RawRepl::read_reboot(Instant now) {
   if (tail_.find(raw_banner) != tail_.npos) {
     rebooted();
     return true;
   }
-  if (!suspected_ && tail_.ends_with("\r\n>>> ") && tail_.find("MicroPython v") != tail_.npos) {
+  if (!suspected_ && shows_friendly_prompt()) {
     suspected_ = true;
-    to_send_ += '\x01';
+    polls_ = 0;
+    ask_for_raw_mode(now);
   }
   return false;
+}
+
+bool RawRepl::shows_friendly_prompt() const {
+  return tail_.ends_with("\r\n>>> ") && tail_.find("MicroPython v") != tail_.npos;
+}
+
+// More than once, for a board that has just begun may not listen yet.
+void RawRepl::ask_for_raw_mode(Instant now) {
+  timer_.reset();
+  if (polls_ == most_questions || !shows_friendly_prompt()) return;
+  to_send_ += '\x01';
+  timer_ = now + options_.poll * (1 << polls_);
+  ++polls_;
 }
 
 void RawRepl::say(std::string_view raw) {

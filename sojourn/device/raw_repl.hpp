@@ -25,7 +25,7 @@ class RawRepl {
     Milliseconds answer_timeout = Milliseconds(400);  // from the last byte of code to the board's first word
     Milliseconds begin_timeout = Milliseconds(3000);  // from there to the beginning of the run
     int attempts = 8;                                 // sends of one run
-    std::size_t burst = 1024;                         // bytes sent at once; less after damage, more after success
+    std::size_t burst = 4096;                         // bytes sent at once; less where much is damaged
     std::optional<bool> paste = std::nullopt;         // whether the board has raw paste, where that is known
     std::size_t value_bytes = 1u << 20;               // of a value and a traceback; past it the run fails
   };
@@ -53,9 +53,9 @@ class RawRepl {
   // word. `fresh` where the board's memory is not known to be what it was.
   void recover(Instant now, bool fresh);
 
-  // Runs `code`; only at the prompt. Ends with Finished, Undelivered, Garbled or Rebooted. Errors: invalid_request
-  // for blank code.
-  void run(std::string_view code, bool wants_value, Instant now);
+  // Has `function`, an expression on the board such as exec or eval, called with the bytes of `code`; only at the
+  // prompt. Ends with Finished, Undelivered, Garbled or Rebooted. Errors: invalid_request for blank code.
+  void run(std::string_view code, std::string_view function, Instant now);
 
   // Sends Ctrl-C. The run ends with Finished if the board heeds it; one that has not begun ends at once, like
   // recover().
@@ -73,6 +73,7 @@ class RawRepl {
 
   std::string take_to_send() { return std::exchange(to_send_, {}); }
   std::optional<Event> take_event();
+  bool has_event() const { return !events_.empty(); }
 
   bool at_prompt() const { return state_ == State::prompt; }
   std::optional<bool> has_paste() const { return options_.paste; }
@@ -97,7 +98,7 @@ class RawRepl {
   // A run, from run() to its end.
   struct Run {
     std::string script;
-    std::string mark;
+    std::string end_mark;
     bool begun = false;
     bool interrupted = false;
     bool cooked = false;  // the board writes CR LF for LF
@@ -108,9 +109,12 @@ class RawRepl {
   void start_script(Instant now);
   void start_bursts(Instant now);
   void send_burst(Instant now);
+  std::size_t piece_size() const;
   void send_paste(Instant now);
   void send_end(std::string_view answer, Instant now);
   void refused(std::string_view error, Instant now);
+  void note_damage();
+  void note_success();
   void try_again(Instant now);
   void rebooted();
   void finish(std::string value, std::string error);
@@ -123,9 +127,11 @@ class RawRepl {
   bool read_credit(Instant now);
   bool read_taken(Instant now);
   bool read_begin(Instant now);
-  bool read_output();
-  bool read_end();
-  bool read_reboot();
+  bool read_output(Instant now);
+  bool read_end(Instant now);
+  bool read_reboot(Instant now);
+  bool shows_friendly_prompt() const;
+  void ask_for_raw_mode(Instant now);
   void say(std::string_view raw);
 
   Options options_;
@@ -138,7 +144,6 @@ class RawRepl {
   std::deque<Event> events_;
 
   std::optional<Run> run_;
-  std::uint32_t number_ = 0;
   bool guarded_ = false;  // the board has the guard; until it does, that is the script
   std::size_t at_ = 0;    // how much of the script was sent
   std::size_t window_ = 0;
@@ -146,7 +151,8 @@ class RawRepl {
   std::string_view answer_;  // what the board says first when it took the line
   int attempt_ = 0;
   int polls_ = 0;
-  int clean_ = 0;  // scripts in a row that arrived whole
+  int clean_ = 0;    // scripts in a row that arrived whole
+  double loss_ = 0;  // the share of the last scripts that did not
   bool suspected_ = false;
   std::uint64_t damaged_ = 0;
 };

@@ -7,11 +7,11 @@
 #include <optional>
 #include <ranges>
 
+#include "sojourn/device/checked_code.hpp"
+
 namespace sojourn::device {
 
 namespace {
-
-constexpr std::string_view guard_function = "_sojourn";
 
 // MicroPython raises OSError for files and for devices alike; its message begins with a number of errno.h.
 struct FailureClass {
@@ -79,7 +79,7 @@ Traceback parse_traceback(std::string_view text) {
     if (!frame) {
       rest += rest.empty() ? "" : "\n";
       rest += line;
-    } else if (frame->function == guard_function) {
+    } else if (frame->function == guard_name) {
       traceback.frames.clear();  // it and what called it are how the code was run
     } else {
       traceback.frames.push_back(std::move(*frame));

@@ -9,7 +9,7 @@ namespace {
 constexpr std::string_view recorded =
     "Traceback (most recent call last):\n"
     "  File \"<stdin>\", line 1, in <module>\n"
-    "  File \"<stdin>\", line 6, in _sojourn\n"
+    "  File \"<stdin>\", line 6, in _j\n"
     "  File \"<string>\", line 2, in <module>\n"
     "  File \"<string>\", line 3, in read\n"
     "  File \"sensor.py\", line 8, in raw\n"

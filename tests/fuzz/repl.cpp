@@ -16,7 +16,7 @@ using sojourn::device::RawRepl;
 
 struct Conversation {
   void collect() {
-    expect(repl.take_to_send().size() <= 4096, "no more is sent at once than code and a question or two");
+    expect(repl.take_to_send().size() <= 8192, "no more is sent at once than code and a question or two");
     while (auto event = repl.take_event()) {
       if (std::holds_alternative<RawRepl::Output>(*event)) {
         expect(running, "output belongs to a run");
@@ -44,7 +44,9 @@ void act(Conversation& talk, std::uint8_t action, std::string_view bytes) {
       break;
     case 1:
       if (talk.repl.at_prompt()) {
-        talk.repl.run("x = '0123456789012345678901234567890123456789'", action & 8, talk.now);
+        // The longer one does not go in one burst.
+        const std::string digits = action & 16 ? std::string(5000, '0') : "0123456789012345678901234567890123456789";
+        talk.repl.run("x = '" + digits + "'", action & 8 ? "eval" : "exec", talk.now);
         talk.running = true;
       }
       break;
