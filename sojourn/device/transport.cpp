@@ -1,9 +1,11 @@
 #include "sojourn/device/transport.hpp"
 
 #include "sojourn/base/error.hpp"
+#include "sojourn/device/login_transport.hpp"
 #include "sojourn/device/serial_transport.hpp"
 #include "sojourn/device/socket_transport.hpp"
 #include "sojourn/device/subprocess_transport.hpp"
+#include "sojourn/device/usb_ports.hpp"
 
 namespace sojourn::device {
 
@@ -23,6 +25,15 @@ struct Maker {
   }
   std::unique_ptr<Transport> operator()(TcpAddress& address) const {
     return make_tcp_transport(executor, clock, std::move(address));
+  }
+  std::unique_ptr<Transport> operator()(UsbAddress& address) const {
+    return make_usb_transport(executor, clock, std::move(address));
+  }
+  std::unique_ptr<Transport> operator()(TelnetAddress& address) const {
+    return make_telnet_transport(executor, clock, std::move(address));
+  }
+  std::unique_ptr<Transport> operator()(WebReplAddress& address) const {
+    return make_webrepl_transport(executor, clock, std::move(address));
   }
   std::unique_ptr<Transport> operator()(UnixAddress& address) const {
     return make_unix_transport(executor, clock, std::move(address));

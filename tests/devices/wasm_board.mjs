@@ -1,7 +1,8 @@
 // A board without hardware: MicroPython's WebAssembly port, its REPL on TCP or on standard input and output.
 //
 //   node wasm_board.mjs PACKAGES [--paste]           the REPL on standard input and output
-//   node wasm_board.mjs PACKAGES --listen [--paste]  on a free port of 127.0.0.1, which is the first line printed
+//   node wasm_board.mjs PACKAGES --listen [--paste]  on a free port of 127.0.0.1, which is the first line printed;
+//                                                    with --telnet or --webrepl as boards on a network serve it
 //
 // PACKAGES is the folder that holds node_modules. Like a board, it has one REPL however often a client comes and goes. Code
 // runs inside this one thread, so nothing that arrives meanwhile is seen: a loop without end can only be killed.
@@ -12,6 +13,8 @@ import { createServer } from "node:net";
 import { createRequire } from "node:module";
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
+
+import { telnetWire, webreplWire } from "./network_wires.mjs";
 
 const [packages, ...options] = process.argv.slice(2);
 const hasPaste = options.includes("--paste");
@@ -106,20 +109,23 @@ const board = new Board();
 await board.start();
 
 let turn = Promise.resolve();  // one input after the other
-function serve(input, write) {
-  input.on("data", (bytes) => {
-    turn = turn.then(async () => write(await board.receive(bytes)));
+function receive(bytes, write) {
+  turn = turn.then(async () => {
+    const said = await board.receive(bytes);
+    if (said.length > 0) write(said);
   });
 }
 
 if (options.includes("--listen")) {
   const server = createServer({ noDelay: true }, (socket) => {
     socket.on("error", () => socket.destroy());
-    serve(socket, (bytes) => bytes.length > 0 && socket.write(bytes));
+    if (options.includes("--telnet")) telnetWire(socket, receive);
+    else if (options.includes("--webrepl")) webreplWire(socket, receive);
+    else socket.on("data", (bytes) => receive(bytes, (said) => socket.write(said)));
   });
   server.listen(0, "127.0.0.1", () => console.log(server.address().port));
 } else {
-  serve(process.stdin, (bytes) => process.stdout.write(bytes));
+  process.stdin.on("data", (bytes) => receive(bytes, (said) => process.stdout.write(said)));
 }
 // Whoever started it may die without a word.
 process.stdin.on("end", () => process.exit(0));
