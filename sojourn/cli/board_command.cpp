@@ -9,7 +9,8 @@
 #include "sojourn/base/loop.hpp"
 #include "sojourn/base/random.hpp"
 #include "sojourn/cli/commands.hpp"
-#include "sojourn/device/board_files.hpp"
+#include "sojourn/device/board_sync.hpp"
+#include "sojourn/device/usb_ports.hpp"
 
 namespace sojourn::cli {
 
@@ -30,6 +31,20 @@ std::string read_file(const std::string& name) {
     throw Error(ErrorCode::config_invalid, fmt::format("there is no file {} that can be read", name));
   }
   return read_all(file, name);
+}
+
+// Whatever is below `folder`; links to folders are not followed.
+device::FileTree read_tree(const std::string& folder) {
+  namespace fs = std::filesystem;
+  if (!fs::is_directory(folder)) {
+    throw Error(ErrorCode::config_invalid, fmt::format("there is no folder {}", folder));
+  }
+  device::FileTree files;
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    if (!entry.is_regular_file()) continue;
+    files.emplace(entry.path().lexically_relative(folder).generic_string(), read_file(entry.path().string()));
+  }
+  return files;
 }
 
 void write_file(const std::string& name, std::string_view data) {
@@ -126,6 +141,21 @@ struct Removal {
   }
 };
 
+struct Syncing {
+  device::FileTree files;
+  std::string folder;
+  device::SyncOptions options;
+
+  Async<Json> operator()(Board& board, Instant deadline) const {
+    const device::SyncReport report = co_await device::sync_to_board(board, files, folder, deadline, options);
+    JsonObject result{{"sent", JsonArray()}, {"removed", JsonArray()}, {"kept", report.kept}};
+    for (const std::string& path : report.sent) result["sent"].as_array().push_back(to_valid_utf8(path).c_str());
+    for (const std::string& path : report.removed)
+      result["removed"].as_array().push_back(to_valid_utf8(path).c_str());
+    co_return result;
+  }
+};
+
 struct Reset {
   bool hard;
 
@@ -213,6 +243,44 @@ ExitCode get_from_board(const BoardOptions& options, Console& console) {
 ExitCode remove_from_board(const BoardOptions& options, Console& console) {
   with_board(options, Removal{options.path});
   if (console.json) print_json(console, JsonObject{{"path", options.path}});
+  return ExitCode::ok;
+}
+
+ExitCode sync_board(const BoardOptions& options, Console& console) {
+  device::SyncOptions how{.remove_others = options.others};
+  if (!console.json) {
+    how.on_progress = [&](const std::string& path, std::uint64_t done, std::uint64_t total) {
+      console.err << fmt::format("{} ({} of {} bytes sent)\n", printable(path), done, total);
+    };
+  }
+  const Json result =
+      with_board(options, Syncing{read_tree(options.file), options.path.empty() ? "." : options.path, how});
+  if (console.json) {
+    print_json(console, result);
+  } else {
+    console.out << fmt::format("{} sent, {} removed, {} as they were\n", result.at("sent").as_array().size(),
+                               result.at("removed").as_array().size(), to_text(result.at("kept")));
+  }
+  return ExitCode::ok;
+}
+
+ExitCode list_boards(Console& console) {
+  JsonArray rows;
+  Table table({"ADDRESS", "PORT", "NAME"});
+  for (const device::UsbPort& port : device::find_usb_ports()) {
+    const std::string address =
+        to_string(device::Address(device::UsbAddress{port.vendor, port.product, port.serial}));
+    rows.push_back(
+        JsonObject{{"address", to_valid_utf8(address)}, {"port", port.path}, {"name", to_valid_utf8(port.name)}});
+    table.add({{printable(address)}, {printable(port.path)}, {printable(port.name)}});
+  }
+  if (console.json) {
+    print_json(console, rows);
+  } else if (rows.empty()) {
+    console.out << "no serial port on USB\n";
+  } else {
+    table.print(console);
+  }
   return ExitCode::ok;
 }
 

@@ -361,7 +361,10 @@ CLI::App* add_board_command(CLI::App& board, Words& words, const char* name, con
                             ExitCode (*run)(const BoardOptions&, Console&)) {
   CLI::App* command = board.add_subcommand(name, help);
   command->footer(std::string("Example:\n  sojourn board ") + example);
-  command->add_option("ADDRESS", words.board.address, "serial:PATH, tcp:HOST:PORT, unix:PATH or subprocess:COMMAND")
+  command
+      ->add_option(
+          "ADDRESS", words.board.address,
+          "serial:PATH, usb:VENDOR:PRODUCT, tcp:HOST:PORT, telnet:..., webrepl:..., unix:PATH, subprocess:COMMAND")
       ->required()
       ->type_name("");
   command->add_option("--timeout", words.board.timeout, "Seconds until the board is interrupted [30]")
@@ -378,6 +381,13 @@ void add_board(CLI::App& root, Words& words) {
   CLI::App* board = root.add_subcommand("board", "Use a MicroPython board on a wire of this machine");
   board->require_subcommand(1);
   board->footer("Example:\n  sojourn board exec /dev/ttyACM0 \"print('hello')\"");
+  CLI::App* list = board->add_subcommand("list", "Show the serial ports on USB");
+  list->footer("Example:\n  sojourn board list");
+  list->add_flag("--json", words.json, "Print JSON for machines");
+  list->callback(
+      [&words] { words.command = [](const Settings&, Console& console) { return list_boards(console); }; });
+  add_board_command(*board, words, "repl", "Type at its own prompt; Ctrl-] leaves", "repl /dev/ttyACM0",
+                    open_board_terminal);
   add_board_command(*board, words, "info", "Show what the board is and can do", "info /dev/ttyACM0", show_board);
   add_board_command(*board, words, "exec", "Run code on it; what it prints appears as it comes",
                     "exec /dev/ttyACM0 @blink.py --timeout 5", run_on_board)
@@ -395,6 +405,11 @@ void add_board(CLI::App& root, Words& words) {
       add_board_command(*board, words, "get", "Copy a file from it", "get /dev/ttyACM0 log.txt", get_from_board);
   get->add_option("PATH", words.board.path, "Path on the board")->required()->type_name("");
   get->add_option("FILE", words.board.file, "File of this machine; else the path's last part")->type_name("");
+  CLI::App* sync = add_board_command(*board, words, "sync", "Copy what differs in a folder to it",
+                                     "sync /dev/ttyACM0 firmware --remove-others", sync_board);
+  sync->add_option("FOLDER", words.board.file, "Folder of this machine")->required()->type_name("");
+  sync->add_option("PATH", words.board.path, "Folder on the board [.]")->type_name("");
+  sync->add_flag("--remove-others", words.board.others, "Remove files that are only on the board");
   add_board_command(*board, words, "rm", "Remove a file or an empty folder", "rm /dev/ttyACM0 log.txt",
                     remove_from_board)
       ->add_option("PATH", words.board.path, "Path on the board")

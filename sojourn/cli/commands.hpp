@@ -197,6 +197,7 @@ struct BoardOptions {
   std::string path;     // on the board
   std::string file;     // on this machine; "" for the path's last part
   bool hard = false;    // of reset: by force
+  bool others = false;  // of sync: remove what is on the board only
 };
 
 // These drive a board on a wire of this machine, without a server. What code prints, and what it raises, appear as
@@ -207,7 +208,14 @@ ExitCode list_board_files(const BoardOptions& options, Console& console);
 ExitCode put_on_board(const BoardOptions& options, Console& console);
 ExitCode get_from_board(const BoardOptions& options, Console& console);
 ExitCode remove_from_board(const BoardOptions& options, Console& console);
+ExitCode sync_board(const BoardOptions& options, Console& console);
 ExitCode reset_board(const BoardOptions& options, Console& console);
+
+// Prints the serial ports on USB, and what to write for each.
+ExitCode list_boards(Console& console);
+
+// Joins the terminal to the board's own prompt, until Ctrl-] or the end of the input.
+ExitCode open_board_terminal(const BoardOptions& options, Console& console);
 
 ExitCode show_settings(const Settings& settings, Console& console);
 

@@ -20,6 +20,7 @@
 //   call    {"name", "arguments": [...]}       {"value"}; "source" too, instead of deploying it before
 //   put     {"path", "text" or "base64"}       {"bytes"}
 //   get     {"path"}                           {"base64", "bytes"}, and "text" where it is UTF-8
+//   sync    {"files": {PATH: TEXT or {"base64"}}, "folder", "remove_others"}  {"sent", "removed", "kept"}
 //   list    {"folder"}, default "."            {"files": [{"name", "size", "folder"}]}
 //   remove  {"path"}                           {"removed": PATH}
 //   info    {}                                 what it is and can do, and its "name"

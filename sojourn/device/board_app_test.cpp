@@ -78,6 +78,10 @@ TEST_F(BoardAppTest, ServesASessionOnABoard) {
     EXPECT_EQ(co_await test.call(*worker, "put", {{"path", "a.txt"}, {"text", "abc"}}), Json({{"bytes", 3}}));
     EXPECT_EQ((co_await test.call(*worker, "get", {{"path", "a.txt"}})).at("text"), Json("abc"));
     EXPECT_EQ((co_await test.call(*worker, "list", nullptr)).at("files").at(0).at("name"), Json("a.txt"));
+    const Json tree{{"files", JsonObject{{"a.txt", "abc"}, {"b.bin", JsonObject{{"base64", "AAE="}}}}}};
+    EXPECT_EQ(co_await test.call(*worker, "sync", tree),
+              (Json{{"sent", JsonArray{"b.bin"}}, {"removed", JsonArray{}}, {"kept", 1}}));
+    EXPECT_EQ(test.emitted.back(), (Json{{"sending", "b.bin"}, {"done", 0}, {"total", 2}}));
     co_await test.call(*worker, "remove", {{"path", "a.txt"}});
     EXPECT_EQ((co_await test.call(*worker, "info", nullptr)).at("name"), Json("lamp"));
     EXPECT_EQ(worker->describe().at("state"), Json("connected"));

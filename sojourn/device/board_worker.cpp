@@ -6,6 +6,7 @@
 
 #include "sojourn/base/signature.hpp"
 #include "sojourn/device/board_files.hpp"
+#include "sojourn/device/board_sync.hpp"
 
 namespace sojourn::device {
 
@@ -22,6 +23,35 @@ std::string text_of(const JsonObject& input, std::string_view name) {
     throw Error(ErrorCode::invalid_request, fmt::format("the input lacks \"{}\", a string", name));
   }
   return std::string(value->as_string());
+}
+
+std::string decoded(const Json& base64) {
+  auto bytes = base64.is_string() ? from_base64(std::string_view(base64.get_string())) : std::nullopt;
+  if (!bytes) throw Error(ErrorCode::invalid_request, "\"base64\" is none");
+  return std::move(*bytes);
+}
+
+// {PATH: TEXT or {"base64": ...}}
+FileTree file_tree(const JsonObject& input) {
+  const Json* files = input.if_contains("files");
+  if (files == nullptr || !files->is_object()) {
+    throw Error(ErrorCode::invalid_request, "the input lacks \"files\", an object of paths and contents");
+  }
+  FileTree tree;
+  for (const auto& [path, content] : files->get_object()) {
+    const Json* base64 = content.is_object() ? content.get_object().if_contains("base64") : nullptr;
+    if (base64 == nullptr && !content.is_string()) {
+      throw Error(ErrorCode::invalid_request, "a file is a text, or an object with \"base64\"");
+    }
+    tree.emplace(path, base64 != nullptr ? decoded(*base64) : std::string(content.get_string()));
+  }
+  return tree;
+}
+
+JsonArray texts(const std::vector<std::string>& paths) {
+  JsonArray array;
+  for (const std::string& path : paths) array.push_back(to_valid_utf8(path).c_str());
+  return array;
 }
 
 Json value_json(const Value& value) {
@@ -53,10 +83,10 @@ Async<void> BoardWorker::start(Instant deadline) {
 
 const std::map<std::string, BoardWorker::Handler, std::less<>>& BoardWorker::handlers() {
   static const std::map<std::string, Handler, std::less<>> all = {
-      {"exec", &BoardWorker::exec},          {"eval", &BoardWorker::eval},     {"deploy", &BoardWorker::deploy},
-      {"call", &BoardWorker::call_function}, {"put", &BoardWorker::put},       {"get", &BoardWorker::get},
-      {"list", &BoardWorker::list},          {"remove", &BoardWorker::remove}, {"info", &BoardWorker::info},
-      {"reset", &BoardWorker::reset}};
+      {"exec", &BoardWorker::exec},          {"eval", &BoardWorker::eval},  {"deploy", &BoardWorker::deploy},
+      {"call", &BoardWorker::call_function}, {"put", &BoardWorker::put},    {"get", &BoardWorker::get},
+      {"sync", &BoardWorker::sync},          {"list", &BoardWorker::list},  {"remove", &BoardWorker::remove},
+      {"info", &BoardWorker::info},          {"reset", &BoardWorker::reset}};
   return all;
 }
 
@@ -128,11 +158,7 @@ Async<Json> BoardWorker::call_function(CallScope& scope, const JsonObject& input
 Async<Json> BoardWorker::put(CallScope&, const JsonObject& input, Instant deadline) {
   const bool encoded = input.contains("base64");
   std::string data = text_of(input, encoded ? "base64" : "text");
-  if (encoded) {
-    auto bytes = from_base64(data);
-    if (!bytes) throw Error(ErrorCode::invalid_request, "\"base64\" is none");
-    data = std::move(*bytes);
-  }
+  if (encoded) data = decoded(input.at("base64"));
   const std::size_t size = data.size();
   co_await BoardFiles(board_).write(text_of(input, "path"), std::move(data), deadline);
   co_return JsonObject{{"bytes", size}};
@@ -143,6 +169,18 @@ Async<Json> BoardWorker::get(CallScope&, const JsonObject& input, Instant deadli
   JsonObject output{{"base64", to_base64(data)}, {"bytes", data.size()}};
   if (is_valid_utf8(data)) output["text"] = data;
   co_return output;
+}
+
+Async<Json> BoardWorker::sync(CallScope& scope, const JsonObject& input, Instant deadline) {
+  const Json* remove_others = input.if_contains("remove_others");
+  const SyncOptions options{
+      .remove_others = remove_others != nullptr && *remove_others == Json(true),
+      .on_progress = [&](const std::string& path, std::uint64_t done, std::uint64_t total) {
+        scope.emit(JsonObject{{"sending", to_valid_utf8(path)}, {"done", done}, {"total", total}});
+      }};
+  const std::string folder = input.contains("folder") ? text_of(input, "folder") : ".";
+  const SyncReport report = co_await sync_to_board(board_, file_tree(input), folder, deadline, options);
+  co_return JsonObject{{"sent", texts(report.sent)}, {"removed", texts(report.removed)}, {"kept", report.kept}};
 }
 
 Async<Json> BoardWorker::list(CallScope&, const JsonObject& input, Instant deadline) {
@@ -197,7 +235,7 @@ void BoardWorker::kill(const Error& cause) {
 
 JsonObject BoardWorker::describe() const {
   return {{"board", lease_.board().name},
-          {"address", to_string(lease_.board().address)},
+          {"address", to_display(lease_.board().address)},
           {"state", to_string(board_.link().state())}};
 }
 

@@ -39,6 +39,7 @@ class BoardWorker final : public session::Worker {
   Async<Json> call_function(session::CallScope& scope, const JsonObject& input, Instant deadline);
   Async<Json> put(session::CallScope& scope, const JsonObject& input, Instant deadline);
   Async<Json> get(session::CallScope& scope, const JsonObject& input, Instant deadline);
+  Async<Json> sync(session::CallScope& scope, const JsonObject& input, Instant deadline);
   Async<Json> list(session::CallScope& scope, const JsonObject& input, Instant deadline);
   Async<Json> remove(session::CallScope& scope, const JsonObject& input, Instant deadline);
   Async<Json> info(session::CallScope& scope, const JsonObject& input, Instant deadline);

@@ -3,6 +3,8 @@
 import json
 import os
 import pathlib
+import pty
+import select
 import subprocess
 import tempfile
 import time
@@ -94,6 +96,59 @@ class BoardCommand(unittest.TestCase):
         self.assertEqual(task["output"], {"value": False})
         server.terminate()
         self.assertEqual(server.wait(DEADLINE), 0)
+
+    def test_sends_only_what_differs_of_a_folder(self):
+        tree = self.folder / "tree"
+        tree.mkdir()
+        (tree / "main.py").write_text("print(1)\n", encoding="utf-8")
+        (tree / "pins.py").write_text("LED = 2\n", encoding="utf-8")
+        said = self.sojourn("sync", self.address, "tree", "--json")
+        self.assertEqual(json.loads(said), {"sent": ["main.py", "pins.py"], "removed": [], "kept": 0})
+        (tree / "main.py").write_text("print(2)\n", encoding="utf-8")
+        (tree / "pins.py").unlink()
+        self.assertEqual(self.sojourn("sync", self.address, "tree", "--remove-others"), "1 sent, 1 removed, 0 as they were\n")
+        self.assertEqual([row["name"] for row in json.loads(self.sojourn("ls", self.address, "--json"))], ["main.py"])
+        self.assertIn("there is no folder", self.sojourn("sync", self.address, "nowhere", code=2))
+
+    def test_is_a_terminal_on_the_boards_own_prompt(self):
+        self.sojourn("exec", self.address, "x = 6")
+        terminal, end = pty.openpty()
+        self.addCleanup(os.close, terminal)
+        repl = subprocess.Popen([BINARY, "board", "repl", self.address], stdin=end, stdout=end, stderr=end)
+        os.close(end)
+        self.addCleanup(repl.wait)
+        self.addCleanup(repl.kill)
+        shown = b""
+
+        def shows(text):
+            nonlocal shown
+            end_at = time.monotonic() + DEADLINE
+            while text not in shown:
+                self.assertLess(time.monotonic(), end_at, shown)
+                if select.select([terminal], [], [], 1)[0]:
+                    shown += os.read(terminal, 4096)
+            shown = shown.partition(text)[2]
+
+        shows(b">>> ")
+        os.write(terminal, b"x*7\r")
+        shows(b"x*7\r\n42\r\n>>> ")
+        os.write(terminal, b"\x1b[A\r")  # the last line again, from the board's history
+        shows(b"x*7\r\n42\r\n>>> ")
+        os.write(terminal, b"exec(\"print('go')\\nwhile 1:pass\")\r")
+        shows(b"\r\ngo\r\n")
+        os.write(terminal, b"\x03")
+        shows(b"KeyboardInterrupt")
+        os.write(terminal, b"\x1d")
+        self.assertEqual(repl.wait(DEADLINE), 0)
+        self.assertEqual(self.sojourn("exec", self.address, "print(x)"), "6\n")
+        done = subprocess.run([BINARY, "board", "repl", self.address], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              timeout=DEADLINE, check=False)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("needs a terminal", done.stderr)
+
+    def test_lists_the_ports_on_usb(self):
+        done = subprocess.run([BINARY, "board", "list", "--json"], capture_output=True, text=True, timeout=DEADLINE, check=True)
+        self.assertIsInstance(json.loads(done.stdout), list)  # which there are is the machine's affair
 
     def test_interrupts_what_runs_too_long(self):
         self.assertIn("call", self.sojourn("exec", self.address, "while True:\n  pass", "--timeout", "1", code=1))
