@@ -337,10 +337,7 @@ BOARDS = {
 def boards(plan):
     for name, (needed, command, calls, file_bytes) in BOARDS.items():
         if plan.wants("boards", name) and needed.exists():
-            def measure():
-                yield from program("boards", "board_figures", name, f"subprocess:{command}", str(calls), str(file_bytes))
-
-            yield from rounds_of(plan, measure)
+            yield from program("boards", "board_figures", name, f"subprocess:{command}", str(calls), str(file_bytes))
 
 
 def start(plan):
@@ -651,7 +648,7 @@ changes the state. Both are one durable commit a call. Rounds alternate between 
     "boards": (boards, "MicroPython boards", """\
 `bench/board_figures.cpp`, on the micro:bit's firmware in QEMU and the WebAssembly port in Node. *The bare client* waits in poll(), sends code as it is
 and checks nothing; both have a board of their own and take turns. A checked call of the micro:bit is eight bytes longer, which alone takes it some
-40 us. 16 boards share this machine's processors."""),
+40 us. 16 boards share this machine's processors. Measured once."""),
     "start": (start, "Start of a server", ""),
     "trail": (trail, "Sessions as records, beside sessions in folders", """\
 `bench/folder_server.cpp` keeps a session as seed 001 does: a folder under its day, looked for in each of thirty, a file that is read and written anew for each step, and a list
