@@ -88,6 +88,45 @@ class Teller {
   std::uint64_t broken_ = 0;
 };
 
+store::VerifyReport broken(std::string session, store::Finding::Kind kind, std::string why) {
+  store::VerifyReport report{.session_id = std::move(session)};
+  report.findings.push_back({.kind = kind, .message = std::move(why)});
+  return report;
+}
+
+// One that lists pass over, as a row of it cannot be read.
+Async<store::VerifyReport> verify_broken(store::Store& store, std::string session, store::VerifyAgainst against) {
+  std::string why = "a row of the session holds what none can hold";
+  try {
+    store::VerifyReport report = co_await store::verify(store, session, against);
+    if (!report.ok()) co_return report;
+  } catch (const Error& error) {
+    why = error.message();
+  }
+  co_return broken(std::move(session), store::Finding::Kind::session, why);
+}
+
+Async<bool> was_there(store::Store& store, std::string session) {
+  const std::vector<store::Event> first = co_await store.events(session, 1, 1);
+  if (!first.empty()) co_return true;
+  const std::optional<store::Tombstone> tombstone = co_await store.tombstone(session);
+  if (tombstone) co_return true;
+  const std::optional<store::Snapshot> stored = co_await store.load(session);
+  co_return stored.has_value();
+}
+
+// Sessions that were removed whole, so that nothing is left but their folders.
+Async<void> look_for_lost(store::Store& store, const store::SessionFolders& folders, Teller& teller) {
+  for (const std::string& day : folders.days()) {
+    for (const std::string& id : folders.ids_of(day)) {
+      if (co_await was_there(store, id)) continue;
+      teller.tell(
+          broken(id, store::Finding::Kind::folder,
+                 "there is a folder of this session, but the store has neither the session nor its tombstone"));
+    }
+  }
+}
+
 Async<void> verify_all(store::Store& store, store::VerifyAgainst against, Teller& teller) {
   std::string cursor;
   do {
@@ -97,8 +136,10 @@ Async<void> verify_all(store::Store& store, store::VerifyAgainst against, Teller
     for (const store::VerifyReport& report : co_await store::verify(store, std::move(ids), against)) {
       teller.tell(report);
     }
+    for (const std::string& id : page.broken) teller.tell(co_await verify_broken(store, id, against));
     cursor = page.next_cursor;
   } while (!cursor.empty());
+  co_await look_for_lost(store, *against.folders, teller);
 }
 
 Async<void> verify_chosen(store::Store& store, const std::string& id, store::VerifyAgainst against, Teller& teller) {

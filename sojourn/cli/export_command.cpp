@@ -28,8 +28,8 @@ Async<void> write(store::Store& store, std::string session, const fs::path& data
   const SigningKey key = store::read_journal_key(data);
   const store::ArtifactStore artifacts(data);
   WholeFile file(path);
-  report = co_await store::write_archive(store, session, key, store::find_public_keys(data), SystemClock().now(),
-                                         &artifacts,
+  const store::ArchiveParts parts{.key = key, .keys = store::find_public_keys(data), .artifacts = &artifacts};
+  report = co_await store::write_archive(store, session, parts, SystemClock().now(),
                                          [&file](std::string piece) { return append(file, std::move(piece)); });
   file.commit();
 }

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 #include <ostream>
 
 #include "sojourn/base/error.hpp"
@@ -24,16 +25,13 @@ struct Found {
 };
 
 Async<void> count(store::Store& store, store::SessionQuery query, Found& found) {
-  std::string cursor;
+  std::uint64_t place = 0;
   do {
-    const store::SessionPage page = co_await store.list(query, cursor, sessions_at_once);
-    for (const store::SessionRecord& session : page.sessions) {
-      if (session.head.status == store::SessionStatus::active) continue;
-      ++found.sessions;
-      found.events += session.head.chain.seq;
-    }
-    cursor = page.next_cursor;
-  } while (!cursor.empty());
+    const store::Purgeable page = co_await store.purgeable(query, sessions_at_once, place);
+    found.sessions += page.sessions.size();
+    for (const store::Purgeable::Session& session : page.sessions) found.events += session.events;
+    place = page.next;
+  } while (place != 0);
 }
 
 // Where somebody looks on, a bar on one line that is written over again and again.
@@ -83,6 +81,19 @@ Async<void> purge(store::Store& store, store::SessionQuery query, const Settings
   bar.draw(gone);
 }
 
+void purge_alone(const Settings& settings, const std::function<Async<void>(store::Store&)>& work) {
+  try {
+    change_store(settings, work);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::store_locked) throw;
+    throw Error(ErrorCode::store_locked,
+                error.message() +
+                    ": it purges by itself, by its settings retention and retention_size; stop it for "
+                    "another purge",
+                error.details());
+  }
+}
+
 store::SessionQuery query_of(const PurgeOptions& options) {
   try {
     return {.app = options.app, .ended_before = SystemClock().now() - server::parse_age(options.older_than)};
@@ -100,7 +111,7 @@ ExitCode purge_sessions(const PurgeOptions& options, const Settings& settings, C
   if (options.dry_run) {
     read_store(settings, [&](store::Store& store) { return count(store, query, found); });
   } else {
-    change_store(settings, [&](store::Store& store) { return purge(store, query, settings, console, found, gone); });
+    purge_alone(settings, [&](store::Store& store) { return purge(store, query, settings, console, found, gone); });
   }
   if (console.json) {
     print_json(console, JsonObject{{"sessions", found.sessions}, {"events", found.events}, {"removed", gone}});

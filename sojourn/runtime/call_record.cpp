@@ -12,6 +12,7 @@ std::string begin_call_event(const store::TaskRecord& task) {
   data.reserve(512);
   data.append("{\"task\":\"").append(task.id).append("\",\"function\":");
   append_json_string(data, task.function);
+  if (task.run_at) data.append(",\"run_at\":\"").append(format_time(*task.run_at)).append("\"");
   return data;
 }
 
@@ -45,7 +46,9 @@ store::TaskRecord final_record(const LiveCall& call, const CallEnd& end) {
 
 session::NewEvent failed_event(const store::TaskRecord& task, TaskStatus status, const Error& error) {
   std::string data = begin_call_event(task);
-  data.append(",\"code\":\"").append(info(error.code()).wire).append("\",\"message\":");
+  data.append(",\"input\":\"").append(to_hex(sha256(task.input)));
+  data.append("\",\"error_hash\":\"").append(to_hex(sha256(to_text(error.to_json()))));
+  data.append("\",\"code\":\"").append(info(error.code()).wire).append("\",\"message\":");
   append_json_string(data, to_valid_utf8(error.message()));
   data += '}';
   return {.type = status == TaskStatus::cancelled ? "call.cancelled" : "call.failed",

@@ -11,8 +11,8 @@ namespace sojourn::runtime {
 namespace {
 
 // Words that only Sojourn itself writes into a journal.
-constexpr std::string_view own_types[] = {"session.",  "worker.",   "call.",  "state.",
-                                          "resource.", "artifact.", "audit.", "log"};
+constexpr std::string_view own_types[] = {"session.",  "worker.", "call.", "state.", "resource.",
+                                          "artifact.", "audit.",  "step.", "log"};
 
 void check_type(std::string_view type) {
   const auto allowed = [](char c) {

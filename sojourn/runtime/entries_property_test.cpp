@@ -6,11 +6,12 @@
 
 #include "sojourn/base/task_group.hpp"
 #include "sojourn/runtime/runtime_fixture_test.hpp"
+#include "sojourn/store/manifest.hpp"
 #include "sojourn/store/verify.hpp"
 
-// Many writers say things of few sessions, interleaved at random with calls, failing commits and rest: the chain
-// stays whole, what was acknowledged is there once, what was refused is not there, and the steps' rows are what the
-// journal tells.
+// Many writers say things of few sessions (steps, stages, artefacts, state from outside), interleaved at random with
+// calls, failing commits and rest: the chain stays whole, what was acknowledged is there once, what was refused is
+// not there, and the rows of steps and state are what the journal tells.
 namespace sojourn::runtime {
 
 namespace {
@@ -36,7 +37,7 @@ Async<void> say(World& world, std::string id, std::string mark) {
   const JsonObject data{{"mark", mark}};
   const std::string name = fmt::format("step_{}", world.below(3));
   Runtime& runtime = *world.test.runtime;
-  switch (world.below(8)) {
+  switch (world.below(10)) {
     case 0:
       co_await runtime.change_step(id, {.kind = Kind::finish, .name = name, .data = data});
       break;
@@ -54,6 +55,21 @@ Async<void> say(World& world, std::string id, std::string mark) {
     case 5:
       co_await runtime.move_stage(id, {.stage = "reviewed", .reason = mark});
       break;
+    case 6:
+      co_await runtime.change_state(id, {{mark, Json(true)}}, "local");
+      break;
+    case 7: {
+      session::Entry entry{.bytes = mark.size()};
+      entry.write = [&mark](session::Draft& draft) {
+        const store::Artifact artifact{.path = mark, .sha256 = to_hex(sha256(mark)), .content_type = "text/plain"};
+        draft.step.events.push_back({.type = std::string(store::artifact_event),
+                                     .actor = "local",
+                                     .data = to_text(artifact.event_data()),
+                                     .time = draft.now});
+      };
+      co_await runtime.append(id, std::move(entry));
+      break;
+    }
     default: {
       const std::uint64_t version = (co_await runtime.session(id)).record.version + world.below(2);
       co_await runtime.change_step(id, {.kind = Kind::start, .name = name, .data = data}, version);
@@ -92,6 +108,8 @@ Async<std::set<std::string>> marks_of(RuntimeTest& test, std::string id) {
     if (const Json* reason = data.if_contains("reason"); body.at("type") == "session.stage" && reason != nullptr) {
       mark = std::string(reason->as_string());
     }
+    if (body.at("type") == "artifact.stored") mark = std::string(data.at("path").as_string());
+    if (body.at("type") == "state.changed") mark = std::string(data.at("state").as_object().begin()->key());
     if (!mark.empty() && !marks.insert(mark).second) ADD_FAILURE() << mark << " is there twice";
   }
   co_return marks;

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "sojourn/base/error.hpp"
+#include "sojourn/runtime/call_record.hpp"
 #include "sojourn/session/kept_session.hpp"
 
 namespace sojourn::runtime {
@@ -39,11 +40,7 @@ void fail_calls(std::vector<store::TaskRecord> calls, const Error& why, Time now
     task.status = cancelled ? store::TaskStatus::cancelled : store::TaskStatus::failed;
     task.ended_at = task.updated_at = now;
     task.error = to_text(why.to_json());
-    step.events.push_back(
-        event(cancelled ? "call.cancelled" : "call.failed", {{"task", task.id},
-                                                             {"function", task.function},
-                                                             {"code", info(why.code()).wire},
-                                                             {"message", to_valid_utf8(why.message())}}));
+    step.events.push_back(failed_event(task, task.status, why));
     step.tasks.push_back(std::move(task));
   }
 }

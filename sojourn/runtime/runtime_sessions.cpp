@@ -131,6 +131,10 @@ Async<std::shared_ptr<Actor>> Runtime::begin_session(const RunRequest& request, 
     data["stage"] = record.head.stage;
   }
   if (record.idle_timeout) data["timeout"] = record.idle_timeout->count();
+  if (record.lifetime) data["lifetime"] = record.lifetime->count();
+  if (record.labels != "{}") data["labels"] = to_hex(sha256(record.labels));
+  if (record.metadata != "{}") data["metadata"] = to_hex(sha256(record.metadata));
+  if (record.setup != "null") data["setup"] = to_hex(sha256(record.setup));
   if (!parts_->options.journal_key.empty()) data["key"] = parts_->options.journal_key;
   if (record.idle_timeout || record.lifetime) {
     const Seconds longest = Seconds::max();

@@ -151,7 +151,10 @@ Api::Api(runtime::Runtime& runtime, store::Store& store, Clock& clock, ApiOption
     add(Method::put, "/sessions/{id}/artifacts/{path}", Scope::apps_execute, &Api::put_artifact);
     add(Method::get, "/sessions/{id}/artifacts/{path}", Scope::apps_read, &Api::get_artifact);
   }
-  if (options_.journal_keys) add(Method::get, "/audit/key", std::nullopt, &Api::get_journal_keys);
+  if (options_.journal_keys != nullptr) {
+    add(Method::get, "/audit/key", std::nullopt, &Api::get_journal_keys);
+    add(Method::get, "/sessions/{id}/export", Scope::apps_read, &Api::export_session);
+  }
   add(Method::get, "/sessions/{id}/flow", Scope::apps_read, &Api::get_flow);
   add(Method::get, "/sessions/{id}/steps", Scope::apps_read, &Api::get_steps);
   add(Method::post, "/sessions/{id}/steps/{step}/start", Scope::apps_execute, &Api::start_step);

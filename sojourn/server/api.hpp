@@ -18,18 +18,19 @@
 namespace sojourn::server {
 
 class Artifacts;
+struct JournalKeys;
 
 struct ApiOptions {
   std::optional<ApiKeys> keys;  // none: everyone who can connect may do everything
   StreamTimes stream;
   std::function<JsonObject()> isolation = [] { return JsonObject(); };  // of workers: /readyz tells it
   MetricSources metrics;
-  Files* files = nullptr;                   // none: no routes for files
-  Webhooks* webhooks = nullptr;             // none: refused
-  Artifacts* artifacts = nullptr;           // none: no routes for artefacts
-  bool audit_reads = false;                 // who reads a journal or an artefact stands in that journal
-  JournalFollowers* followers = nullptr;    // none: no journal can be followed
-  std::optional<std::string> journal_keys;  // JSON, as /audit/key shows them; none: journals are not signed
+  Files* files = nullptr;                     // none: no routes for files
+  Webhooks* webhooks = nullptr;               // none: refused
+  Artifacts* artifacts = nullptr;             // none: no routes for artefacts
+  bool audit_reads = false;                   // who reads a journal or an artefact stands in that journal
+  JournalFollowers* followers = nullptr;      // none: no journal can be followed
+  const JournalKeys* journal_keys = nullptr;  // none: journals are not signed, nor sessions exported
   // Where a session's folder is or will be, for seed 001's `audit_path`.
   std::function<std::string(const std::string& id)> audit_path = [](const std::string& id) { return id; };
 };
@@ -78,6 +79,7 @@ class Api {
   Async<void> put_stage(Ask& ask);
   Async<void> follow_events(Ask& ask);
   Async<void> get_journal_keys(Ask& ask);
+  Async<void> export_session(Ask& ask);
   Async<void> note_read(const Ask& ask, std::string what);
   Async<void> list_artifacts(Ask& ask);
   Async<void> put_artifact(Ask& ask);
@@ -108,6 +110,7 @@ class Api {
   std::vector<Route> routes_;
   RouteCount unmatched_;  // requests that no route took
   BlockingPool blocking_;
+  std::size_t exports_ = 0;  // that run
 };
 
 }  // namespace sojourn::server

@@ -6,6 +6,7 @@
 
 #include "sojourn/base/error.hpp"
 #include "sojourn/base/limits.hpp"
+#include "sojourn/server/counted.hpp"
 #include "sojourn/server/file_store.hpp"
 #include "sojourn/server/files.hpp"
 #include "sojourn/store/artifact_folder.hpp"
@@ -30,18 +31,6 @@ void write_event(session::Draft& draft, const store::Artifact& artifact, const s
                                .data = to_text(artifact.event_data()),
                                .time = draft.now});
 }
-
-// Counts something while it runs, however it ends.
-class Counted {
- public:
-  explicit Counted(std::size_t& count) : count_(count) { ++count_; }
-  ~Counted() { --count_; }
-  Counted(const Counted&) = delete;
-  Counted& operator=(const Counted&) = delete;
-
- private:
-  std::size_t& count_;
-};
 
 }  // namespace
 

@@ -60,7 +60,7 @@ Async<void> FolderWriter::write(std::string session_id) {
   if (!there) co_return;
   const std::optional<store::Snapshot> stored = co_await store_.load(session_id);
   const store::StepSummary steps = co_await store_.step_summary(session_id);
-  if (stored) co_await blocking_.run([&] { folders_.write_metadata(stored->record, steps); });
+  if (stored) co_await blocking_.run([&] { folders_.renew_metadata(stored->record, steps); });
 }
 
 Async<void> FolderWriter::close() {

@@ -4,9 +4,13 @@
 
 #include "sojourn/server/api.hpp"
 #include "sojourn/server/ask.hpp"
+#include "sojourn/server/counted.hpp"
 #include "sojourn/server/event_stream.hpp"
+#include "sojourn/server/journal_keys.hpp"
 #include "sojourn/server/query.hpp"
 #include "sojourn/session/entry.hpp"
+#include "sojourn/store/archive.hpp"
+#include "sojourn/store/journal_key.hpp"
 
 // What is asked of journals: /sessions/{id}/events and /audit.
 namespace sojourn::server {
@@ -24,6 +28,16 @@ std::uint64_t first_wanted(const http::Request& request, const http::Target& tar
                 {{"field", "Last-Event-ID"}});
   }
   return seq + 1;
+}
+
+constexpr std::size_t most_exports = 8;
+
+Async<void> run_blocking(BlockingPool& pool, std::function<void()> work) {
+  co_await pool.run(work);
+}
+
+Async<void> write_piece(http::Responder& responder, std::string piece) {
+  if (!piece.empty()) co_await responder.write(std::move(piece));
 }
 
 }  // namespace
@@ -67,7 +81,32 @@ Async<void> Api::follow_events(Ask& ask) {
 }
 
 Async<void> Api::get_journal_keys(Ask& ask) {
-  co_await ask.answer(200, *options_.journal_keys);
+  const JournalKeys& keys = *options_.journal_keys;
+  co_await ask.answer(200, to_text(store::shown_keys(keys.key.public_key(), keys.all)));
+}
+
+// Streams the archive of a session as it stands. What breaks off in the middle is no archive, and shows.
+Async<void> Api::export_session(Ask& ask) {
+  if (exports_ >= most_exports) {
+    throw Error(ErrorCode::unavailable, fmt::format("{} exports run already, the most allowed", exports_));
+  }
+  const Counted running(exports_);
+  const std::string& id = ask.captures.at(0);
+  co_await runtime_.session(id);  // refuses an unknown one
+  co_await note_read(ask, "export");
+  http::Response head;
+  head.content_type = "application/x-tar";
+  head.headers.add("Content-Disposition", fmt::format("attachment; filename=\"{}.tar\"", id));
+  co_await ask.responder.start(std::move(head));
+  if (ask.request.method == http::Method::head) co_return;
+  const JournalKeys& keys = *options_.journal_keys;
+  const store::ArchiveParts parts{
+      .key = keys.key,
+      .keys = keys.all,
+      .artifacts = &keys.artifacts,
+      .blocking = [this](std::function<void()> work) { return run_blocking(blocking_, std::move(work)); }};
+  co_await store::write_archive(store_, id, parts, clock_.now(),
+                                [&ask](std::string piece) { return write_piece(ask.responder, std::move(piece)); });
 }
 
 }  // namespace sojourn::server

@@ -130,11 +130,12 @@ Async<std::uint64_t> Retention::apply() {
   co_return gone;
 }
 
-Async<std::uint64_t> Retention::purge(store::SessionQuery query, std::uint64_t most) {
+Async<std::uint64_t> Retention::purge(store::SessionQuery query, std::uint64_t most, std::uint64_t* place) {
   return store::purge(store_, std::move(query),
                       {.remove_folder = [this](std::string id) { return remove_folder(std::move(id)); },
                        .go_on = [this](std::uint64_t) { return !closing_; },
-                       .most = most});
+                       .most = most,
+                       .place = place});
 }
 
 Async<void> Retention::remove_folder(std::string session_id) {
@@ -146,11 +147,15 @@ Async<void> Retention::remove_folder(std::string session_id) {
 }
 
 Async<std::uint64_t> Retention::purge_to_size() {
+  store::SessionQuery query;
+  for (const auto& [app, age] : rules_.apps) {
+    if (!age) query.other_apps.insert(app);
+  }
   std::uint64_t gone = 0;
+  std::uint64_t place = 0;
   while (!closing_ && co_await bytes() > rules_.bytes) {
-    const std::uint64_t now = co_await purge({}, sessions_at_once);
-    if (now == 0) break;
-    gone += now;
+    gone += co_await purge(query, sessions_at_once, &place);
+    if (place == 0) break;
   }
   co_return gone;
 }

@@ -21,7 +21,8 @@ namespace sojourn::server {
 struct RetentionRules {
   std::optional<Seconds> age;                          // after the end, of each app that is not named; none: for ever
   std::map<std::string, std::optional<Seconds>> apps;  // of these apps; none: for ever
-  std::uint64_t bytes = 0;  // of all sessions together: past that the oldest go that are over; 0: any
+  std::uint64_t bytes = 0;  // of all sessions together: past that the oldest go that are over and not kept for ever;
+                            // 0: any
 
   bool keeps_all() const;
 };
@@ -55,7 +56,8 @@ class Retention {
 
  private:
   Async<void> run();
-  Async<std::uint64_t> purge(store::SessionQuery query, std::uint64_t most = UINT64_MAX);
+  Async<std::uint64_t> purge(store::SessionQuery query, std::uint64_t most = UINT64_MAX,
+                             std::uint64_t* place = nullptr);
   Async<void> remove_folder(std::string session_id);
   Async<std::uint64_t> purge_to_size();
   Async<std::uint64_t> bytes();

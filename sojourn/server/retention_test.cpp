@@ -107,8 +107,13 @@ TEST_F(RetentionTest, RemovesTheOldestFirstUntilTheRestFits) {
   EXPECT_THAT(left(), UnorderedElementsAre("browser 0", "chat 0", " 0"));
 }
 
+TEST_F(RetentionTest, KeepsWhatIsKeptForEverAlsoPastTheSize) {
+  EXPECT_EQ(apply("chat=never", 1), 4u);
+  EXPECT_THAT(left(), UnorderedElementsAre("browser 0", "chat 0", "chat 2", "chat 40", " 0"));
+}
+
 TEST_F(RetentionTest, EndsWhatAnEarlierPurgeLeftHalfDone) {
-  store::run(store_.purge({.app = "chat"}, 1));  // and then the server died
+  store::run(store_.purge({ids_["chat 2"]}));  // and then the server died
   EXPECT_TRUE(std::filesystem::exists(folders_.path_of(ids_["chat 2"])));
   EXPECT_EQ(apply("chat=30d"), 1u);
   EXPECT_THAT(left(), UnorderedElementsAre("browser 0", "browser 2", "browser 40", "chat 0", " 0", " 2", " 40"));

@@ -20,6 +20,7 @@
 #include "sojourn/server/api.hpp"
 #include "sojourn/server/artifacts.hpp"
 #include "sojourn/server/folder_writer.hpp"
+#include "sojourn/server/journal_keys.hpp"
 #include "sojourn/server/journal_store.hpp"
 #include "sojourn/server/wire.hpp"
 #include "sojourn/store/durable_file.hpp"
@@ -109,6 +110,7 @@ class Service {
         folders_(options.data, sessions_folder(options)),
         key_(store::open_journal_key(options.data)),
         public_key_(key_.public_key()),
+        journal_keys_{key_, store::find_public_keys(options.data), store::ArtifactStore(options.data)},
         folder_writer_(executor_, *store_, folders_, clock_, log_),
         journals_(*store_, key_,
                   [this](const std::string& session, bool metadata_changed) {
@@ -142,7 +144,7 @@ class Service {
               .artifacts = &artifacts_,
               .audit_reads = options.audit_reads,
               .followers = &followers_,
-              .journal_keys = to_text(store::shown_keys(public_key_, store::find_public_keys(options.data))),
+              .journal_keys = &journal_keys_,
               .audit_path = [this](const std::string& id) { return folders_.path_of(id).string(); }}),
         http_(
             executor_, clock_, log_, {.streams = Files::body_stream, .connections = most_connections()},
@@ -300,6 +302,7 @@ class Service {
   store::SessionFolders folders_;
   const SigningKey key_;
   const PublicKey public_key_;
+  const JournalKeys journal_keys_;
   JournalFollowers followers_;
   FolderWriter folder_writer_;
   JournalStore journals_;

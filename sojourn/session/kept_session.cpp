@@ -101,6 +101,8 @@ Async<void> KeptSession::commit(Step step) {
     if (event.time == Time()) event.time = clock_.now();
     latest = event.time = std::max(event.time, latest);
   }
+  // What tells of the end is the end.
+  if (step.closing && head.ended_at) head.ended_at = latest;
   const Time now = std::max(clock_.now(), latest);
   Journal::Sealed sealed = journal_.seal(step.events, now);
 

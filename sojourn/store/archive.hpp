@@ -15,14 +15,22 @@
 // each of these, and manifest.sig, the server's signature over that.
 namespace sojourn::store {
 
+// What an archive is made with. Lifetime: until it is written.
+struct ArchiveParts {
+  const SigningKey& key;  // signs it
+  PublicKeys keys = {};   // all that the server ever had; where one of them signed the session's end,
+                          // its public half comes along
+  const ArtifactStore* artifacts = nullptr;  // null: there are none
+  // Runs what blocks, which is reading artefacts, where it may; null: here.
+  std::function<Async<void>(std::function<void()> work)> blocking = {};
+};
+
 // Writes the archive of a session as it stands, piece by piece, and returns what verify() would find wrong with it:
-// what is broken is archived as it is, and what is missing of `artifacts` (null: there are none) left out. It may go
-// on being served meanwhile.
-// `keys` are all that the server ever had: where an earlier one signed the session's end, its public half comes
-// along. Errors: session_not_found; those of the store, and of `sink`. What was written is no archive then. Cost:   a
-// few MiB of memory at a time, besides the session's state.
-Async<VerifyReport> write_archive(Store& store, std::string session_id, const SigningKey& key, PublicKeys keys,
-                                  Time now, const ArtifactStore* artifacts,
+// what is broken is archived as it is, and what is missing of the artefacts left out. It may go on being served
+// meanwhile.
+// Errors: session_not_found; those of the store, and of `sink`. What was written is no archive then.
+// Cost:   a few MiB of memory at a time, besides the session's state.
+Async<VerifyReport> write_archive(Store& store, std::string session_id, ArchiveParts parts, Time now,
                                   std::function<Async<void>(std::string piece)> sink);
 
 // Reads an archive and verifies all that it holds. Whatever was changed in it, if only a byte, is a finding.

@@ -24,9 +24,9 @@ std::string text(const JsonObject& object, std::string_view field) {
   throw Error(ErrorCode::invalid_request, fmt::format("this is no line of an archive: {}", what));
 }
 
-// What stands between `before` and the last brace of a line.
+// The text that stands before the last character of a line.
 std::string_view tail_of(std::string_view line, std::size_t bytes) {
-  if (line.size() <= bytes || line.back() != '}') refuse("it is too short");
+  if (line.size() <= bytes) refuse("it is too short");
   return line.substr(line.size() - 1 - bytes, bytes);
 }
 
@@ -36,6 +36,31 @@ SessionStatus status_of(std::string_view word) {
     if (to_string(status) == word) return status;
   }
   refuse("there is no such status");
+}
+
+TaskStatus task_status_of(std::string_view word) {
+  for (const auto status : {TaskStatus::completed, TaskStatus::failed, TaskStatus::cancelled}) {
+    if (to_string(status) == word) return status;
+  }
+  refuse("there is no such status of a call that is over");
+}
+
+std::optional<Seconds> seconds(const JsonObject& object, std::string_view field) {
+  const Json& value = object.at(field);
+  return value.is_null() ? std::nullopt : std::optional(Seconds(value.to_number<std::int64_t>()));
+}
+
+// As usage_text() writes it.
+void read_usage(const JsonObject& object, SessionHead& head) {
+  const auto number = [&](std::string_view field) { return object.at(field).to_number<std::uint64_t>(); };
+  const auto time = [&](std::string_view field) { return Milliseconds(number(field)); };
+  head.call_count = number("calls");
+  head.usage = {.call_time = time("call_ms"),
+                .worker_time = time("worker_ms"),
+                .cpu_time = time("cpu_ms"),
+                .peak_memory = number("peak_memory_bytes"),
+                .bytes_in = number("bytes_in"),
+                .bytes_out = number("bytes_out")};
 }
 
 }  // namespace
@@ -72,6 +97,9 @@ JsonText session_text(const SessionRecord& record) {
   const auto time_or_null = [](const std::optional<Time>& time) {
     return time ? fmt::format("\"{}\"", format_time(*time)) : std::string("null");
   };
+  const auto seconds_or_null = [](const std::optional<Seconds>& seconds) {
+    return seconds ? std::to_string(seconds->count()) : std::string("null");
+  };
   JsonText json = "{";
   const auto field = [&json](std::string_view name, std::string_view value) {
     if (json.size() > 1) json += ",\n";
@@ -96,6 +124,9 @@ JsonText session_text(const SessionRecord& record) {
   field("end_reason", quoted(head.end_reason));
   field("version", std::to_string(record.version));
   field("call_count", std::to_string(head.call_count));
+  field("session_timeout", seconds_or_null(record.idle_timeout));
+  field("lifetime", seconds_or_null(record.lifetime));
+  field("steps", std::to_string(head.step_count));
   field("usage", usage_text(head));
   field("events", std::to_string(head.chain.seq));
   field("head", quoted(to_hex(head.chain.hash)));
@@ -124,8 +155,11 @@ std::string task_line(const TaskRecord& task) {
   append_json_string(line, task.id);
   line.append(fmt::format(",\"seq\":{},\"function\":", task.seq));
   append_json_string(line, to_valid_utf8(task.function));
-  line.append(fmt::format(",\"status\":\"{}\",\"input\":{},\"error\":{},\"bytes\":{},\"output\":{}}}\n",
-                          to_string(task.status), task.input, task.error, task.output.size(), task.output));
+  line.append(fmt::format(",\"status\":\"{}\",", to_string(task.status)));
+  if (task.run_at) line.append(fmt::format("\"run_at\":\"{}\",", format_time(*task.run_at)));
+  line.append(
+      fmt::format("\"input_bytes\":{},\"error_bytes\":{},\"bytes\":{},\"input\":{},\"error\":{},\"output\":{}}}\n",
+                  task.input.size(), task.error.size(), task.output.size(), task.input, task.error, task.output));
   return line;
 }
 
@@ -133,11 +167,28 @@ SessionRecord read_session(std::string_view json) {
   const JsonObject object = parse_json_object(json, {.depth = limits::json_depth + 2});
   SessionRecord record;
   record.id = text(object, "id");
+  record.app = text(object, "app");
+  record.app_version = text(object, "app_version");
+  record.user = text(object, "user_id");
+  record.lifecycle = text(object, "lifecycle");
+  record.created_at = parse_time(text(object, "created_at"));
+  record.idle_timeout = seconds(object, "session_timeout");
+  record.lifetime = seconds(object, "lifetime");
+  record.setup = to_text(object.at("setup"));
+  record.labels = to_text(object.at("labels"));
+  record.metadata = to_text(object.at("metadata"));
   record.context = tail_of(json, object.at("context_bytes").to_number<std::size_t>());
-  record.head.status = status_of(text(object, "status"));
-  record.head.chain.seq = object.at("events").to_number<std::uint64_t>();
-  record.head.chain.hash = hash_from_hex(text(object, "head"));
-  record.head.signature = text(object, "signature");
+  SessionHead& head = record.head;
+  head.status = status_of(text(object, "status"));
+  head.stage = text(object, "stage");
+  head.end_reason = text(object, "end_reason");
+  if (!object.at("ended_at").is_null()) head.ended_at = parse_time(text(object, "ended_at"));
+  head.error = to_text(object.at("error"));
+  head.chain.seq = object.at("events").to_number<std::uint64_t>();
+  head.chain.hash = hash_from_hex(text(object, "head"));
+  head.step_count = object.at("steps").to_number<std::uint64_t>();
+  head.signature = text(object, "signature");
+  read_usage(object.at("usage").as_object(), head);
   return record;
 }
 
@@ -162,11 +213,25 @@ std::pair<std::string, JsonText> read_state(std::string_view line) {
   return {text(object, "key"), JsonText(tail_of(line, object.at("bytes").to_number<std::size_t>()))};
 }
 
-Output read_task(std::string_view line) {
+TaskRecord read_task(std::string_view line) {
   const JsonObject object = parse_json_object(line, line_limits);
-  return {.task = text(object, "task"),
-          .completed = text(object, "status") == to_string(TaskStatus::completed),
-          .text = JsonText(tail_of(line, object.at("bytes").to_number<std::size_t>()))};
+  TaskRecord task;
+  task.id = text(object, "task");
+  task.function = text(object, "function");
+  task.status = task_status_of(text(object, "status"));
+  if (object.contains("run_at")) task.run_at = parse_time(text(object, "run_at"));
+  // From the end on, where they stand one after another.
+  const auto take = [&](std::string_view bytes, std::string_view name) {
+    const std::string value(tail_of(line, object.at(bytes).to_number<std::size_t>()));
+    const std::size_t rest = value.size() + name.size() + std::string_view(",\"\":").size();
+    if (line.size() <= rest) refuse("it is too short");
+    line.remove_suffix(rest);
+    return value;
+  };
+  task.output = take("bytes", "output");
+  task.error = take("error_bytes", "error");
+  task.input = take("input_bytes", "input");
+  return task;
 }
 
 }  // namespace sojourn::store::archive

@@ -44,11 +44,6 @@ std::string task_line(const TaskRecord& task);
 SessionRecord read_session(std::string_view text);
 Event read_event(std::string_view line);
 std::pair<std::string, JsonText> read_state(std::string_view line);
-struct Output {
-  std::string task;
-  bool completed = false;
-  JsonText text;
-};
-Output read_task(std::string_view line);
+TaskRecord read_task(std::string_view line);
 
 }  // namespace sojourn::store::archive

@@ -23,7 +23,7 @@ Async<void> append(std::string& archive, std::string piece) {
 }
 
 Async<void> keep(Store& store, const SigningKey& key, PublicKeys keys, std::string& archive, VerifyReport& report) {
-  report = co_await write_archive(store, id, key, std::move(keys), start_time, nullptr,
+  report = co_await write_archive(store, id, {.key = key, .keys = std::move(keys)}, start_time,
                                   [&archive](std::string piece) { return append(archive, std::move(piece)); });
 }
 
@@ -154,6 +154,21 @@ TEST_F(Archive, HoldsWhatIsBrokenAsItIs) {
   const VerifyReport elsewhere = verified(archive);
   ASSERT_FALSE(elsewhere.ok());
   EXPECT_EQ(elsewhere.findings.front().kind, Finding::Kind::state);
+}
+
+TEST_F(Archive, BringsAlongACompletedTaskThatNoEventKnows) {
+  Snapshot snapshot = *run(store_.load(id));
+  Commit altered{.session_id = id, .epoch = 1, .version = snapshot.record.version, .head = snapshot.record.head};
+  altered.tasks = {new_task("task_9", id, 9, "")};
+  altered.tasks[0].status = TaskStatus::completed;
+  run(store_.commit(altered));
+  std::string archive;
+  VerifyReport report;
+  run(keep(store_, key_, {}, archive, report));
+  for (const VerifyReport& each : {report, verified(archive)}) {
+    ASSERT_FALSE(each.ok());
+    EXPECT_EQ(each.findings.front().task, "task_9");
+  }
 }
 
 TEST_F(Archive, IsOfASessionThatIsThere) {

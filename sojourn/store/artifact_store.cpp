@@ -128,8 +128,9 @@ std::optional<std::string> ArtifactStore::hash(std::string_view session_id, std:
 void ArtifactStore::remove(std::string_view session_id) const {
   const fs::path folder = folder_of(session_id);
   std::error_code error;
-  fs::remove_all(folder, error);
+  const std::uintmax_t removed = fs::remove_all(folder, error);
   if (error) throw file_refused("remove", folder, error.value());
+  if (removed > 0) sync_folder(folder.parent_path());
 }
 
 std::uint64_t ArtifactStore::bytes() const {

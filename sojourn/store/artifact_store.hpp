@@ -65,7 +65,7 @@ class ArtifactStore {
   // SHA-256 of what is there under that name; nothing where there is nothing. Errors: io_error.
   std::optional<std::string> hash(std::string_view session_id, std::string_view sha256) const;
 
-  // All contents of a session. Errors: store_read_only, io_error.
+  // All contents of a session. Errors: store_read_only, io_error. Durable: when it returns.
   void remove(std::string_view session_id) const;
 
   std::uint64_t bytes() const;  // of all contents

@@ -223,6 +223,39 @@ TEST_P(EveryStore, PurgesMoreThanItTakesAtOnce) {
   EXPECT_THAT(ids({}), IsEmpty());
 }
 
+TEST_P(EveryStore, TellsWhatMayBePurgedPageAfterPageAndLooksAtNothingTwice) {
+  for (int i = 0; i < 9; ++i) {
+    NewSession session = new_session("sess_" + std::to_string(i));
+    if (i % 3 != 0) session.record.head.status = SessionStatus::ended;
+    run(store().create(session));
+  }
+  std::vector<std::string> found;
+  std::vector<std::size_t> pages;
+  std::uint64_t place = 0;
+  do {
+    const Purgeable page = run(store().purgeable({}, 4, place));
+    for (const Purgeable::Session& session : page.sessions) {
+      found.push_back(session.id);
+      EXPECT_EQ(session.events, 1u);
+    }
+    pages.push_back(page.sessions.size());
+    place = page.next;
+  } while (place != 0);
+  EXPECT_THAT(found, ElementsAre("sess_1", "sess_2", "sess_4", "sess_5", "sess_7", "sess_8"));
+  EXPECT_THAT(pages, ElementsAre(4, 2));
+  EXPECT_EQ(run(store().purge({"sess_0", "sess_1", "sess_none"})), 1u);
+}
+
+TEST_P(EveryStore, PurgesNoneThatStillOwesAWebhook) {
+  NewSession session = new_session("sess_1");
+  session.record.head.status = SessionStatus::ended;
+  session.tasks = {new_task("task_1", "sess_1", 1, "")};
+  session.tasks[0].webhook = Webhook{.url = "http://127.0.0.1/", .status = Webhook::Status::owed};
+  run(store().create(session));
+  EXPECT_THAT(run(store().purgeable({}, 1, 0)).sessions, IsEmpty());
+  EXPECT_EQ(run(store().purge({"sess_1"})), 0u);
+}
+
 Async<void> refuse_one(std::string refused, std::vector<std::string>& removed, std::string id) {
   if (id == refused) throw Error(ErrorCode::io_error, "its folder cannot be removed");
   removed.push_back(id);
@@ -275,7 +308,8 @@ TEST_P(EveryStore, RefusesEveryCallOnceItIsClosed) {
   EXPECT_EQ(refusal(store().latest_attempts("sess_1", {"a"})), ErrorCode::unavailable);
   EXPECT_EQ(refusal(store().step_summary("sess_1")), ErrorCode::unavailable);
   EXPECT_EQ(refusal(store().leftovers()), ErrorCode::unavailable);
-  EXPECT_EQ(refusal(store().purge({}, 1)), ErrorCode::unavailable);
+  EXPECT_EQ(refusal(store().purgeable({}, 1, 0)), ErrorCode::unavailable);
+  EXPECT_EQ(refusal(store().purge({"sess_1"})), ErrorCode::unavailable);
 }
 
 // Commits `count` times to a session of its own.

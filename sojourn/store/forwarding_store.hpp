@@ -55,8 +55,11 @@ class ForwardingStore : public Store {
     return inner_.step_summary(std::move(session_id));
   }
   Async<Leftovers> leftovers() override { return inner_.leftovers(); }
-  Async<std::uint64_t> purge(SessionQuery query, std::size_t limit) override {
-    return inner_.purge(std::move(query), limit);
+  Async<Purgeable> purgeable(SessionQuery query, std::size_t limit, std::uint64_t after) override {
+    return inner_.purgeable(std::move(query), limit, after);
+  }
+  Async<std::uint64_t> purge(std::vector<std::string> session_ids) override {
+    return inner_.purge(std::move(session_ids));
   }
   Async<std::vector<std::string>> unswept(std::size_t limit) override { return inner_.unswept(limit); }
   Async<void> sweep(std::string session_id) override { return inner_.sweep(std::move(session_id)); }

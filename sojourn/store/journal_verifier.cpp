@@ -11,6 +11,8 @@
 
 #include "sojourn/base/json.hpp"
 #include "sojourn/base/limits.hpp"
+#include "sojourn/store/told_session.hpp"
+#include "sojourn/store/told_steps.hpp"
 
 namespace sojourn::store {
 
@@ -95,12 +97,11 @@ struct JournalVerifier::Parts {
   Hash previous;              // as stored with it
   std::optional<Hash> other;  // as it should have been, where that differs
   std::unordered_map<std::string, Recorded> state;
-  std::unordered_map<std::string, Recorded> outputs;
+  ToldSession session;
+  ToldCalls calls;
+  ToldSteps steps;
   std::optional<FolderNote> folder;
   std::vector<Artifact> artifacts;  // as the events tell of them
-  std::string key;                  // that is to sign the end, as the first event says
-  std::string context;              // its hash, as the first event says
-  std::uint64_t ended = 0;          // the event that tells of the end
 };
 
 JournalVerifier::JournalVerifier(const std::string& session_id) : parts_(std::make_unique<Parts>(session_id)) {}
@@ -133,7 +134,7 @@ void JournalVerifier::check_event(const Event& event) {
          fmt::format("event {} was altered: its hash is not that of its body after event {}", event.seq,
                      event.seq - 1)});
   }
-  if (body != nullptr) record(event.seq, *body);
+  if (body != nullptr) record(event.seq, *body, event.body);
   // Either the body was altered and the next event builds on the stored hash, or that hash was, and it builds on
   // this one.
   my.other = fits || gap ? std::nullopt : std::optional(computed);
@@ -144,30 +145,26 @@ void JournalVerifier::check_event(const Event& event) {
   }
 }
 
-void JournalVerifier::record(std::uint64_t seq, const JsonObject& body) {
-  note_type(seq, body);
-  if (!records_values(text_of(body, "type"))) return;
+void JournalVerifier::record(std::uint64_t seq, const JsonObject& body, std::string_view text) {
+  const std::string_view type = text_of(body, "type");
+  if (type == artifact_event) note_artifact(seq, body);
+  if (type.starts_with("step.")) note_step(seq, type, body, text);
+  if (type.starts_with("session.")) parts_->session.take(seq, type, body, text);
+  if (!records_values(type)) return;
   const JsonObject* data = object_of(body, "data");
   if (data == nullptr) return;
-  const Json* output = data->if_contains("output");
-  const std::string_view task = text_of(*data, "task");
-  if (output != nullptr && !task.empty()) note(parts_->outputs[std::string(task)], seq, *output);
+  if (type.starts_with("call.")) parts_->calls.take(seq, type, *data);
   const JsonObject* state = object_of(*data, "state");
   if (state == nullptr) return;
   for (const auto& [key, hash] : *state) note(parts_->state[std::string(key)], seq, hash);
 }
 
-void JournalVerifier::note_type(std::uint64_t seq, const JsonObject& body) {
-  const std::string_view type = text_of(body, "type");
-  if (type == artifact_event) note_artifact(seq, body);
-  if (!type.starts_with("session.")) return;
-  if (type == "session.created" && seq == 1) {
-    const JsonObject* data = object_of(body, "data");
-    if (data == nullptr) return;
-    parts_->key = text_of(*data, "key");
-    parts_->context = text_of(*data, "context");
-  } else if (type == "session.ended" || type == "session.expired" || type == "session.failed") {
-    parts_->ended = seq;
+void JournalVerifier::note_step(std::uint64_t seq, std::string_view type, const JsonObject& body,
+                                std::string_view text) {
+  try {
+    if (auto finding = parts_->steps.take(seq, type, body, text)) add(std::move(*finding));
+  } catch (const std::exception&) {
+    add({Finding::Kind::step, seq, "", "", fmt::format("event {} tells of no step that can be read", seq)});
   }
 }
 
@@ -177,6 +174,12 @@ void JournalVerifier::note_artifact(std::uint64_t seq, const JsonObject& body) {
   } catch (const std::exception&) {
     add({Finding::Kind::artifact, seq, "", "", fmt::format("event {} tells of no artefact that can be read", seq)});
   }
+}
+
+std::set<std::string> JournalVerifier::contents() const {
+  std::set<std::string> hashes;
+  for (const Artifact& artifact : parts_->artifacts) hashes.insert(artifact.sha256);
+  return hashes;
 }
 
 void JournalVerifier::check_contents(const HashOf& hash_of) {
@@ -217,15 +220,11 @@ void JournalVerifier::check_head(const ChainHead& head) {
 }
 
 void JournalVerifier::check_record(const SessionRecord& record, const PublicKeys& keys) {
-  const Parts& my = *parts_;
-  const bool over = record.head.status != SessionStatus::active;
-  if (!my.context.empty() && my.context != to_hex(sha256(record.context))) {
-    add({Finding::Kind::context, 1, "", "", "the session's context is not what event 1 recorded"});
-  }
-  if (!my.key.empty() && over != (my.ended != 0)) {
-    add({Finding::Kind::ending, my.ended, "", "",
-         over ? "the session's row says that it is over, but no event tells of its end"
-              : fmt::format("event {} tells of the session's end, but its row says that it is active", my.ended)});
+  for (Finding& finding : parts_->session.check(record)) add(std::move(finding));
+  if (parts_->steps.count() != record.head.step_count) {
+    add({Finding::Kind::step, 0, "", "",
+         fmt::format("the session's row counts {} attempts at steps, its events {}", record.head.step_count,
+                     parts_->steps.count())});
   }
   check_signature(record.head, keys);
 }
@@ -233,12 +232,19 @@ void JournalVerifier::check_record(const SessionRecord& record, const PublicKeys
 void JournalVerifier::check_signature(const SessionHead& head, const PublicKeys& keys) {
   using Signature = VerifyReport::Signature;
   Parts& my = *parts_;
+  const bool is_active = head.status == SessionStatus::active;
+  const std::string& announced = my.session.key();
   if (head.signature.empty()) {
-    if (my.key.empty() || head.status == SessionStatus::active) return;
-    my.report.signature = Signature::broken;
+    // Whoever has the whole store can write another journal, which names no key.
+    if (announced.empty() && keys.empty()) return;
+    if (is_active && !announced.empty()) return;
+    if (!is_active) my.report.signature = Signature::broken;
     add({Finding::Kind::signature, 0, "", "",
-         fmt::format("the session is over, but its head is not signed, as its first event announces (key {})",
-                     my.key)});
+         is_active           ? "the first event names no key, though the server has one to sign journals with"
+         : announced.empty() ? "the session is over, but its head is not signed"
+                             : fmt::format("the session is over, but its head is not signed, as its first event "
+                                           "announces (key {})",
+                                           announced)});
     return;
   }
   if (keys.empty()) {
@@ -277,23 +283,30 @@ void JournalVerifier::check_state(const std::map<std::string, JsonText>& state) 
   }
 }
 
-void JournalVerifier::check_output(const std::string& task, const std::string& output_hash) {
-  auto& outputs = parts_->outputs;
-  const auto place = outputs.find(task);
-  if (place == outputs.end()) {
-    add({Finding::Kind::output, 0, "", task, fmt::format("no event recorded the output of task '{}'", task)});
-    return;
-  }
-  if (place->second.hash != output_hash) {
-    add({Finding::Kind::output, place->second.seq, "", task,
-         fmt::format("the output of task '{}' is not what event {} recorded", task, place->second.seq)});
-  }
-  outputs.erase(place);
+void JournalVerifier::check_task(const TaskNote& task, bool may_be_newer) {
+  if (auto finding = parts_->calls.check(task, may_be_newer)) add(std::move(*finding));
 }
 
-void JournalVerifier::add_missing_task(const std::string& task, std::uint64_t seq) {
-  add({Finding::Kind::output, seq, "", task,
-       fmt::format("task '{}' is missing or not completed, though event {} recorded its output", task, seq)});
+const ToldCalls& JournalVerifier::other_calls() const {
+  return parts_->calls;
+}
+
+void JournalVerifier::add_missing_tasks() {
+  for (const std::string& task : parts_->calls.rest()) add(parts_->calls.missing(task));
+}
+
+void JournalVerifier::add_missing_ended_tasks() {
+  for (const std::string& task : parts_->calls.rest()) {
+    if (is_final(*parts_->calls.status_of(task))) add(parts_->calls.missing(task));
+  }
+}
+
+void JournalVerifier::check_step(const StepRecord& step, std::uint64_t newest) {
+  if (auto finding = parts_->steps.check(step, parts_->seq, newest)) add(std::move(*finding));
+}
+
+void JournalVerifier::add_missing_steps() {
+  for (Finding& finding : parts_->steps.missing()) add(std::move(finding));
 }
 
 void JournalVerifier::add_surplus(const Event& event) {
@@ -310,20 +323,14 @@ void JournalVerifier::add(Finding finding) {
   }
 }
 
-std::vector<std::pair<std::string, std::uint64_t>> JournalVerifier::outputs() const {
-  std::vector<std::pair<std::string, std::uint64_t>> recorded;
-  for (const auto& [task, output] : parts_->outputs) recorded.emplace_back(task, output.seq);
-  return recorded;
-}
-
 VerifyReport JournalVerifier::take() {
   return std::move(parts_->report);
 }
 
 std::string_view to_string(Finding::Kind kind) {
-  constexpr std::string_view words[] = {"altered", "malformed", "misplaced", "missing",  "cut_off",
-                                        "added",   "head",      "state",     "output",   "context",
-                                        "ending",  "signature", "folder",    "artifact", "archive"};
+  constexpr std::string_view words[] = {"altered", "malformed", "misplaced", "missing", "cut_off",  "added",
+                                        "head",    "state",     "output",    "call",    "step",     "session",
+                                        "context", "ending",    "signature", "folder",  "artifact", "archive"};
   return words[static_cast<std::size_t>(kind)];
 }
 

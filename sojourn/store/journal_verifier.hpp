@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "sojourn/store/head_signature.hpp"
 #include "sojourn/store/manifest.hpp"
 #include "sojourn/store/session_folder.hpp"
+#include "sojourn/store/told_calls.hpp"
 #include "sojourn/store/verify.hpp"
 
 // Holds what it is shown of one session against its journal, wherever that comes from: verify() shows it what a store
@@ -43,6 +45,9 @@ class JournalVerifier {
 
   void check_state(const std::map<std::string, JsonText>& state);
 
+  // The hashes of the artefacts that events recorded, each once.
+  std::set<std::string> contents() const;
+
   // Holds the artefacts that events recorded against their contents: `hash_of` gives the SHA-256 in hex of what is
   // there under a hash, or nothing.
   using HashOf = std::function<std::optional<std::string>(const std::string& sha256)>;
@@ -51,22 +56,28 @@ class JournalVerifier {
   // The newest attempt of each path.
   std::vector<Artifact> newest_artifacts() const;
 
-  // Holds one completed task against the events, and forgets what they recorded of it.
-  void check_output(const std::string& task, const std::string& output_hash);
-  void add_missing_task(const std::string& task, std::uint64_t seq);
+  // Holds a task against the events; ToldCalls::check().
+  void check_task(const TaskNote& task, bool may_be_newer = false);
+
+  // Those that check_task() was not asked for.
+  const ToldCalls& other_calls() const;
+  void add_missing_tasks();
+  void add_missing_ended_tasks();
+
+  // Holds an attempt at a step against the events. It may know of later ones, up to `newest`.
+  void check_step(const StepRecord& step, std::uint64_t newest);
+  void add_missing_steps();
+
   void add_surplus(const Event& event);
   void add(Finding finding);
-
-  // Tasks whose outputs events recorded, by which event, and for which check_output() was not asked.
-  std::vector<std::pair<std::string, std::uint64_t>> outputs() const;
 
   VerifyReport take();
 
  private:
   struct Parts;
 
-  void record(std::uint64_t seq, const JsonObject& body);
-  void note_type(std::uint64_t seq, const JsonObject& body);
+  void record(std::uint64_t seq, const JsonObject& body, std::string_view text);
+  void note_step(std::uint64_t seq, std::string_view type, const JsonObject& body, std::string_view text);
   void note_artifact(std::uint64_t seq, const JsonObject& body);
 
   std::unique_ptr<Parts> parts_;

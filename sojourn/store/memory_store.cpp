@@ -97,6 +97,10 @@ Async<std::optional<FullSession>> MemoryStore::load_all(std::string session_id, 
     full.whole = full.whole && bound.admits(task);
     if (full.whole) full.tasks.push_back(task);
   }
+  for (const auto& [number, step] : stored->steps) {
+    full.whole = full.whole && bound.admits(step);
+    if (full.whole) full.steps.push_back(step);
+  }
   for (const auto& [seq, event] : stored->events) {
     full.whole = full.whole && bound.admits(event);
     if (full.whole) full.events.push_back(event);
@@ -164,24 +168,42 @@ Async<Leftovers> MemoryStore::leftovers() {
   co_return leftovers;
 }
 
-Async<std::uint64_t> MemoryStore::purge(SessionQuery query, std::size_t limit) {
+Async<Purgeable> MemoryStore::purgeable(SessionQuery query, std::size_t limit, std::uint64_t after) {
+  const auto lock = enter();
+  Purgeable found;
+  for (auto place = sessions_.upper_bound(static_cast<Row>(after)); place != sessions_.end(); ++place) {
+    const SessionRecord& record = place->second.record;
+    if (!fits_query(record, query) || !may_be_purged(place->second)) continue;
+    found.sessions.push_back({record.id, record.head.chain.seq});
+    if (found.sessions.size() < limit) continue;
+    found.next = place->first;
+    break;
+  }
+  co_return found;
+}
+
+Async<std::uint64_t> MemoryStore::purge(std::vector<std::string> session_ids) {
   const auto lock = enter();
   std::uint64_t count = 0;
-  co_return std::erase_if(sessions_, [&](const auto& session) {
-    const Stored& stored = session.second;
-    const SessionRecord& record = stored.record;
-    if (count == limit || record.head.status == SessionStatus::active || !fits_query(record, query) || owes(stored)) {
-      return false;
-    }
+  for (const std::string& id : session_ids) {
+    const auto row = rows_.find(id);
+    if (row == rows_.end() || !may_be_purged(sessions_.at(row->second))) continue;
+    const auto session = sessions_.find(row->second);
+    const SessionRecord& record = session->second.record;
+    tombstones_.emplace(id, Tombstone{record.head.chain, record.head.signature});
+    unswept_.insert(id);
+    std::erase_if(opened_, [&](const auto& opened) { return opened.second == id; });
+    by_age_.erase({record.created_at, session->first});
+    for (const auto& [seq, task] : session->second.tasks) tasks_.erase(task);
+    sessions_.erase(session);
+    rows_.erase(row);
     ++count;
-    tombstones_.emplace(record.id, Tombstone{record.head.chain, record.head.signature});
-    unswept_.insert(record.id);
-    rows_.erase(record.id);
-    std::erase_if(opened_, [&](const auto& opened) { return opened.second == record.id; });
-    by_age_.erase({record.created_at, session.first});
-    for (const auto& [seq, id] : stored.tasks) tasks_.erase(id);
-    return true;
-  });
+  }
+  co_return count;
+}
+
+bool MemoryStore::may_be_purged(const Stored& stored) const {
+  return stored.record.head.status != SessionStatus::active && !owes(stored);
 }
 
 bool MemoryStore::owes(const Stored& stored) const {

@@ -34,7 +34,8 @@ class MemoryStore final : public Store, public Outbox {
   Async<std::vector<StepRecord>> latest_attempts(std::string session_id, std::vector<std::string> names) override;
   Async<StepSummary> step_summary(std::string session_id) override;
   Async<Leftovers> leftovers() override;
-  Async<std::uint64_t> purge(SessionQuery query, std::size_t limit) override;
+  Async<Purgeable> purgeable(SessionQuery query, std::size_t limit, std::uint64_t after) override;
+  Async<std::uint64_t> purge(std::vector<std::string> session_ids) override;
   Async<std::vector<std::string>> unswept(std::size_t limit) override;
   Async<void> sweep(std::string session_id) override;
   Async<std::optional<Tombstone>> tombstone(std::string session_id) override;
@@ -59,6 +60,7 @@ class MemoryStore final : public Store, public Outbox {
   Stored& find(const std::string& session_id);
   Stored* find_or_null(const std::string& session_id);
   Snapshot snapshot_of(const Stored& stored) const;
+  bool may_be_purged(const Stored& stored) const;
   bool owes(const Stored& stored) const;
   void check_tasks(const std::string& session_id, const std::vector<TaskRecord>& tasks) const;
   void put_tasks(Stored& stored, std::vector<TaskRecord> tasks);

@@ -51,10 +51,20 @@ Async<std::uint64_t> purge(Store& store, SessionQuery query, PurgeSteps steps) {
   std::uint64_t resumed = 0;
   std::uint64_t gone = 0;
   bool more = co_await sweep_all(store, steps, resumed, stuck);
+  std::uint64_t place = steps.place == nullptr ? 0 : *steps.place;
   while (more && gone < steps.most && (!steps.go_on || steps.go_on(gone))) {
     const std::uint64_t wanted = std::min(sessions_at_once, steps.most - gone);
-    more = co_await store.purge(query, wanted) > 0 && co_await sweep_all(store, steps, gone, stuck);
+    const Purgeable found = co_await store.purgeable(query, wanted, place);
+    std::vector<std::string> ids;
+    for (const Purgeable::Session& session : found.sessions) ids.push_back(session.id);
+    if (!ids.empty()) {
+      co_await store.purge(std::move(ids));
+      more = co_await sweep_all(store, steps, gone, stuck);
+    }
+    place = found.next;
+    more = more && place != 0;
   }
+  if (steps.place != nullptr) *steps.place = place;
   if (stuck.why) std::rethrow_exception(stuck.why);
   co_return gone;
 }

@@ -16,6 +16,7 @@ struct PurgeSteps {
   // Whether to go on; asked before each session, with the number of those that are gone by now.
   std::function<bool(std::uint64_t so_far)> go_on;
   std::uint64_t most = UINT64_MAX;  // sessions, besides what an earlier purge left
+  std::uint64_t* place = nullptr;   // where to begin, 0 for the oldest, and then where to go on by the same query
 };
 
 // Ends first what an earlier purge left half done, then removes the sessions that fit, oldest first, until none is

@@ -40,6 +40,16 @@ ChainHead head_in(std::string_view metadata) {
           .hash = hash_from_hex(std::string_view(ours.at("last_hash").as_string()))};
 }
 
+std::vector<std::string> folders_in(const fs::path& folder) {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (fs::directory_iterator place(folder, error), end; !error && place != end; place.increment(error)) {
+    std::error_code gone;
+    if (place->symlink_status(gone).type() == fs::file_type::directory) names.push_back(place->path().filename());
+  }
+  return names;
+}
+
 // What is there besides what a write that broke off left behind.
 bool holds_nothing(const fs::path& folder) {
   std::error_code error;
@@ -79,6 +89,16 @@ void SessionFolders::remove(std::string_view session_id) const {
   const std::uintmax_t removed = fs::remove_all(folder, error);
   if (error) throw file_refused("remove", folder, error.value());
   if (removed > 0) sync_folder(folder.parent_path());
+}
+
+std::vector<std::string> SessionFolders::days() const {
+  return folders_in(sessions_);
+}
+
+std::vector<std::string> SessionFolders::ids_of(const std::string& day) const {
+  std::vector<std::string> ids = folders_in(sessions_ / day);
+  std::erase_if(ids, [&](const std::string& id) { return !is_session_id(id) || day_of(id) != day; });
+  return ids;
 }
 
 std::uint64_t SessionFolders::bytes() const {
@@ -136,6 +156,20 @@ JsonObject timing_of(const StepSummary& steps) {
     timing[name + "_ms"] = std::chrono::round<Milliseconds>(steps.timing.at(name)).count();
   }
   return timing;
+}
+
+void SessionFolders::renew_metadata(const SessionRecord& record, const StepSummary& steps) const {
+  const fs::path folder = path_of(record.id);
+  const auto is_there = [&] {
+    std::error_code error;
+    return fs::is_directory(fs::symlink_status(folder, error));
+  };
+  if (!is_there()) return;
+  try {
+    replace_file(folder / metadata_name, metadata_of(record, steps) + "\n");
+  } catch (const Error&) {
+    if (is_there()) throw;
+  }
 }
 
 JsonText metadata_of(const SessionRecord& record, const StepSummary& steps) {

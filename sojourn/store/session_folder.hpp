@@ -6,6 +6,7 @@
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "sojourn/base/json.hpp"
 #include "sojourn/store/record.hpp"
@@ -35,12 +36,20 @@ class SessionFolders {
   // Errors: invalid_request, store_read_only, io_error; some of it may be gone then. Durable: when it returns.
   void remove(std::string_view session_id) const;
 
+  // The days on which there are folders of sessions, and the ids of those of a day; without what cannot be looked at.
+  std::vector<std::string> days() const;
+  std::vector<std::string> ids_of(const std::string& day) const;
+
   // Of all files in all folders; without what cannot be looked at.
   std::uint64_t bytes() const;
 
   // Writes session_metadata.json, and the folder where it is missing; readers see the old file or the new one.
   // Errors: those of create(); the old file is still there then. Durable: when it returns.
   void write_metadata(const SessionRecord& record, const StepSummary& steps = {}) const;
+
+  // Writes session_metadata.json where the folder is, and makes none: one that was purged meanwhile stays away.
+  // Errors: as write_metadata(). Durable: when it returns.
+  void renew_metadata(const SessionRecord& record, const StepSummary& steps) const;
 
  private:
   // What is known to be on the disk, so that it is synced once in a process.

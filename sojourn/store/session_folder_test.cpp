@@ -147,5 +147,13 @@ TEST_F(SessionFoldersTest, TellsTheStepsThatAreDoneInTheirOrder) {
   EXPECT_EQ(written().at("timing"), (JsonObject{{"search_ms", 900}, {"modules_ms", 3'000}}));
 }
 
+TEST_F(SessionFoldersTest, RenewsMetadataOnlyWhereTheFolderIs) {
+  folders_.renew_metadata(record_, {});
+  EXPECT_FALSE(fs::exists(folders_.path_of(id_)));
+  folders_.create(id_);
+  folders_.renew_metadata(record_, {});
+  EXPECT_EQ(written().at("session_id"), Json(id_));
+}
+
 }  // namespace
 }  // namespace sojourn::store

@@ -23,6 +23,9 @@ constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
 constexpr std::size_t page_work = 15'000;
 constexpr std::size_t work_of_a_look = 12;
 
+// Of sessions that are looked at for a purge; about 50 ms.
+constexpr std::int64_t rows_at_once = 50'000;
+
 // An index is narrow enough to be read along where fewer than this fit.
 constexpr std::int64_t narrow = 1'000;
 
@@ -298,17 +301,29 @@ std::optional<std::string> read_cursor_after(Connection& connection, const Sessi
   return cursor_text(place);
 }
 
-std::vector<std::int64_t> read_purgeable(Connection& connection, const SessionQuery& query, std::size_t limit) {
-  const Conditions conditions(query);
-  const std::string also = conditions.text().empty() ? "WHERE " : " AND ";
-  Statement statement = connection.query("SELECT s.row FROM sessions s " + conditions.text() + also +
-                                         "s.status <> 0 AND NOT EXISTS (SELECT 1 FROM webhooks w WHERE w.session = "
-                                         "s.row AND w.status < 2) ORDER BY s.row LIMIT ?");
+// In the order of rows, whatever index would find fewer: that would be sorted anew for each call.
+Purgeable read_purgeable(Connection& connection, const SessionQuery& query, std::size_t limit, std::uint64_t after) {
+  const auto from = static_cast<std::int64_t>(std::min<std::uint64_t>(after, most - rows_at_once));
+  const std::int64_t until = from + rows_at_once;
+  Conditions conditions(query);
+  conditions.add("s.row > ?", from);
+  conditions.add("s.row <= ?", until);
+  Statement statement =
+      connection.query("SELECT s.row, s.id, s.chain_seq FROM sessions s NOT INDEXED " + conditions.text() +
+                       " AND s.status <> 0 AND NOT EXISTS (SELECT 1 FROM webhooks w WHERE "
+                       "w.session = s.row AND w.status < 2) ORDER BY s.row LIMIT ?");
   conditions.bind(statement);
   statement.bind(std::min<std::uint64_t>(limit, most));
-  std::vector<std::int64_t> rows;
-  while (statement.next()) rows.push_back(statement.value<std::int64_t>());
-  return rows;
+  Purgeable found;
+  std::int64_t row = 0;
+  while (statement.next()) {
+    Purgeable::Session& session = found.sessions.emplace_back();
+    statement.read(row, session.id, session.events);
+  }
+  const std::int64_t place = found.sessions.size() < limit ? until : row;
+  const bool more = connection.query("SELECT 1 FROM sessions WHERE row > ? LIMIT 1", place).next();
+  if (more) found.next = static_cast<std::uint64_t>(place);
+  return found;
 }
 
 std::vector<StepRecord> read_steps(Connection& connection, std::string_view session_id, std::uint64_t from_number,
@@ -321,6 +336,14 @@ std::vector<StepRecord> read_steps(Connection& connection, std::string_view sess
   std::vector<StepRecord> steps;
   while (rows.next()) steps.push_back(take_step(rows));
   return steps;
+}
+
+void read_steps(Connection& connection, std::int64_t session, const std::function<bool(StepRecord)>& take) {
+  static const std::string sql = std::string(step_columns) + "WHERE session = ? ORDER BY number";
+  Statement rows = connection.query(sql, session);
+  while (rows.next()) {
+    if (!take(take_step(rows))) return;
+  }
 }
 
 std::vector<StepRecord> read_latest_attempts(Connection& connection, std::string_view session_id,

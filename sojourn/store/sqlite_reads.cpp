@@ -4,6 +4,7 @@
 
 #include "sojourn/base/json.hpp"
 #include "sojourn/store/refusals.hpp"
+#include "sojourn/store/sqlite_lists.hpp"
 #include "sojourn/store/text_bound.hpp"
 
 namespace sojourn::store {
@@ -160,6 +161,13 @@ std::optional<FullSession> read_full_session(Connection& connection, std::string
     TaskRecord task = take_task(tasks);
     full.whole = bound.admits(task);
     if (full.whole) full.tasks.push_back(std::move(task));
+  }
+  if (full.whole) {
+    read_steps(connection, row, [&](StepRecord step) {
+      full.whole = bound.admits(step);
+      if (full.whole) full.steps.push_back(std::move(step));
+      return full.whole;
+    });
   }
   Statement events = connection.query("SELECT seq, body, hash FROM events WHERE session = ? ORDER BY seq", row);
   while (full.whole && events.next()) {

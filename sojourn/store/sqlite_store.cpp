@@ -243,12 +243,15 @@ Async<Leftovers> SqliteStore::leftovers() {
   co_return co_await parts_->read([](Connection& connection) { return read_leftovers(connection); });
 }
 
-Async<std::uint64_t> SqliteStore::purge(SessionQuery query, std::size_t limit) {
+Async<Purgeable> SqliteStore::purgeable(SessionQuery query, std::size_t limit, std::uint64_t after) {
+  co_return co_await parts_->read(
+      [&](Connection& connection) { return read_purgeable(connection, query, limit, after); });
+}
+
+Async<std::uint64_t> SqliteStore::purge(std::vector<std::string> session_ids) {
   parts_->require_writer();
-  const std::vector<std::int64_t> rows =
-      co_await parts_->read([&](Connection& connection) { return read_purgeable(connection, query, limit); });
-  if (rows.empty()) co_return 0;
-  co_return co_await parts_->write([&] { return parts_->writer->writes->purge(rows); });
+  if (session_ids.empty()) co_return 0;
+  co_return co_await parts_->write([&] { return parts_->writer->writes->purge(session_ids); });
 }
 
 Async<std::vector<std::string>> SqliteStore::unswept(std::size_t limit) {

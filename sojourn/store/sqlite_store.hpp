@@ -55,7 +55,8 @@ class SqliteStore final : public Store, public Outbox {
   Async<std::vector<StepRecord>> latest_attempts(std::string session_id, std::vector<std::string> names) override;
   Async<StepSummary> step_summary(std::string session_id) override;
   Async<Leftovers> leftovers() override;
-  Async<std::uint64_t> purge(SessionQuery query, std::size_t limit) override;
+  Async<Purgeable> purgeable(SessionQuery query, std::size_t limit, std::uint64_t after) override;
+  Async<std::uint64_t> purge(std::vector<std::string> session_ids) override;
   Async<std::vector<std::string>> unswept(std::size_t limit) override;
   Async<void> sweep(std::string session_id) override;
   Async<std::optional<Tombstone>> tombstone(std::string session_id) override;

@@ -134,7 +134,7 @@ TEST_F(SqliteStoreTest, IsReadBesideItsWriter) {
   EXPECT_EQ(refusal(reader->commit(session.next({"mine"}))), ErrorCode::store_read_only);
   EXPECT_EQ(refusal(reader->create(new_session("sess_2"))), ErrorCode::store_read_only);
   EXPECT_EQ(refusal(reader->adopt("sess_1", "me")), ErrorCode::store_read_only);
-  EXPECT_EQ(refusal(reader->purge({}, 1)), ErrorCode::store_read_only);
+  EXPECT_EQ(refusal(reader->purge({"sess_1"})), ErrorCode::store_read_only);
   run(reader->close());
 }
 

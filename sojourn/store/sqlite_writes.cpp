@@ -98,20 +98,22 @@ Snapshot SqliteWrites::adopt(const std::string& session_id, const std::string& o
   return read_snapshot(connection_, std::move(*session));
 }
 
-std::uint64_t SqliteWrites::purge(std::span<const std::int64_t> rows) {
+std::uint64_t SqliteWrites::purge(const std::vector<std::string>& session_ids) {
   std::uint64_t count = 0;
-  for (const std::int64_t row : rows) {
+  for (const std::string& id : session_ids) {
     connection_.execute(
         "INSERT INTO tombstones (session, id, chain_seq, chain_hash, signature, swept) "
-        "SELECT row, id, chain_seq, chain_hash, signature, 0 FROM sessions WHERE row = ? AND status <> 0",
-        row);
+        "SELECT row, id, chain_seq, chain_hash, signature, 0 FROM sessions s WHERE id = ? AND status <> 0 AND NOT "
+        "EXISTS (SELECT 1 FROM webhooks w WHERE w.session = s.row AND w.status < 2)",
+        id);
     if (connection_.changes() == 0) continue;
+    const auto row = connection_.query("SELECT session FROM tombstones WHERE id = ?", id).one<std::int64_t>();
     connection_.execute(
         "DELETE FROM labels WHERE (label, created_at, session) IN (SELECT json_array(l.key, l.atom), s.created_at, "
         "s.row FROM sessions s, json_each(CASE WHEN json_valid(s.labels) THEN s.labels ELSE '{}' END) l "
         "WHERE s.row = ?)",
         row);
-    known_.erase(connection_.query("SELECT id FROM tombstones WHERE session = ?", row).one<std::string>());
+    known_.erase(id);
     connection_.execute("DELETE FROM sessions WHERE row = ?", row);
     connection_.execute("DELETE FROM givens WHERE session = ?", row);
     ++count;

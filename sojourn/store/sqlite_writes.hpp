@@ -26,7 +26,7 @@ class SqliteWrites {
 
   // Removes these of the sessions that are not active, and returns how many. What belonged to them is out of sight
   // then, and is removed by sweep().
-  std::uint64_t purge(std::span<const std::int64_t> rows);
+  std::uint64_t purge(const std::vector<std::string>& session_ids);
 
   void webhook_tried(const std::string& task_id, const Webhook& webhook);
 

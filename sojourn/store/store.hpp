@@ -61,8 +61,9 @@ struct Snapshot {
 struct FullSession {
   Snapshot snapshot;
   std::vector<TaskRecord> tasks;  // by seq, from the first
-  std::vector<Event> events;      // likewise
-  bool whole = true;              // no task or event was left out
+  std::vector<StepRecord> steps;  // by number
+  std::vector<Event> events;      // by seq
+  bool whole = true;              // nothing of these was left out
 };
 
 // A session with scheduled calls.
@@ -94,6 +95,15 @@ struct SessionQuery {
   std::string id_text;                 // part of the id
   std::optional<Time> ended_before;    // exclusive; of those that are over
   std::set<std::string> other_apps;    // than these
+};
+
+struct Purgeable {
+  struct Session {
+    std::string id;
+    std::uint64_t events = 0;
+  };
+  std::vector<Session> sessions;
+  std::uint64_t next = 0;  // where to go on; 0 at the end
 };
 
 // What is left of a session that was purged.
@@ -137,7 +147,8 @@ class Store {
   // Reads without owning.
   virtual Async<std::optional<Snapshot>> load(std::string session_id) = 0;
 
-  // Tasks, and then events, stop where their texts come to `most_bytes`; the rest is left to tasks() and events().
+  // Tasks, then steps, then events stop where their texts come to `most_bytes`; the rest is left to tasks(), steps()
+  // and events().
   virtual Async<std::optional<FullSession>> load_all(std::string session_id, std::size_t most_bytes) = 0;
   virtual Async<std::optional<TaskRecord>> task(std::string task_id) = 0;
   virtual Async<std::optional<TaskRecord>> task_by_key(std::string session_id, std::string idempotency_key) = 0;
@@ -176,10 +187,14 @@ class Store {
   // Everything that a former owner left open. For the start of a server, before it serves.
   virtual Async<Leftovers> leftovers() = 0;
 
-  // Takes sessions that fit out of sight, oldest first and at most `limit`: each whole, and none that is active or
-  // owes a webhook. A tombstone stays. Returns how many. What belonged to them is removed by sweep(). Durable: when
-  // it returns.
-  virtual Async<std::uint64_t> purge(SessionQuery query, std::size_t limit) = 0;
+  // Sessions that fit and may be purged, for they are over and owe no webhook: the oldest first, at most `limit`, of
+  // those after the place `after`, which is 0 or what the call before gave as `next`.
+  // Cost: bounded, however many sessions there are, so that there may be more where it gives none.
+  virtual Async<Purgeable> purgeable(SessionQuery query, std::size_t limit, std::uint64_t after) = 0;
+
+  // Takes those of these sessions out of sight that may be purged, each whole. A tombstone stays. Returns how many.
+  // What belonged to them is removed by sweep(). Durable: when it returns.
+  virtual Async<std::uint64_t> purge(std::vector<std::string> session_ids) = 0;
 
   // Ids of purged sessions that were not swept to the end, at most `limit`.
   virtual Async<std::vector<std::string>> unswept(std::size_t limit) = 0;

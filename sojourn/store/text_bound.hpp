@@ -12,6 +12,7 @@ class TextBound {
   explicit TextBound(std::size_t most_bytes) : left_(most_bytes) {}
 
   bool admits(const TaskRecord& task) { return take(task.input.size() + task.output.size() + task.error.size()); }
+  bool admits(const StepRecord& step) { return take(sizeof step + step.name.size() + step.error.size()); }
   bool admits(const Event& event) { return take(event.body.size()); }
 
  private:

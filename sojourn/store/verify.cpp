@@ -23,6 +23,7 @@ namespace {
 // less text is read in one go.
 constexpr std::size_t bytes_at_once = limits::mebibyte;
 constexpr std::size_t events_at_once = 256;
+constexpr std::size_t steps_at_once = 256;
 constexpr std::size_t sessions_at_once = 4;
 constexpr std::size_t large_tasks_at_once = 8;
 constexpr std::size_t small_tasks_at_once = 64;
@@ -33,9 +34,8 @@ const PublicKeys& keys_of(const VerifyAgainst& against) {
   return against.keys == nullptr ? none : *against.keys;
 }
 
-// Id and output hash of each completed task.
-Async<std::vector<std::pair<std::string, std::string>>> read_outputs(Store& store, std::string session_id) {
-  std::vector<std::pair<std::string, std::string>> outputs;
+Async<std::vector<TaskNote>> read_tasks(Store& store, std::string session_id) {
+  std::vector<TaskNote> notes;
   std::size_t at_once = large_tasks_at_once;
   for (std::uint64_t from = 0;;) {
     const std::vector<TaskRecord> tasks = co_await store.tasks(session_id, from, at_once);
@@ -43,9 +43,9 @@ Async<std::vector<std::pair<std::string, std::string>>> read_outputs(Store& stor
     at_once = small_tasks_at_once;
     for (const TaskRecord& task : tasks) {
       if (task.input.size() + task.output.size() > small_task_bytes) at_once = large_tasks_at_once;
-      if (task.status == TaskStatus::completed) outputs.emplace_back(task.id, to_hex(sha256(task.output)));
+      notes.emplace_back(task);
     }
-    if (tasks.size() < asked) co_return outputs;
+    if (tasks.size() < asked) co_return notes;
     from = tasks.back().seq + 1;
   }
 }
@@ -63,17 +63,29 @@ Async<void> walk_events(Store& store, JournalVerifier& verifier, std::string ses
   }
 }
 
-// Outputs recorded for tasks that were not yet completed when the outputs were read.
-Async<void> check_later_outputs(Store& store, JournalVerifier& verifier) {
-  const auto recorded = verifier.outputs();
-  for (const auto& [id, seq] : recorded) {
+// Calls whose rows were not there yet, or not over, when the tasks were read.
+Async<void> check_later_tasks(Store& store, JournalVerifier& verifier, std::string session_id) {
+  const std::vector<std::string> rest = verifier.other_calls().rest();
+  for (const std::string& id : rest) {
     const std::optional<TaskRecord> task = co_await store.task(id);
-    if (task && task->status == TaskStatus::completed) {
-      verifier.check_output(id, to_hex(sha256(task->output)));
-    } else {
-      verifier.add_missing_task(id, seq);
-    }
+    if (task && task->session_id == session_id) verifier.check_task(TaskNote(*task), true);
   }
+  verifier.add_missing_tasks();
+}
+
+// They are read after the events, and may know of newer ones.
+Async<void> check_steps(Store& store, JournalVerifier& verifier, std::string session_id) {
+  std::vector<StepRecord> steps;
+  for (std::uint64_t from = 1;;) {
+    std::vector<StepRecord> page = co_await store.steps(session_id, from, steps_at_once);
+    const bool more = page.size() == steps_at_once;
+    if (more) from = page.back().number + 1;
+    std::ranges::move(page, std::back_inserter(steps));
+    if (!more) break;
+  }
+  const std::optional<Snapshot> now = co_await store.load(session_id);
+  for (const StepRecord& step : steps) verifier.check_step(step, now ? now->record.head.chain.seq : 0);
+  verifier.add_missing_steps();
 }
 
 // What is left of a session that was purged.
@@ -127,10 +139,10 @@ VerifyReport verify(const FullSession& session, VerifyAgainst against, const Fol
   verifier.check_record(record, keys_of(against));
   if (surplus != session.events.end()) verifier.add_surplus(*surplus);
   verifier.check_state(session.snapshot.state);
-  for (const TaskRecord& task : session.tasks) {
-    if (task.status == TaskStatus::completed) verifier.check_output(task.id, to_hex(sha256(task.output)));
-  }
-  for (const auto& [task, seq] : verifier.outputs()) verifier.add_missing_task(task, seq);
+  for (const TaskRecord& task : session.tasks) verifier.check_task(TaskNote(task));
+  verifier.add_missing_tasks();
+  for (const StepRecord& step : session.steps) verifier.check_step(step, head.seq);
+  verifier.add_missing_steps();
   check_artifacts(verifier, record.id, against);
   return verifier.take();
 }
@@ -139,7 +151,7 @@ Async<VerifyReport> verify_in_parts(Store& store, std::string session_id, Verify
   JournalVerifier verifier(session_id);
   verifier.expect(folder);
   // In this order, so that of a session that goes on meanwhile nothing is read that is newer than its events below.
-  const auto outputs = co_await read_outputs(store, session_id);
+  const std::vector<TaskNote> tasks = co_await read_tasks(store, session_id);
   const std::optional<Snapshot> snapshot = co_await store.load(session_id);
   if (!snapshot) throw session_unknown(session_id);
   const ChainHead head = snapshot->record.head.chain;
@@ -153,8 +165,11 @@ Async<VerifyReport> verify_in_parts(Store& store, std::string session_id, Verify
     if (now && now->record.head.chain.seq < surplus.front().seq) verifier.add_surplus(surplus.front());
   }
   verifier.check_state(snapshot->state);
-  for (const auto& [task, hash] : outputs) verifier.check_output(task, hash);
-  co_await check_later_outputs(store, verifier);
+  for (const TaskNote& task : tasks) {
+    if (is_final(task.status) || !verifier.other_calls().status_of(task.id)) verifier.check_task(task);
+  }
+  co_await check_later_tasks(store, verifier, session_id);
+  co_await check_steps(store, verifier, session_id);
   check_artifacts(verifier, session_id, against);
   co_return verifier.take();
 }

@@ -29,6 +29,9 @@ struct Finding {
     head,       // the session's row has another hash than its newest event
     state,      // a state row is not what the last event that named its key recorded
     output,     // likewise a task's output
+    call,       // a task's row is missing, or is not what events tell of the call
+    step,       // likewise an attempt at a step
+    session,    // the session's row is not what its first and last events, and those that moved its stage, recorded
     context,    // the session's context is not what its first event recorded
     ending,     // the session's row and its events do not agree on whether it is over
     signature,  // the head of a session that is over is not signed by the key

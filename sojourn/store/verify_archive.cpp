@@ -84,10 +84,8 @@ class ArchiveVerifier {
       const PublicKey key = PublicKey::from_pem(take(member, path));
       earlier_keys_.emplace(key.id(), key);
     } else if (path.starts_with(archive::tasks_folder)) {
-      for_each_line(take(member, path), [this](std::string_view line) {
-        const archive::Output output = archive::read_task(line);
-        if (output.completed) outputs_.insert_or_assign(output.task, to_hex(sha256(output.text)));
-      });
+      for_each_line(take(member, path),
+                    [this](std::string_view line) { tasks_.emplace_back(archive::read_task(line)); });
     } else {
       throw Error(ErrorCode::invalid_request, fmt::format("'{}' is nothing that an archive holds", path));
     }
@@ -128,8 +126,8 @@ class ArchiveVerifier {
     if (is_genuine_) known.merge(earlier_keys_);
     journal_->check_record(record_, known);
     journal_->check_state(state_);
-    for (const auto& [task, hash] : outputs_) journal_->check_output(task, hash);
-    for (const auto& [task, seq] : journal_->outputs()) journal_->add_missing_task(task, seq);
+    for (const TaskNote& task : tasks_) journal_->check_task(task);
+    journal_->add_missing_ended_tasks();
     journal_->check_contents([this](const std::string& hash) {
       const auto place = contents_.find(hash);
       return place == contents_.end() ? std::nullopt : std::optional(place->second);
@@ -164,7 +162,7 @@ class ArchiveVerifier {
   SessionRecord record_;
   std::vector<archive::File> files_;
   std::map<std::string, JsonText> state_;
-  std::map<std::string, std::string> outputs_;
+  std::vector<TaskNote> tasks_;
   std::map<std::string, std::string> contents_;  // artefacts, by the hash that names them
   std::string manifest_;
   bool signed_ = false;

@@ -33,9 +33,9 @@ class VerifyEnd : public testing::Test {
     SessionRecord& record = created.record;
     record.context = R"({"team":"red"})";
     record.head.chain = {0, chain_start(id)};
-    created.events = {link(
-        record.head.chain, "session.created",
-        fmt::format(R"({{"key":"{}","context":"{}"}})", key_.public_key().id(), to_hex(sha256(record.context))))};
+    created.events = {link(record.head.chain, "session.created",
+                           fmt::format(R"({{"key":"{}","context":"{}","user":"user","app":"counter","version":"1"}})",
+                                       key_.public_key().id(), to_hex(sha256(record.context))))};
     hashes_ = {record.head.chain.hash};
     run(store.create(created));
     Commit commit{.session_id = id, .epoch = 1, .version = 1, .head = record.head};
@@ -156,6 +156,23 @@ TEST_F(VerifyEnd, ShowsAWholeNewChainByTheFolder) {
   }
   alter(fmt::format("UPDATE sessions SET chain_hash = x'{}'", to_hex(hash)));
   EXPECT_THAT(kinds(), UnorderedElementsAre(Kind::folder, Kind::signature));
+}
+
+TEST_F(VerifyEnd, ShowsAWholeNewChainThatNamesNoKey) {
+  for (const bool over : {true, false}) {
+    ChainHead head{0, chain_start(id)};
+    alter("DELETE FROM events");
+    for (const std::string type : {"session.created", "session.ended"}) {
+      if (!over && head.seq == 1) break;
+      const Event event = link(head, type);
+      alter(fmt::format("INSERT INTO events (session, seq, body, hash) SELECT row, {}, '{}', x'{}' FROM sessions",
+                        event.seq, event.body, to_hex(event.hash)));
+    }
+    alter(fmt::format("UPDATE sessions SET chain_seq = {}, chain_hash = x'{}', signature = '', status = {}", head.seq,
+                      to_hex(head.hash), over ? 1 : 0));
+    EXPECT_THAT(kinds(), ElementsAre(Kind::signature)) << over;
+    EXPECT_TRUE(verified(PublicKeys()).ok());  // a program's own sessions are not signed
+  }
 }
 
 TEST_F(VerifyEnd, ShowsAContextThatChanged) {

@@ -298,6 +298,19 @@ TEST_F(VerifyAltered, NamesACompletedTaskThatNoEventKnows) {
   EXPECT_EQ(finding.task, "task_9");
 }
 
+TEST_F(VerifyAltered, NamesARunningTaskThatNoEventKnows) {
+  const std::string copy =
+      "INSERT INTO tasks SELECT 9, 'task_9', session, 9, function, '', request_hash, {}, input, '{}', error, "
+      "created_at, updated_at, started_at, ended_at, run_at, plan FROM tasks";
+  EXPECT_EQ(finding_after(fmt::format(fmt::runtime(copy), 1, "null")).kind, Kind::call);
+}
+
+TEST_F(VerifyAltered, NamesAnAttemptAtAStepThatNoEventKnows) {
+  const Finding finding = finding_after("INSERT INTO steps VALUES (1, 1, 1, 'paid', 1, 1, 0, 1, 0, 2, 3, 'null')");
+  EXPECT_EQ(finding.kind, Kind::step);
+  EXPECT_THAT(finding.message, HasSubstr("'paid'"));
+}
+
 TEST_F(VerifyAltered, BoundsWhatItLists) {
   std::string sql;
   for (int i = 0; i < 150; ++i) sql += fmt::format("INSERT INTO state VALUES (1, 'x{}', '1');", i);
@@ -343,15 +356,18 @@ class GoesOn final : public Store {
   Async<SessionPage> list(SessionQuery, std::string, std::size_t) override { co_return SessionPage(); }
   Async<std::uint64_t> count(SessionQuery) override { co_return 0; }
   Async<std::optional<std::string>> cursor_after(SessionQuery, std::uint64_t) override { co_return std::nullopt; }
-  Async<std::vector<StepRecord>> steps(std::string, std::uint64_t, std::size_t) override {
-    co_return std::vector<StepRecord>();
+  Async<std::vector<StepRecord>> steps(std::string session, std::uint64_t from, std::size_t limit) override {
+    auto found = co_await store_.steps(session, from, limit);
+    co_await go_on();
+    co_return found;
   }
   Async<std::vector<StepRecord>> latest_attempts(std::string, std::vector<std::string>) override {
     co_return std::vector<StepRecord>();
   }
   Async<StepSummary> step_summary(std::string) override { co_return StepSummary(); }
   Async<Leftovers> leftovers() override { co_return Leftovers(); }
-  Async<std::uint64_t> purge(SessionQuery, std::size_t) override { co_return 0; }
+  Async<Purgeable> purgeable(SessionQuery, std::size_t, std::uint64_t) override { co_return Purgeable(); }
+  Async<std::uint64_t> purge(std::vector<std::string>) override { co_return 0; }
   Async<std::vector<std::string>> unswept(std::size_t) override { co_return std::vector<std::string>(); }
   Async<void> sweep(std::string) override { co_return; }
   Async<std::optional<Tombstone>> tombstone(std::string) override { co_return std::nullopt; }
@@ -371,12 +387,51 @@ class GoesOn final : public Store {
                                       hash_of(task.output), hash_of(value)))};
     commit.state = {{"a", value}};
     commit.tasks = {std::move(task)};
+    go_on_with_steps(commit);
+    go_on_with_calls(commit, number);
     co_await store_.commit(std::move(commit));
+  }
+
+  // Ends the attempt that runs, and begins another.
+  void go_on_with_steps(Commit& commit) {
+    const auto tell = [&](std::string_view type, std::string_view us) {
+      commit.events.push_back(
+          link(commit.head.chain, type, fmt::format(R"({{"step":"s","attempt":{}{}}})", attempt_.attempt, us)));
+    };
+    if (attempt_.number > 0) {
+      attempt_.status = StepStatus::completed;
+      attempt_.ended_at = start_time;
+      attempt_.ended_seq = commit.head.chain.seq + 1;
+      tell("step.completed", ",\"us\":0");
+      commit.steps.push_back(attempt_);
+    }
+    attempt_ = {.number = attempt_.number + 1, .name = "s", .attempt = attempt_.number + 1, .started_at = start_time};
+    attempt_.started_seq = commit.head.chain.seq + 1;
+    tell("step.started", "");
+    commit.steps.push_back(attempt_);
+    commit.head.step_count = attempt_.number;
+  }
+
+  // Ends the call that was accepted last, and accepts another.
+  void go_on_with_calls(Commit& commit, std::uint64_t number) {
+    if (!accepted_.id.empty()) {
+      accepted_.status = TaskStatus::failed;
+      accepted_.error = "{}";
+      commit.events.push_back(
+          link(commit.head.chain, "call.failed", fmt::format(R"({{"task":"{}"}})", accepted_.id)));
+      commit.tasks.push_back(accepted_);
+    }
+    accepted_ = new_task(fmt::format("task_accepted_{}", number), id, 1'000'000 + number, "");
+    commit.events.push_back(
+        link(commit.head.chain, "call.accepted", fmt::format(R"({{"task":"{}"}})", accepted_.id)));
+    commit.tasks.push_back(accepted_);
   }
 
   Store& store_;
   const std::size_t most_bytes_;
   Writing session_;
+  StepRecord attempt_;   // that runs
+  TaskRecord accepted_;  // that is not over
 };
 
 TEST(Verify, FindsNothingWrongWithASessionThatGoesOnMeanwhile) {

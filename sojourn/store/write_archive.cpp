@@ -3,7 +3,7 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <unordered_set>
+#include <map>
 #include <utility>
 
 #include "sojourn/base/error.hpp"
@@ -23,8 +23,12 @@ constexpr std::size_t tasks_at_once = 8;
 
 class ArchiveWriter {
  public:
-  ArchiveWriter(Store& store, SessionRecord record, std::function<Async<void>(std::string)> sink)
-      : store_(store), record_(std::move(record)), verifier_(record_.id), sink_(std::move(sink)) {}
+  ArchiveWriter(Store& store, SessionRecord record, ArchiveParts parts, std::function<Async<void>(std::string)> sink)
+      : store_(store),
+        record_(std::move(record)),
+        parts_(std::move(parts)),
+        verifier_(record_.id),
+        sink_(std::move(sink)) {}
 
   Async<void> add_session() { co_await add(archive::session_file, archive::session_text(record_)); }
 
@@ -51,51 +55,79 @@ class ArchiveWriter {
     co_await end_lines(archive::state_folder);
   }
 
-  // Without those that were completed since the session was read, of which its events do not tell.
+  // Those that are over, but for what ended since the session was read, of which its events do not tell.
   Async<void> add_tasks() {
-    std::unordered_set<std::string> recorded;
-    for (auto& [task, seq] : verifier_.outputs()) recorded.insert(std::move(task));
-    for (std::uint64_t from = 1;;) {
+    std::vector<std::string> untold;
+    for (std::uint64_t from = 0;;) {
       const std::vector<TaskRecord> tasks = co_await store_.tasks(record_.id, from, tasks_at_once);
       for (const TaskRecord& task : tasks) {
-        const bool completed = task.status == TaskStatus::completed;
-        if (!is_final(task.status) || (completed && !recorded.contains(task.id))) continue;
-        if (completed) verifier_.check_output(task.id, to_hex(sha256(task.output)));
-        co_await add_line(archive::tasks_folder, archive::task_line(task));
+        const auto told = verifier_.other_calls().status_of(task.id);
+        if (!told && is_final(task.status)) untold.push_back(task.id);
+        if (told && is_final(*told)) co_await add_task(task);
       }
       if (tasks.size() < tasks_at_once) break;
       from = tasks.back().seq + 1;
     }
+    if (!untold.empty()) {
+      const ToldCalls later = co_await read_later_calls();
+      std::erase_if(untold, [&](const std::string& task) { return later.status_of(task).has_value(); });
+    }
+    for (const std::string& id : untold) {
+      if (const std::optional<TaskRecord> task = co_await store_.task(id)) co_await add_task(*task);
+    }
     co_await end_lines(archive::tasks_folder);
-    for (const auto& [task, seq] : verifier_.outputs()) verifier_.add_missing_task(task, seq);
+    verifier_.add_missing_ended_tasks();
   }
 
-  Async<void> add_artifacts(const ArtifactStore& artifacts) {
-    std::vector<std::string> hashes;
-    verifier_.check_contents([&](const std::string& hash) {
-      std::optional<std::string> found = artifacts.hash(record_.id, hash);
-      if (found == hash) hashes.push_back(hash);
-      return found;
-    });
-    for (const std::string& hash : hashes) co_await add_content(artifacts, hash);
+  Async<void> add_artifacts() {
+    if (parts_.artifacts == nullptr) co_return;
+    std::map<std::string, std::optional<std::string>> found;
+    for (const std::string& hash : verifier_.contents()) {
+      co_await block([&] { found[hash] = parts_.artifacts->hash(record_.id, hash); });
+    }
+    verifier_.check_contents([&](const std::string& hash) { return found.at(hash); });
+    for (const auto& [hash, content] : found) {
+      if (content == hash) co_await add_content(hash);
+    }
   }
 
-  Async<VerifyReport> seal(const SigningKey& key, PublicKeys keys, Time now) {
-    const std::string own = key.public_key().id();
+  Async<VerifyReport> seal(Time now) {
+    PublicKeys& keys = parts_.keys;
+    const std::string own = parts_.key.public_key().id();
     const auto earlier = keys.find(key_of(record_.head.signature));
     if (earlier != keys.end() && earlier->first != own) {
       co_await add(fmt::format("{}{}.pem", archive::keys_folder, earlier->first), earlier->second.pem());
     }
-    keys.emplace(own, key.public_key());
+    keys.emplace(own, parts_.key.public_key());
     const std::string manifest = archive::manifest_text(record_.id, format_time(now), files_);
     co_await add(archive::manifest_file, manifest);
-    co_await add(archive::signature_file, archive::sign_manifest(key, manifest));
+    co_await add(archive::signature_file, archive::sign_manifest(parts_.key, manifest));
     co_await sink_(tar::end());
     verifier_.check_record(record_, keys);
     co_return verifier_.take();
   }
 
  private:
+  Async<void> add_task(const TaskRecord& task) {
+    verifier_.check_task(TaskNote(task));
+    co_await add_line(archive::tasks_folder, archive::task_line(task));
+  }
+
+  // Calls of which events tell that are newer than the archive.
+  Async<ToldCalls> read_later_calls() {
+    ToldCalls calls;
+    for (std::uint64_t from = record_.head.chain.seq + 1;;) {
+      const std::vector<Event> events = co_await store_.events(record_.id, from, events_at_once);
+      for (const Event& event : events) {
+        const JsonObject body = parse_json_object(event.body, {.depth = limits::json_depth + 2});
+        const std::string type(body.at("type").as_string());
+        if (type.starts_with("call.")) calls.take(event.seq, type, body.at("data").as_object());
+        from = event.seq + 1;
+      }
+      if (events.size() < events_at_once) co_return calls;
+    }
+  }
+
   Async<void> add(std::string path, std::string content) {
     const std::uint64_t size = content.size();
     files_.push_back({.path = path, .size = size, .sha256 = to_hex(sha256(content))});
@@ -104,18 +136,32 @@ class ArchiveWriter {
     co_await sink_(std::move(piece));
   }
 
+  Async<void> block(std::function<void()> work) {
+    if (parts_.blocking) {
+      co_await parts_.blocking(std::move(work));
+    } else {
+      work();
+    }
+  }
+
   // Piece by piece, for it may be large. Its hash was looked at just before.
-  Async<void> add_content(const ArtifactStore& artifacts, std::string hash) {
-    const Descriptor file = artifacts.content(record_.id, hash);
+  Async<void> add_content(std::string hash) {
+    Descriptor file;
+    std::uint64_t size = 0;
+    co_await block([&] {
+      file = parts_.artifacts->content(record_.id, hash);
+      size = static_cast<std::uint64_t>(::lseek(file.get(), 0, SEEK_END));
+    });
     const std::string path = archive::artifacts_folder + hash;
-    const auto size = static_cast<std::uint64_t>(::lseek(file.get(), 0, SEEK_END));
     files_.push_back({.path = path, .size = size, .sha256 = hash});
     co_await sink_(tar::head(fmt::format("{}/{}", record_.id, path), size));
     for (std::uint64_t at = 0; at < size;) {
       std::string piece(std::min<std::uint64_t>(file_bytes, size - at), '\0');
-      const ::ssize_t got = ::pread(file.get(), piece.data(), piece.size(), static_cast<::off_t>(at));
-      if (got <= 0) throw io_error("cannot read artefact " + hash, got < 0 ? errno : EIO);
-      piece.resize(static_cast<std::size_t>(got));
+      co_await block([&] {
+        const ::ssize_t got = ::pread(file.get(), piece.data(), piece.size(), static_cast<::off_t>(at));
+        if (got <= 0) throw io_error("cannot read artefact " + hash, got < 0 ? errno : EIO);
+        piece.resize(static_cast<std::size_t>(got));
+      });
       at += piece.size();
       co_await sink_(std::move(piece));
     }
@@ -136,6 +182,7 @@ class ArchiveWriter {
 
   Store& store_;
   const SessionRecord record_;
+  ArchiveParts parts_;
   JournalVerifier verifier_;
   std::function<Async<void>(std::string)> sink_;
   std::vector<archive::File> files_;
@@ -145,18 +192,17 @@ class ArchiveWriter {
 
 }  // namespace
 
-Async<VerifyReport> write_archive(Store& store, std::string session_id, const SigningKey& key, PublicKeys keys,
-                                  Time now, const ArtifactStore* artifacts,
+Async<VerifyReport> write_archive(Store& store, std::string session_id, ArchiveParts parts, Time now,
                                   std::function<Async<void>(std::string piece)> sink) {
   const std::optional<Snapshot> snapshot = co_await store.load(session_id);
   if (!snapshot) throw session_unknown(session_id);
-  ArchiveWriter writer(store, snapshot->record, std::move(sink));
+  ArchiveWriter writer(store, snapshot->record, std::move(parts), std::move(sink));
   co_await writer.add_session();
   co_await writer.add_events();
   co_await writer.add_state(snapshot->state);
   co_await writer.add_tasks();
-  if (artifacts != nullptr) co_await writer.add_artifacts(*artifacts);
-  co_return co_await writer.seal(key, std::move(keys), now);
+  co_await writer.add_artifacts();
+  co_return co_await writer.seal(now);
 }
 
 }  // namespace sojourn::store

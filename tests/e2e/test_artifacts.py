@@ -245,11 +245,18 @@ class Artifacts(Served):
 class AuditedReads(Served):
     flags = ("--audit-reads", "true")
 
+    def exported(self, id):
+        connection = self.server.connection()
+        connection.request("GET", f"/sessions/{id}/export")
+        self.assertEqual(connection.getresponse().read()[-1024:], bytes(1024))
+        connection.close()
+
     def test_who_reads_stands_in_the_journal_also_of_a_session_that_is_over(self):
         id = self.server.post("/sessions", {}).data["id"]
         self.server.ask("PUT", f"/sessions/{id}/artifacts/a", b"x")
         self.server.get(f"/sessions/{id}/events")
         self.server.get(f"/sessions/{id}/artifacts")
+        self.exported(id)
         self.server.delete(f"/sessions/{id}")
         signature = self.server.session(id)["signature"]
         connection = self.server.connection()
@@ -258,13 +265,16 @@ class AuditedReads(Served):
         connection.close()
         events = [entry["event"] for entry in self.server.get(f"/sessions/{id}/events").data]
         self.assertEqual([event["type"] for event in events],
-                         ["session.created", "artifact.stored", "audit.read", "audit.read", "session.ended", "audit.read"])
+                         ["session.created", "artifact.stored", *["audit.read"] * 3, "session.ended", "audit.read"])
         self.assertEqual([event["data"]["what"] for event in events if event["type"] == "audit.read"],
-                         ["events", "artifacts", "artifacts/a"])
+                         ["events", "artifacts", "export", "artifacts/a"])
         self.assertNotEqual(self.server.session(id)["signature"], signature)
         done = self.server.command("audit", "verify", id)
-        self.assertRegex(done.stdout, rf"(?m)^{id}  ok  7 events, signed$")
-        for path in ("events", "events/stream", "artifacts", "artifacts/a"):
+        self.assertRegex(done.stdout, rf"(?m)^{id}  ok  8 events, signed$")
+        self.exported(id)
+        told = self.server.get(f"/sessions/{id}/events?limit=1000").data[-1]["event"]
+        self.assertEqual(told["data"]["what"], "export")
+        for path in ("events", "events/stream", "artifacts", "artifacts/a", "export"):
             self.refused(self.server.get(f"/sessions/sess_20200101_000000_abcdef/{path}"), 404, "SESSION_NOT_FOUND")
 
 

@@ -238,6 +238,29 @@ class Journal(Served):
             self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
             self.assertIn(f"{id}  ok", done.stdout)
 
+    def test_archive_over_http_holds_elsewhere_and_is_what_the_command_writes(self):
+        id = self.session_over()
+        content = os.urandom(3_000_000)
+        live = self.server.new_session("counter")
+        self.server.ask("PUT", f"/sessions/{live}/artifacts/large", content)
+        for session in (id, live):
+            connection = self.server.connection()
+            connection.request("GET", f"/sessions/{session}/export")
+            response = connection.getresponse()
+            self.assertEqual((response.status, response.headers["Content-Type"]), (200, "application/x-tar"))
+            self.assertEqual(response.headers["Content-Disposition"], f'attachment; filename="{session}.tar"')
+            archive = Path(tempfile.mkdtemp(dir=self.folder)) / "trail.tar"
+            archive.write_bytes(response.read())
+            connection.close()
+            done = self.verify_elsewhere(archive)
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            with tarfile.open(archive) as over_http, tarfile.open(self.exported(session)) as by_command:
+                self.assertEqual(over_http.getnames(), by_command.getnames())
+                for name in over_http.getnames():
+                    if "manifest" not in name:
+                        self.assertEqual(over_http.extractfile(name).read(), by_command.extractfile(name).read(), name)
+        self.refused(self.server.get("/sessions/sess_20200101_000000_abcdef/export"), 404, "SESSION_NOT_FOUND")
+
     def test_archive_is_a_tar_file_of_plain_json(self):
         id = self.session_over()
         with tarfile.open(self.exported(id)) as archive:

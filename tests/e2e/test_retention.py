@@ -73,7 +73,9 @@ class Retention(unittest.TestCase):
         server = Program(self.apps, self.data).start()
         self.addCleanup(server.log_file.close)
         try:
-            self.assertIn("store_locked", self.command("purge", "--older-than", "1s", code=3))
+            told = self.command("purge", "--older-than", "1s", code=3)
+            self.assertIn("store_locked", told)
+            self.assertIn("it purges by itself, by its settings retention", told)
         finally:
             server.stop()
 

@@ -62,7 +62,8 @@ class OneSession final : public Store {
   }
   Async<StepSummary> step_summary(std::string) override { co_return StepSummary(); }
   Async<Leftovers> leftovers() override { co_return Leftovers(); }
-  Async<std::uint64_t> purge(SessionQuery, std::size_t) override { co_return 0; }
+  Async<Purgeable> purgeable(SessionQuery, std::size_t, std::uint64_t) override { co_return Purgeable(); }
+  Async<std::uint64_t> purge(std::vector<std::string>) override { co_return 0; }
   Async<std::vector<std::string>> unswept(std::size_t) override { co_return std::vector<std::string>(); }
   Async<void> sweep(std::string) override { co_return; }
   Async<std::optional<Tombstone>> tombstone(std::string) override { co_return std::nullopt; }

@@ -12,7 +12,7 @@ import { sizeOf, textOf, valueBytes } from "./values.js";
 export const events = 1_000;
 export const eventBytes = 256 * 1024;
 const eventType = /^[a-z0-9._-]{1,64}$/;
-const ownEvents = ["session.", "worker.", "call.", "state.", "resource.", "log"]; // Sojourn's own
+const ownEvents = ["session.", "worker.", "call.", "state.", "resource.", "artifact.", "audit.", "step.", "log"]; // Sojourn's own
 
 const refused = (message) => new AppError("invalid_request", message, { retryable: false });
 

@@ -21,7 +21,7 @@ from .values import VALUE_BYTES, Refused, dumps, quote, size
 _EVENTS = 1_000
 _EVENT_BYTES = 256 * 1024
 _EVENT_TYPE = re.compile(r"[a-z0-9._-]{1,64}")
-_OWN_EVENTS = ("session.", "worker.", "call.", "state.", "resource.", "log")  # Sojourn's own
+_OWN_EVENTS = ("session.", "worker.", "call.", "state.", "resource.", "artifact.", "audit.", "step.", "log")  # Sojourn's own
 
 
 class Call:
