@@ -40,6 +40,7 @@ def pattern_of(shown, known, numbers):
         text = re.escape(text)
         if numbers:
             text = re.sub(r"(?:\d|\\\.(?=\d))+", r"[\\d.]+", text)
+            text = re.sub(r"(?<=\]\+\\ )(?:us|ms|s)\b", r"(?:us|ms|s)", text)  # a time is told in what fits its length
             text = re.sub(r"(?:\\ ){2,}", r" +", text)
         return text
 

@@ -16,7 +16,7 @@ import time
 import unittest
 from pathlib import Path
 
-from e2e.program import SOURCE, Program, command
+from e2e.program import SOURCE, Program, command, wait_for
 from e2e.test_webhooks import SETTINGS, Receiver
 from soak.books import Books
 from soak.growth import Growth
@@ -141,6 +141,8 @@ class Soak:
                 continue
             self.looked_at.add(folder.name)
             self.test.assertIn(folder.name, self.books.seen, "the folder of no session")
+            # Some moments after a call its metadata is written anew.
+            wait_for(lambda folder=folder: not list(folder.glob("*.new")), f"nothing half written in {folder}")
             metadata = json.loads((folder / "session_metadata.json").read_text())
             self.test.assertEqual(metadata["session_id"], folder.name)
             left = {path.name for path in folder.iterdir()} - {"session_metadata.json", "tmp", "files", "copy"}
