@@ -92,10 +92,10 @@ FullSession write_history() {
   SessionRecord& record = stored.snapshot.record;
   record.id = id;
   record.head.chain.hash = chain_start(id);
-  const auto append = [&](const std::string& data) {
+  const auto append = [&](const std::string& type, const std::string& data) {
     ChainHead& head = record.head.chain;
     Event event{.seq = head.seq + 1, .body = {}, .hash = {}};
-    event.body = "{\"seq\":" + std::to_string(event.seq) + ",\"type\":\"call.x\",\"data\":" + data + "}";
+    event.body = "{\"seq\":" + std::to_string(event.seq) + ",\"type\":\"" + type + "\",\"data\":" + data + "}";
     event.hash = chain_hash(head.hash, event.body);
     head = {event.seq, event.hash};
     stored.events.push_back(std::move(event));
@@ -110,12 +110,13 @@ FullSession write_history() {
     task.output = seq == 1 ? "42" : R"({"x":null})";
     stored.tasks.push_back(std::move(task));
   }
-  append("{}");
-  append(R"({"state":{"a":)" + hash_of("1") + R"(,"b":)" + hash_of("2") + "}}");
-  append(R"({"task":"task_1","output":)" + hash_of("42") + "}");
-  append(R"({"task":"task_2","output":)" + hash_of(R"({"x":null})") + R"(,"state":{"c":)" + hash_of("[1,2]") + "}}");
-  append(R"({"state":{"a":)" + hash_of("3") + R"(,"b":null}})");
-  append(R"({"message":"hello"})");
+  append("call.x", "{}");
+  append("call.x", R"({"state":{"a":)" + hash_of("1") + R"(,"b":)" + hash_of("2") + "}}");
+  append("call.completed", R"({"task":"task_1","output":)" + hash_of("42") + "}");
+  append("call.completed",
+         R"({"task":"task_2","output":)" + hash_of(R"({"x":null})") + R"(,"state":{"c":)" + hash_of("[1,2]") + "}}");
+  append("call.x", R"({"state":{"a":)" + hash_of("3") + R"(,"b":null}})");
+  append("call.x", R"({"message":"hello"})");
   return stored;
 }
 
