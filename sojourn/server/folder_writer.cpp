@@ -37,6 +37,12 @@ Async<void> FolderWriter::run() {
   while (!waiting_.empty()) {
     const Instant begun = clock_.instant();
     for (std::set<std::string> taken = std::exchange(waiting_, {}); !taken.empty();) {
+      if (close_by_ && clock_.instant() >= *close_by_) {
+        log_.warning("sessions' metadata is older than the store; `sojourn audit rebuild` renews it",
+                     {{"sessions", taken.size() + waiting_.size()}});
+        waiting_.clear();
+        break;
+      }
       const std::string id = std::move(taken.extract(taken.begin()).value());
       try {
         co_await write(id);
@@ -47,7 +53,7 @@ Async<void> FolderWriter::run() {
     }
     const Instant now = clock_.instant();
     const auto pause = std::max<Instant::duration>(least_pause, pause_of_work * (now - begun));
-    if (!closing_) co_await closed_.wait_until(clock_, now + pause);
+    if (!close_by_) co_await closed_.wait_until(clock_, now + pause);
   }
   running_ = false;
 }
@@ -64,7 +70,7 @@ Async<void> FolderWriter::write(std::string session_id) {
 }
 
 Async<void> FolderWriter::close() {
-  closing_ = true;
+  if (!close_by_) close_by_ = clock_.instant() + longest_close;
   closed_.notify_all();
   co_await group_.join();
 }

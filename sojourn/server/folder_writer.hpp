@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <set>
 #include <string>
 
@@ -24,13 +25,15 @@ namespace sojourn::server {
 class FolderWriter {
  public:
   static constexpr Milliseconds least_pause{100};
+  static constexpr Seconds longest_close{2};
 
   FolderWriter(Executor executor, store::Store& store, store::SessionFolders folders, Clock& clock, const Log& log);
 
   // Soon, if the session has a folder; once for all that is asked before that.
   void renew(std::string session_id);
 
-  // Writes those that wait, without a pause. Idempotent.
+  // Writes those that wait, without a pause, until that has taken `longest_close`; how many are left the log says.
+  // Idempotent.
   Async<void> close();
 
  private:
@@ -43,7 +46,7 @@ class FolderWriter {
   const Log& log_;
   std::set<std::string> waiting_;
   bool running_ = false;
-  bool closing_ = false;
+  std::optional<Instant> close_by_;
   Event closed_;
   BlockingPool blocking_;
   TaskGroup group_;

@@ -1,5 +1,6 @@
 #include "sojourn/server/folder_writer.hpp"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <fstream>
@@ -21,9 +22,11 @@ class WatchedStore final : public store::ForwardingStore {
   using ForwardingStore::ForwardingStore;
   Async<std::optional<store::Snapshot>> load(std::string session_id) override {
     ++loads;
+    if (slow_by != nullptr) slow_by->advance(Seconds(1));
     return inner_.load(std::move(session_id));
   }
   int loads = 0;
+  ManualClock* slow_by = nullptr;  // which a read takes a second of
 };
 
 class FolderWriterTest : public testing::Test {
@@ -94,6 +97,21 @@ TEST_F(FolderWriterTest, PausesBeforeItWritesAgainAndNotWhenItCloses) {
   store::run(writer.close());
   EXPECT_EQ(store_.loads, 3);
   EXPECT_EQ(written().at("steps_completed"), (JsonArray{"last"}));
+}
+
+TEST_F(FolderWriterTest, LeavesWhatASlowDiskCannotTakeWhenItCloses) {
+  store_.slow_by = &clock_;
+  FolderWriter writer(store::test_loop().executor(), store_, folders_, clock_, log_);
+  const auto use = [](FolderWriterTest& test, FolderWriter& writer) -> Async<void> {
+    for (int i = 0; i < 10; ++i) {
+      const std::string one = fmt::format("sess_20260115_103045_00000{}", i);
+      test.folders_.create(one);
+      writer.renew(one);
+    }
+    co_await writer.close();
+  };
+  store::run(use(*this, writer));
+  EXPECT_EQ(Seconds(store_.loads), FolderWriter::longest_close);
 }
 
 TEST_F(FolderWriterTest, MakesNoFolderAndGoesOnAfterOneThatCannotBeWritten) {
