@@ -11,12 +11,21 @@ namespace sojourn::device {
 
 namespace {
 
+// For people to read, though it is no address: *** stands for what may be a login.
+std::string masked(std::string_view text) {
+  const auto colon = text.find(':');
+  const auto at = text.rfind('@');
+  const bool has_login = text.starts_with("telnet:") || text.starts_with("webrepl:");
+  if (!has_login || at == text.npos) return to_valid_utf8(text);
+  return to_valid_utf8(fmt::format("{}:***{}", text.substr(0, colon), text.substr(at)));
+}
+
 [[noreturn]] void refuse(std::string_view text, std::string_view why) {
   throw Error(ErrorCode::config_invalid,
               fmt::format("board address '{}': {}; write serial:PATH[?baud=N], usb:VENDOR:PRODUCT[:SERIAL], "
                           "tcp:HOST:PORT, telnet:[USER:PASSWORD@]HOST[:PORT], webrepl:PASSWORD@HOST[:PORT], "
                           "unix:PATH or subprocess:COMMAND",
-                          to_valid_utf8(text), why));
+                          masked(text), why));
 }
 
 template <class T>

@@ -36,6 +36,18 @@ TEST(Address, IsReadBackAsItIsWritten) {
   EXPECT_EQ(parse_address(to_string(quotes)), quotes);
 }
 
+TEST(Address, TellsNoPasswordOfOneThatCannotBeRead) {
+  for (const char* text : {"telnet:micro:secret@board:port", "webrepl:sec@ret@board:0", "telnet:secret@board"}) {
+    try {
+      parse_address(text);
+      ADD_FAILURE() << text;
+    } catch (const Error& error) {
+      EXPECT_THAT(error.message(), testing::Not(testing::HasSubstr("ret"))) << text;
+      EXPECT_THAT(error.message(), testing::HasSubstr(":***@board"));
+    }
+  }
+}
+
 TEST(Address, SaysWhatIsWrong) {
   for (const char* text : {"",
                            "board",
