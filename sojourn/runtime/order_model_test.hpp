@@ -159,8 +159,8 @@ struct Model {
       if (task.seq == 0) continue;                 // its time has not come, or it ended before
       if (!numbers.insert(task.seq).second) fail(fmt::format("two calls have the number {}", task.seq));
       const Request& request = requests[number_of(task)];
-      if (!request.key.empty()) continue;  // it may have come again later
-      if (request.run_at) {
+      if (!request.key.empty()) continue;                         // it may have come again later
+      if (request.run_at && task.created_at < *request.run_at) {  // else its time had passed, which is now
         put_off.push_back(&task);
         continue;
       }

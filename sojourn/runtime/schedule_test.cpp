@@ -346,6 +346,25 @@ TEST_F(ScheduleTest, GoesByTheWallClockWhenThatIsSetForward) {
   });
 }
 
+TEST_F(ScheduleTest, OneThatTheServerGetsToLateIsBehindWhatCameMeanwhile) {
+  with_runtime([](RuntimeTest& base) -> Async<void> {
+    ScheduleTest& test = of(base);
+    const std::string id = co_await test.new_session();
+    const store::TaskRecord late = co_await test.schedule(id, "run", 20s, "late");
+    const store::TaskRecord also = co_await test.schedule(id, "run", 20s, "also late");
+    test.clock.set_wall(*late.run_at + 1s);
+    const auto plain = co_await test.start(id, "run", "meanwhile");
+    const store::TaskRecord passed = co_await test.schedule(id, "run", -1s, "of their time");
+    co_await test.pass(Sleepers::longest_look_away);
+    EXPECT_EQ(plain->task.seq, 2u);
+    EXPECT_EQ(passed.run_at, late.run_at);
+    EXPECT_EQ(passed.seq, 3u);
+    EXPECT_EQ((co_await test.runtime->task(late.id)).task.seq, 4u);
+    EXPECT_EQ((co_await test.runtime->task(also.id)).task.seq, 5u);
+    for (const auto& task : {late, also, passed}) EXPECT_EQ(co_await test.status(task), TaskStatus::completed);
+  });
+}
+
 TEST_F(ScheduleTest, GoesByTheWallClockWhenThatIsSetBack) {
   with_runtime([](RuntimeTest& base) -> Async<void> {
     ScheduleTest& test = of(base);
