@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "sojourn/runtime/actor.hpp"
@@ -133,6 +134,10 @@ Async<void> Actor::end_durably(const Ending& ending) {
   const bool durable = has_nothing_to_commit(step) ||
                        co_await commit_or_log(std::move(step), "the end of a session could not be made durable");
   over_ = true;
+  // Calls that the store has as scheduled still leave when they are settled there.
+  if (!durable && !fenced_) {
+    around_.schedule.enter(static_cast<std::size_t>(std::ranges::count(owed_, 0u, &store::TaskRecord::seq)));
+  }
   if (durable && ending.status != SessionStatus::active) ++counts_.sessions_over[ending.status];
   around_.on_leave(record().id, std::nullopt);
   if (durable) {

@@ -66,8 +66,12 @@ Async<std::shared_ptr<LiveCall>> Runtime::follow(std::string task_id) {
 }
 
 Async<void> Runtime::cancel_scheduled(store::TaskRecord task) {
-  const std::shared_ptr<Actor> actor = co_await find_session(task.session_id);
-  co_await actor->cancel_scheduled(task.id, Error(ErrorCode::cancelled, "the call was cancelled before its time"));
+  try {
+    const std::shared_ptr<Actor> actor = co_await find_session(task.session_id);
+    co_await actor->cancel_scheduled(task.id, Error(ErrorCode::cancelled, "the call was cancelled before its time"));
+  } catch (const Error& error) {
+    if (!is_over(error.code())) throw;
+  }
 }
 
 // Queues the calls of a session whose time has come, and says when to look at it again.

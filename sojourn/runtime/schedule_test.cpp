@@ -334,6 +334,22 @@ TEST_F(ScheduleTest, OneWhoseSessionsLifetimePassedWithoutAServerIsCancelled) {
   });
 }
 
+TEST_F(ScheduleTest, CancellingOneWhoseSessionsLifetimePassedWithoutAStoreTellsWhatBecameOfIt) {
+  with_runtime([](RuntimeTest& base) -> Async<void> {
+    ScheduleTest& test = of(base);
+    const TaskView view = co_await test.runtime->run(
+        {.app = "app", .session = "new", .wait = false, .run_at = test.clock.now() + 50s, .lifetime = 100s});
+    test.guarded.refuses = [](const store::Commit&) { return true; };
+    co_await test.pass(100s);
+    EXPECT_EQ(co_await test.session_status(view.task.session_id), SessionStatus::active);
+    test.guarded.refuses = nullptr;
+    const TaskView cancelled = co_await test.runtime->cancel(view.task.id);
+    EXPECT_EQ(cancelled.task.status, TaskStatus::cancelled);
+    EXPECT_EQ(co_await test.session_status(view.task.session_id), SessionStatus::expired);
+    EXPECT_EQ(test.runtime->statistics().scheduled, 0u);
+  });
+}
+
 TEST_F(ScheduleTest, GoesByTheWallClockWhenThatIsSetForward) {
   with_runtime([](RuntimeTest& base) -> Async<void> {
     ScheduleTest& test = of(base);
