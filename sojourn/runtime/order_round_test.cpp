@@ -294,8 +294,8 @@ Async<void> Round::close_server() {
   closing.spawn(close_runtime(server_.get(), clock_.instant(), &closed));
   co_await settle();
   if (!closed && !server_->floor.is_cut) {
+    is_stopping_ = true;  // a server that stops begins nothing, also what waited for a store that held it up
     co_await look();
-    is_stopping_ = true;
     clock_.advance(2s);
     co_await look();
     is_stopping_ = false;
