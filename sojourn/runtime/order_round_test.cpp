@@ -249,9 +249,11 @@ Async<void> Round::crash(bool calm) {
   dead.floor.is_cut = dead.passage.is_cut = true;
   dead.passage.holds = false;
   dead.passage.release.notify_all();
-  // What the store knew of a session that was busy with a call which nobody had been promised, is older.
+  // What the store knew of a session that was busy with a call which nobody had been promised, is older. One in which
+  // something began since the last look may be.
   for (Session& session : model_.sessions) {
-    if (!std::exchange(session.busy, false)) continue;
+    const bool was_touched = model_.touched.erase(session.id) > 0;
+    if (!std::exchange(session.busy, false) && !was_touched) continue;
     session.surely_active = session.durably_active;
     session.last_active = clock_.instant();
   }
