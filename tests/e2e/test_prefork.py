@@ -283,9 +283,11 @@ class Warm(Served):
         apps = self.folder / "apps"
         server = Program(apps, self.folder / "other").start()
         self.addCleanup(server.log_file.close)
-        wait_for(lambda: server.get("/apps/forked").data["workers"]["spares"] == 2, "the spares")
+        has_spares = lambda: server.get("/apps/forked").data["workers"]["spares"] == 2
+        wait_for(has_spares, "the spares")
         task = server.run("forked", "hold", wait=False)
         wait_for(lambda: server.task(task["id"])["status"] == 7, "the call")
+        wait_for(has_spares, "another spare")
         family = server.family()
         self.assertGreater(len(family), 8)
         server.kill()
