@@ -98,6 +98,7 @@ store::Commit one_call(Session& session, const std::string& value, const std::st
   record.seq = commit.head.call_count;
   record.function = "increment";
   record.status = store::TaskStatus::completed;
+  record.input = "{}";
   record.output = output;
   return commit;
 }
