@@ -101,9 +101,12 @@ class BareClient {
     } while (!wait_for("CTRL-B to exit\r\n>", 50));
   }
   std::string run(const std::string& code) {
-    send(code + '\x04');
-    if (!wait_for("\x04>", 60'000)) throw Error(ErrorCode::call_timeout, "the board does not answer");
-    return said_;
+    for (int attempt = 0; attempt < 5; ++attempt) {  // a board that lost a byte waits for the rest
+      send(code + '\x04');
+      if (wait_for("\x04>", 2'000)) return said_;
+      enter();
+    }
+    throw Error(ErrorCode::call_timeout, "the board does not answer");
   }
 
  private:
