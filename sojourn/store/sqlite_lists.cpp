@@ -18,9 +18,9 @@ using Value = std::variant<std::int64_t, std::string>;
 
 constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
 
-// What a page may cost, in entries of an index that are passed over; less than 3 ms. To look at a session itself, in
-// a store of a million, costs as much as some of them.
-constexpr std::size_t page_work = 15'000;
+// What a page may cost, in entries of an index that are passed over, or what as many sessions cost as it may hold;
+// less than 3 ms. To look at a session itself, in a store of a million, costs as much as some of them.
+constexpr std::size_t page_work = 8'000;
 constexpr std::size_t work_of_a_look = 12;
 
 // Of sessions that are looked at for a purge; about 50 ms.
@@ -135,6 +135,7 @@ class Walk {
       : connection_(connection),
         query_(query),
         limit_(std::max<std::size_t>(limit, 1)),
+        most_work_(std::max(page_work, (limit_ + 2) * (1 + work_of_a_look))),
         start_(read_cursor(cursor)),
         paths_(paths_of(query)) {
     if (query.created_from) oldest_ = query.created_from->time_since_epoch().count();
@@ -189,7 +190,7 @@ class Walk {
       candidates.read(place.row, place.created_at, id);
       ++work_;
       if (!id || query_.id_text.empty() || id->find(query_.id_text) != std::string::npos) look_at(place);
-      if (!done_ && work_ >= page_work) {
+      if (!done_ && work_ >= most_work_) {
         page_.next_cursor = cursor_text(place);
         done_ = true;
       }
@@ -254,6 +255,7 @@ class Walk {
   Connection& connection_;
   const SessionQuery& query_;
   const std::size_t limit_;
+  const std::size_t most_work_;
   const ListPlace start_;
   const std::vector<Path> paths_;
   std::int64_t oldest_ = std::numeric_limits<std::int64_t>::min();  // inclusive
