@@ -222,6 +222,22 @@ TEST_F(FlowAgent, FillsMessagesInFromTheContext) {
   EXPECT_EQ(answers->asked.back().messages[0].content, "I am {who}");
 }
 
+TEST_F(FlowAgent, WarnsOnceOfWhatLooksLikeAFieldAndIsNone) {
+  const auto scripted = model({wants({{"1", "add", R"({"a":1})"}}), says("done")});
+  testing::internal::CaptureStderr();
+  {
+    Session session(one_thread, clock, {.context = {{"user", "Ada"}}, .logging_setting = LoggingSetting::quiet});
+    session.call_sync(
+        agent("clerk", scripted, {.system_message = "{user.name} {user} {}", .tools = {tool(add, "", {"a", "b"})}}),
+        "Hi {user}");
+  }
+  const std::string log = testing::internal::GetCapturedStderr();
+  EXPECT_EQ(std::ranges::count(log, '\n'), 1) << log;
+  EXPECT_THAT(log,
+              HasSubstr(R"(warning node "clerk": a message to a model has {user.name} {}, which is left as it is)"));
+  EXPECT_EQ(scripted->asked.back().messages.front().content, "{user.name} Ada {}");
+}
+
 TEST_F(FlowAgent, BroadcastsItsAnswerAsItComesIfItIsTold) {
   std::vector<Json> items;
   {

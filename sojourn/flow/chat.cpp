@@ -1,5 +1,9 @@
 #include "sojourn/flow/chat.hpp"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
 #include <boost/json/value_from.hpp>
 #include <boost/json/value_to.hpp>
 
@@ -42,6 +46,25 @@ JsonObject details(const ChatModel& model, const std::vector<ChatMessage>& messa
           {"total_cost", nullptr},
           {"system_fingerprint", answer ? or_null(answer->system_fingerprint) : Json()},
           {"latency", std::chrono::duration<double>(latency).count()}};
+}
+
+// Fills in the messages; where one is new, what in it looks like a field and is none is told.
+void fill_in(Scope& scope, std::vector<ChatMessage>& messages) {
+  const auto last_answer = std::ranges::find(messages.rbegin(), messages.rend(), Role::assistant, &ChatMessage::role);
+  const auto first_new = last_answer.base();
+  for (auto message = messages.begin(); message != messages.end(); ++message) {
+    const bool is_template = message->role == Role::system || message->role == Role::user;
+    if (!is_template || !message->inject_prompt) continue;
+    if (message >= first_new) {
+      if (const auto odd = odd_fields(message->content); !odd.empty()) {
+        scope.log(LogLevel::warning,
+                  fmt::format("node \"{}\": a message to a model has {}, which is left as it is: only {{key}} is "
+                              "filled in, and {{{{ is a brace",
+                              scope.node_name(), fmt::join(odd, " ")));
+      }
+    }
+    message->content = fill_template(message->content, scope.context());
+  }
 }
 
 }  // namespace
@@ -105,12 +128,7 @@ Conversation tag_invoke(const boost::json::value_to_tag<Conversation>&, const Js
 }
 
 Async<ChatAnswer> ask(Scope& scope, ChatModel& model, ChatRequest request, OnPiece on_piece) {
-  if (scope.injects_prompts()) {
-    for (ChatMessage& message : request.messages) {
-      const bool is_template = message.role == Role::system || message.role == Role::user;
-      if (is_template && message.inject_prompt) message.content = fill_template(message.content, scope.context());
-    }
-  }
+  if (scope.injects_prompts()) fill_in(scope, request.messages);
   const std::vector<ChatMessage> asked = request.messages;
   const Instant begun = scope.clock().instant();
   std::optional<ChatAnswer> answer;

@@ -67,7 +67,9 @@ OpenAiModel::OpenAiModel(Clock& clock, OpenAiOptions options) : clock_(clock), o
   }
   address_ = {.host = url.host, .port = url.port};
   target_ = url.target + (url.target.ends_with('/') ? "chat/completions" : "/chat/completions");
-  if (url.is_https) trust_ = std::make_unique<http::TlsTrust>();
+  if (!url.is_https) return;
+  trust_ = options_.authorities.empty() ? std::make_unique<http::TlsTrust>()
+                                        : std::make_unique<http::TlsTrust>(options_.authorities);
 }
 
 OpenAiModel::~OpenAiModel() = default;
@@ -106,7 +108,8 @@ Async<OpenAiModel::Attempt> OpenAiModel::attempt(const std::string& body, Instan
     tried.answer.reset();
     tried.error = error;
     const bool is_silent = error.code() == ErrorCode::call_timeout && clock_.instant() < deadline;
-    tried.again = is_silent || error.code() == ErrorCode::connection_failed || error.code() == ErrorCode::unavailable;
+    const bool is_broken = error.code() == ErrorCode::connection_failed || error.code() == ErrorCode::unavailable;
+    tried.again = (is_broken && !error.details().contains("certificate")) || is_silent;
   }
   co_return tried;
 }

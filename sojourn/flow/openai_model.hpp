@@ -1,5 +1,6 @@
 #pragma once
 
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -15,7 +16,8 @@ namespace sojourn::flow {
 struct OpenAiOptions {
   std::string endpoint = "https://api.openai.com/v1";
   std::string model;
-  std::string api_key = {};  // sent to the endpoint, and to nobody else
+  std::string api_key = {};                // sent to the endpoint, and to nobody else
+  std::filesystem::path authorities = {};  // PEM: who alone may vouch for the endpoint; else whom this machine trusts
   unsigned attempts = 5;
   Milliseconds first_pause{500};  // before the second attempt; then twice as long each time, up to `longest_pause`
   Milliseconds longest_pause = Seconds(30);
@@ -39,7 +41,8 @@ class OpenAiModel final : public ChatModel {
   // An answer is asked for in pieces if there is `on_piece`. What fails is asked again: no connection, one that broke
   // off, silence, an answer that is none, 408, 409, 429 and 5xx; but not once a piece was handed on.
   // Errors: unauthorized for 401 and 403, invalid_request for what else the endpoint refuses, unavailable for what it
-  //         could not do, connection_failed where it gave no answer, too_large, call_timeout at `deadline`.
+  //         could not do, connection_failed where it gave no answer or its certificate is
+  //         not trusted, too_large, call_timeout at `deadline`.
   Async<ChatAnswer> ask(ChatRequest request, Instant deadline, OnPiece on_piece) override;
 
  private:

@@ -1,7 +1,5 @@
 #include "sojourn/flow/prompt.hpp"
 
-#include <vector>
-
 namespace sojourn::flow {
 
 namespace {
@@ -94,6 +92,17 @@ std::string fill_template(std::string_view text, const Lookup& lookup) {
 
 std::string fill_template(std::string_view text, const Context& context) {
   return fill_template(text, [&context](std::string_view key) { return context.find(key); });
+}
+
+std::vector<std::string> odd_fields(std::string_view text) {
+  std::vector<std::string> odd;
+  for (const Piece& piece : split(text).value_or(std::vector<Piece>())) {
+    if (!piece.is_field) continue;
+    const Field field = parse(piece.text);
+    if (!field.is_valid) return {};
+    if (!field.is_bare) odd.push_back("{" + piece.text + "}");
+  }
+  return odd;
 }
 
 std::string escape_braces(std::string_view text) {

@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "sojourn/flow/context.hpp"
 
@@ -24,6 +25,9 @@ using Lookup = std::function<std::optional<Json>(std::string_view key)>;
 // Lookup: whatever it throws.
 std::string fill_template(std::string_view text, const Lookup& lookup);
 std::string fill_template(std::string_view text, const Context& context);
+
+// The fields of a template that are no bare keys, as written: those that no context fills in.
+std::vector<std::string> odd_fields(std::string_view text);
 
 // A template that is filled in to `text`, whatever the context: each brace twice.
 std::string escape_braces(std::string_view text);

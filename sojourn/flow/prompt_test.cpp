@@ -50,6 +50,12 @@ TEST_F(FlowPrompt, ReadsNoAttributesAndFormatsNothing) {
   }
 }
 
+TEST_F(FlowPrompt, NamesTheFieldsThatItNeverFillsIn) {
+  EXPECT_EQ(odd_fields("{} {name} {name.size} {missing} {name:>10} {{x.y}}"),
+            (std::vector<std::string>{"{}", "{name.size}", "{name:>10}"}));
+  EXPECT_TRUE(odd_fields("{a.b} {").empty());  // no template
+}
+
 TEST_F(FlowPrompt, ReturnsATemplateWhoseBracesDoNotMatchAsItIs) {
   for (const char* text : {"{name}}", "{", "}", "{name} {", "a } {name}", "{name!}", "{{name}", "{na{me}"}) {
     EXPECT_EQ(fill(text), text);

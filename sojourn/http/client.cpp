@@ -100,6 +100,7 @@ struct Client::State {
   std::string host_field;
   tcp::resolver resolver;
   tcp::socket socket;
+  std::string refused_certificate;       // what was wrong with the server's
   std::unique_ptr<TlsStream> tls;        // on `socket`, where it is spoken
   std::string input;                     // what came and is not used yet
   std::optional<ResponseParser> answer;  // while it is being read
@@ -200,10 +201,15 @@ Async<void> Client::State::connect() {
 }
 
 Async<void> Client::State::shake_hands() {
-  tls = make_tls_stream(socket, *rules.trust, address.host);
+  refused_certificate.clear();
+  tls = make_tls_stream(socket, *rules.trust, address.host, refused_certificate);
   error_code error;
   co_await tls->async_handshake(TlsStream::client, asio::redirect_error(asio::use_awaitable, error));
-  if (error) fail("no TLS: " + error.message());
+  if (!error) co_return;
+  if (refused_certificate.empty() || late) fail("no TLS: " + error.message());
+  throw Error(ErrorCode::connection_failed,
+              "https://" + host_field + ": certificate verify failed: " + refused_certificate,
+              {{"certificate", refused_certificate}});
 }
 
 Async<void> Client::State::write(const Request& request) {

@@ -33,7 +33,8 @@ class Client {
   Client& operator=(const Client&) = delete;
 
   // Connects, unless the connection that was kept still stands. What fails here has sent nothing.
-  // Errors: connection_failed, call_timeout at `deadline`.
+  // Errors: connection_failed, with details {"certificate": why} for one that is not trusted; call_timeout at
+  //         `deadline`.
   Async<void> connect(Instant deadline);
 
   // Sends the request and returns the whole answer, whatever its status. Connects when it must; a kept-alive

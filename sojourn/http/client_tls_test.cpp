@@ -1,8 +1,4 @@
 #include <gtest/gtest.h>
-#include <openssl/evp.h>
-#include <openssl/pem.h>
-#include <openssl/x509v3.h>
-
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/read_until.hpp>
@@ -19,6 +15,7 @@
 #include "sojourn/base/random.hpp"
 #include "sojourn/base/task_group.hpp"
 #include "sojourn/http/client.hpp"
+#include "sojourn/http/tls_stand_in_test.hpp"
 
 namespace sojourn::http {
 namespace {
@@ -27,46 +24,10 @@ namespace asio = boost::asio;
 namespace ssl = boost::asio::ssl;
 using asio::ip::tcp;
 
-template <auto release>
-struct Releases {
-  template <class T>
-  void operator()(T* held) const {
-    release(held);
-  }
-};
-template <class T, auto release>
-using Owned = std::unique_ptr<T, Releases<release>>;
-
-// A key, and a certificate for 127.0.0.1 that it signed itself.
-struct Identity {
-  Identity() : key(EVP_EC_gen("P-256")), certificate(X509_new()) {
-    X509_set_version(certificate.get(), 2);
-    ASN1_INTEGER_set(X509_get_serialNumber(certificate.get()), 1);
-    X509_gmtime_adj(X509_getm_notBefore(certificate.get()), -3'600);
-    X509_gmtime_adj(X509_getm_notAfter(certificate.get()), 24 * 3'600);
-    X509_set_pubkey(certificate.get(), key.get());
-    X509_NAME* const name = X509_get_subject_name(certificate.get());
-    X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, reinterpret_cast<const unsigned char*>("here"), -1, -1, 0);
-    X509_set_issuer_name(certificate.get(), name);
-    const Owned<X509_EXTENSION, X509_EXTENSION_free> names(
-        X509V3_EXT_conf_nid(nullptr, nullptr, NID_subject_alt_name, "IP:127.0.0.1"));
-    X509_add_ext(certificate.get(), names.get(), -1);
-    X509_sign(certificate.get(), key.get(), EVP_sha256());
-  }
-
-  void write(const std::string& path) const {
-    const Owned<std::FILE, std::fclose> file(std::fopen(path.c_str(), "we"));
-    PEM_write_X509(file.get(), certificate.get());
-  }
-
-  Owned<EVP_PKEY, EVP_PKEY_free> key;
-  Owned<X509, X509_free> certificate;
-};
-
 // A server that answers every request on as many connections as come.
 class TlsStandIn {
  public:
-  TlsStandIn(Loop& loop, const Identity& identity)
+  TlsStandIn(Loop& loop, const Certificate& identity)
       : context_(ssl::context::tls_server), acceptor_(loop.executor(), {asio::ip::address_v4::loopback(), 0}) {
     SSL_CTX_use_certificate(context_.native_handle(), identity.certificate.get());
     SSL_CTX_use_PrivateKey(context_.native_handle(), identity.key.get());
@@ -112,10 +73,10 @@ class TlsStandIn {
 
 class TlsClientTest : public testing::Test {
  public:
-  // Runs `fact` against a stand-in, with a client's trust in its certificate or without.
+  // Runs `fact` against a stand-in, with a client's trust in its authority or without.
   void run(bool trusts, Async<void> (*fact)(TlsClientTest& test)) {
     const std::string file = testing::TempDir() + "sojourn_tls_" + SystemRandom().hex(8) + ".pem";
-    identity_.write(file);
+    authority_.write(file);
     if (trusts) ::setenv("SSL_CERT_FILE", file.c_str(), 1);
     trust_.emplace();
     ::unsetenv("SSL_CERT_FILE");
@@ -134,6 +95,9 @@ class TlsClientTest : public testing::Test {
   Client client(std::string host = "127.0.0.1") {
     return Client(loop_.executor(), clock_, {std::move(host), server_.port()}, {.trust = &*trust_});
   }
+  std::string where(const std::string& host) const {
+    return "https://" + host + ":" + std::to_string(server_.port());
+  }
   Instant soon() { return clock_.instant() + Seconds(20); }
 
   static Async<std::string> refusal(TlsClientTest& test, std::string host) {
@@ -148,7 +112,8 @@ class TlsClientTest : public testing::Test {
 
   Loop loop_;
   SystemClock clock_;
-  Identity identity_;
+  Certificate authority_{"an authority"};
+  Certificate identity_{"here", "IP:127.0.0.1", authority_};
   TlsStandIn server_{loop_, identity_};
   std::optional<TlsTrust> trust_;
 };
@@ -167,16 +132,31 @@ TEST_F(TlsClientTest, AsksManyTimesOnOneConnection) {
 
 TEST_F(TlsClientTest, RefusesACertificateThatNobodyTrusts) {
   run(false, [](TlsClientTest& test) -> Async<void> {
-    EXPECT_NE((co_await refusal(test, "127.0.0.1")).find("certificate verify failed"), std::string::npos);
+    EXPECT_EQ(co_await refusal(test, "127.0.0.1"),
+              test.where("127.0.0.1") +
+                  ": certificate verify failed: unable to get local issuer certificate (subject /CN=here, issuer "
+                  "/CN=an authority)");
     EXPECT_EQ(test.server_.requests, 0);
   });
 }
 
 TEST_F(TlsClientTest, RefusesACertificateForAnotherHost) {
   run(true, [](TlsClientTest& test) -> Async<void> {
-    EXPECT_NE((co_await refusal(test, "localhost")).find("certificate verify failed"), std::string::npos);
+    EXPECT_EQ(co_await refusal(test, "localhost"),
+              test.where("localhost") +
+                  ": certificate verify failed: it is not for localhost, but for IP Address:127.0.0.1");
     EXPECT_EQ(test.server_.requests, 0);
   });
+}
+
+TEST(TlsTrustTest, NamesAFileOfAuthoritiesThatItCannotRead) {
+  try {
+    const TlsTrust trust("/nowhere/authorities.pem");
+    FAIL() << "there is no such file";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::io_error);
+    EXPECT_NE(error.message().find("/nowhere/authorities.pem"), std::string::npos);
+  }
 }
 
 }  // namespace

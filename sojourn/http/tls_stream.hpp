@@ -19,8 +19,9 @@ struct TlsTrust::Context {
 
 using TlsStream = boost::asio::ssl::stream<boost::asio::ip::tcp::socket&>;
 
-// A stream on `socket` that expects a certificate for `host`, a name or an address.
+// A stream on `socket` that expects a certificate for `host`, a name or an address, and leaves in `refusal` what is
+// wrong with another. Lifetime: `refusal` outlives it.
 std::unique_ptr<TlsStream> make_tls_stream(boost::asio::ip::tcp::socket& socket, const TlsTrust& trust,
-                                           const std::string& host);
+                                           const std::string& host, std::string& refusal);
 
 }  // namespace sojourn::http
