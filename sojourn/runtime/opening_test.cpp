@@ -1,5 +1,7 @@
 #include <gmock/gmock.h>
 
+#include <future>
+
 #include "sojourn/runtime/runtime_fixture_test.hpp"
 #include "sojourn/store/verify.hpp"
 
@@ -72,6 +74,38 @@ TEST_F(OpeningTest, ASessionStaysWhoseFirstCallIsOverBeforeItsWorkerHasStarted) 
     test.script.open_error.reset();
     co_await expect_unharmed(test, call->task.session_id);
   });
+}
+
+TEST_F(OpeningTest, AWorkerOpensWhileItsFolderComesToTheDiskAndNoCallIsAnsweredBefore) {
+  static std::promise<void> disk;  // the body takes nothing but the test
+  disk = {};
+  Options options;
+  options.keep_folder = [](const store::SessionRecord&) { disk.get_future().wait(); };
+  with_runtime(
+      [](RuntimeTest& test) -> Async<void> {
+        const auto call = co_await test.start("new", "run", 5);
+        EXPECT_THAT(test.script.log, testing::ElementsAre("open"));
+        EXPECT_EQ(call->task.status, TaskStatus::setting_up);
+        disk.set_value();
+        co_await LiveCall::wait_final(call);
+        EXPECT_EQ(call->task.output, "5");
+      },
+      std::move(options));
+}
+
+TEST_F(OpeningTest, ASessionStaysWhoseFolderDidNotComeToTheDisk) {
+  Options options;
+  options.keep_folder = [fails = true](const store::SessionRecord&) mutable {
+    if (std::exchange(fails, false)) throw Error(ErrorCode::store_full, "no space for its folder");
+  };
+  with_runtime(
+      [](RuntimeTest& test) -> Async<void> {
+        const TaskView view = co_await test.call("new", "run");
+        EXPECT_THAT(view.task.error, HasSubstr("no space for its folder"));
+        EXPECT_THAT(test.script.log, testing::ElementsAre("open", "close lost"));
+        co_await expect_unharmed(test, view.task.session_id);
+      },
+      std::move(options));
 }
 
 }  // namespace

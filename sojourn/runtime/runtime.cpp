@@ -51,30 +51,35 @@ Async<std::string> Runtime::make_folder(Parts& parts, store::SessionRecord recor
   co_return co_await parts.blocking.run([&] { return parts.options.make_folder(record); });
 }
 
+Async<void> Runtime::keep_folder(Parts& parts, store::SessionRecord record) {
+  if (parts.options.keep_folder) co_await parts.blocking.run([&] { parts.options.keep_folder(record); });
+}
+
 Runtime::Runtime(Executor executor, store::Store& store, Clock& clock, Random& random, const Log& log,
                  Options options)
     : parts_(std::make_unique<Parts>(std::move(executor), store, clock, random, log, std::move(options),
                                      [this](std::string id) { return take_up(std::move(id)); })) {
   Parts& parts = *parts_;
   parts.around.reset(new Actor::Surroundings{
-      .serving = {.executor = parts.executor,
-                  .clock = parts.clock,
-                  .cancel_grace = parts.options.cancel_grace,
-                  .counts = parts.counts,
-                  .make_folder =
-                      [&parts](store::SessionRecord record) { return make_folder(parts, std::move(record)); },
-                  .clean_up =
-                      [&parts](store::ResourceRecord resource, std::string folder) {
-                        return parts.blocking.run([resource = std::move(resource), folder = std::move(folder)] {
-                          return clean_up_leftover(resource, folder);
-                        });
-                      },
-                  .bring_files = parts.options.bring_files,
-                  .keep_files = parts.options.keep_files,
-                  .call_app =
-                      [this](std::string app, std::string function, Json input, std::string actor) {
-                        return call_app(std::move(app), std::move(function), std::move(input), std::move(actor));
-                      }},
+      .serving =
+          {.executor = parts.executor,
+           .clock = parts.clock,
+           .cancel_grace = parts.options.cancel_grace,
+           .counts = parts.counts,
+           .make_folder = [&parts](store::SessionRecord record) { return make_folder(parts, std::move(record)); },
+           .keep_folder = [&parts](store::SessionRecord record) { return keep_folder(parts, std::move(record)); },
+           .clean_up =
+               [&parts](store::ResourceRecord resource, std::string folder) {
+                 return parts.blocking.run([resource = std::move(resource), folder = std::move(folder)] {
+                   return clean_up_leftover(resource, folder);
+                 });
+               },
+           .bring_files = parts.options.bring_files,
+           .keep_files = parts.options.keep_files,
+           .call_app =
+               [this](std::string app, std::string function, Json input, std::string actor) {
+                 return call_app(std::move(app), std::move(function), std::move(input), std::move(actor));
+               }},
       .group = parts.group,
       .log = parts.log,
       .close_grace = parts.options.close_grace,

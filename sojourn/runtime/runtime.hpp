@@ -32,6 +32,9 @@ struct Options {
   std::string journal_key;  // the id of the key that signs how journals end; "" where none does
   // Makes a session's folder and returns its absolute path; empty for none. May block: it runs on `blocking`.
   std::function<std::string(const store::SessionRecord&)> make_folder;
+  // Brings a folder that was made to the disk, with what it tells of the session, while a worker opens in it: no call
+  // is answered before. Empty for nothing. May block, likewise.
+  std::function<void(const store::SessionRecord&)> keep_folder;
   // Puts the files that an input names into the session's folder, and says there where they are. Asked for calls with
   // RunRequest::names_files.
   std::function<Async<Json>(Json input, std::string folder)> bring_files;
@@ -219,6 +222,7 @@ class Runtime {
   struct Parts;
 
   static Async<std::string> make_folder(Parts& parts, store::SessionRecord record);
+  static Async<void> keep_folder(Parts& parts, store::SessionRecord record);
   SessionView view(store::SessionRecord stored) const;
   TaskView view(const LiveCall& call) const;
   std::shared_ptr<session::App> find_app(std::string_view name) const;

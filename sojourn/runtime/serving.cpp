@@ -18,6 +18,15 @@ Async<void> open_into(std::unique_ptr<session::Worker>& worker, session::App& ap
   worker = co_await app.open(std::move(opening), deadline);
 }
 
+// A worker that never served.
+Async<void> drop(std::unique_ptr<session::Worker> worker, Instant deadline) {
+  try {
+    co_await worker->close(session::CloseReason::lost, deadline);
+  } catch (const Error&) {
+    co_return;  // why it had to go says more
+  }
+}
+
 // The output's text, or the error that the app's output is no JSON.
 store::JsonText output_text(const Json& output, std::size_t most) {
   return to_text(output, {.bytes = most, .depth = limits::json_depth});
@@ -326,10 +335,12 @@ Async<void> Serving::open_worker(LiveCall* call, Instant deadline) {
   append("worker.started", data);
 }
 
-// Apart from the call, so that it can be asked to stop: a program may load for minutes.
+// Apart from the call, so that it can be asked to stop: a program may load for minutes. Its folder comes to the disk
+// meanwhile.
 Async<void> Serving::start_worker(session::Opening opening, Instant deadline) {
   TaskGroup starting(surroundings_.executor);
   starting_ = &starting;
+  starting.spawn(surroundings_.keep_folder(kept_.record()));
   starting.spawn(open_into(worker_, *app_, std::move(opening), deadline));
   std::exception_ptr failure;
   try {
@@ -338,6 +349,7 @@ Async<void> Serving::start_worker(session::Opening opening, Instant deadline) {
     failure = std::current_exception();
   }
   starting_ = nullptr;
+  if (failure && worker_) co_await drop(std::move(worker_), deadline);
   if (failure) std::rethrow_exception(failure);
   if (!worker_) {
     throw stop_reason_ ? Error(*stop_reason_) : Error(ErrorCode::worker_start_failed, "the start was broken off");

@@ -83,6 +83,12 @@ fs::path SessionFolders::create(std::string_view session_id) const {
   return folder;
 }
 
+fs::path SessionFolders::make(std::string_view session_id) const {
+  fs::path folder = path_of(session_id);
+  if (::mkdir(folder.c_str(), 0777) != 0) make_folders(folder);
+  return folder;
+}
+
 void SessionFolders::remove(std::string_view session_id) const {
   const fs::path folder = path_of(session_id);
   std::error_code error;
@@ -127,11 +133,10 @@ std::uint64_t bytes_in(const fs::path& top) {
 }
 
 void SessionFolders::write_metadata(const SessionRecord& record, const StepSummary& steps) const {
-  const fs::path folder = path_of(record.id);
-  const fs::path day = folder.parent_path();
+  const fs::path day = path_of(record.id).parent_path();
   sync_above(day);
   // Without a sync of its own: what is below comes first, and is nothing without it.
-  if (::mkdir(folder.c_str(), 0777) != 0) make_folders(folder);
+  const fs::path folder = make(record.id);
   replace_file(folder / metadata_name, metadata_of(record, steps) + "\n");
   // Also where it was there: who made it may have died before it synced it.
   sync_folder(day);

@@ -42,6 +42,12 @@ TEST_F(SessionFoldersTest, PutsASessionUnderItsDay) {
   EXPECT_EQ(folders_.create(id_), folder_);
   EXPECT_TRUE(fs::is_directory(folder_));
   EXPECT_EQ(folders_.create(id_), folder_) << "again does no harm";
+  EXPECT_EQ(folders_.make(id_), folder_) << "and nor does this";
+}
+
+TEST_F(SessionFoldersTest, MakesTheFoldersAboveToo) {
+  EXPECT_EQ(folders_.make(id_), folder_);
+  EXPECT_TRUE(fs::is_directory(folder_));
 }
 
 TEST_F(SessionFoldersTest, RefusesWhatIsNoSessionId) {
