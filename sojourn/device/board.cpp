@@ -16,6 +16,9 @@ bool is_identifier(std::string_view name) {
 
 void drop(std::string_view) {}
 
+// Like the guard, what is to stay is put where the heap begins.
+constexpr std::string_view exec_to_stay = "lambda c:(__import__('gc').collect(),exec(c))";
+
 }  // namespace
 
 Board::Board(Executor executor, Clock& clock, Random& random, Address address, LinkOptions options)
@@ -48,7 +51,8 @@ Async<void> Board::deploy(Function function, Instant deadline) {
                 fmt::format("'{}' is no name of a function", to_valid_utf8(function.name)));
   }
   if (is_deployed(function)) co_return;
-  co_await run({.code = function.source, .on_output = drop}, function.place, deadline);
+  Script script{.code = function.source, .function = std::string(exec_to_stay), .on_output = drop};
+  co_await run(std::move(script), function.place, deadline);
   // The boot is that of the run: a restart before it would have failed it, one since then makes this entry stale.
   deployed_[function.name] = {sha256(function.source), link_.boot(), function.place};
 }
@@ -102,6 +106,7 @@ Async<RunResult> Board::run(Script script, SourcePlace place, Instant deadline) 
   if (result.traceback.empty()) co_return result;
   Traceback traceback = parse_traceback(result.traceback);
   map_to_host(traceback, place, places());
+  traceback.begun = result.begun;
   Error error = to_error(traceback);
   throw error;
 }

@@ -94,6 +94,16 @@ bool flag_of(const Value& value) {
   return *flag;
 }
 
+bool is_full_heap(const Error& error) {
+  const Json* kind = error.details().if_contains("class");
+  return error.code() == ErrorCode::app_error && kind != nullptr && *kind == Json("memory");
+}
+
+// Whether the same may be tried again with a smaller chunk.
+bool may_take_less(const Error& error, std::size_t chunk) {
+  return chunk > smallest_chunk && is_full_heap(error);
+}
+
 }  // namespace
 
 Async<Value> BoardFiles::ask(const Function& function, std::vector<std::string> texts, Instant deadline) {
@@ -158,6 +168,17 @@ Async<std::size_t> BoardFiles::find_start(const std::string& path, const std::st
   co_return 0;  // a board that cannot append
 }
 
+// What the board answered; nothing where its heap had no room to take the piece, which it may have for a smaller one.
+Async<std::optional<Value>> BoardFiles::write_piece(bool in_base64, std::string_view piece, Instant deadline) {
+  try {
+    co_return in_base64 ? co_await board_.apply("_sj_base64", to_base64(piece), deadline)
+                        : co_await board_.apply("_sj_file.write", std::string(piece), deadline);
+  } catch (const Error& error) {
+    if (!may_take_less(error, piece.size()) || !error.details().contains("begun")) throw;
+  }
+  co_return std::nullopt;
+}
+
 Async<void> BoardFiles::write_chunks(const std::string& path, std::string_view all, std::size_t start,
                                      Instant deadline) {
   const std::uint64_t heap = co_await free_heap(deadline);
@@ -172,9 +193,12 @@ Async<void> BoardFiles::write_chunks(const std::string& path, std::string_view a
   std::string_view data = all.substr(start);
   for (tell(start, all.size()); !data.empty(); tell(all.size() - data.size(), all.size())) {
     const std::string_view piece = data.substr(0, size);
-    const Value written = in_base64 ? co_await board_.apply("_sj_base64", to_base64(piece), deadline)
-                                    : co_await board_.apply("_sj_file.write", std::string(piece), deadline);
-    if (size_of(written) != piece.size())
+    const auto written = co_await write_piece(in_base64, piece, deadline);
+    if (!written) {
+      size /= 2;
+      continue;
+    }
+    if (size_of(*written) != piece.size())
       throw Error(ErrorCode::protocol_error, path + ": the board has no room left");
     data.remove_prefix(piece.size());
   }
@@ -195,23 +219,35 @@ Async<void> BoardFiles::drop_half_written(std::string path) {
 }
 
 Async<std::string> BoardFiles::read(std::string path, Instant deadline) {
-  co_await ask(open_file, {path, "rb"}, deadline);
-  const std::string next =
-      fmt::format("_sj_file.read({})", std::max(smallest_chunk, chunk(co_await free_heap(deadline)) / 2));
-  std::string data;
-  for (;;) {
-    const Value piece = co_await board_.eval(next, deadline);
-    const auto* bytes = std::get_if<Bytes>(&piece.is);
-    if (bytes == nullptr) unexpected(piece);
-    if (bytes->data.empty()) break;
-    data += bytes->data;
-    tell(data.size(), 0);
-  }
+  std::size_t size = std::max(smallest_chunk, chunk(co_await free_heap(deadline)) / 2);
+  std::optional<std::string> data;
+  while (!(data = co_await read_chunks(path, size, deadline))) size /= 2;
   co_await board_.eval("_sj_file.close()", deadline);
-  if (co_await checksum(path, deadline) != checksum_of(data)) {
+  if (co_await checksum(path, deadline) != checksum_of(*data)) {
     throw Error(ErrorCode::protocol_error, fmt::format("{}: what was read is not what the board holds", path));
   }
-  co_return data;
+  co_return std::move(*data);
+}
+
+// Nothing where the board's heap had no room for so much at once: some of it was read for nothing then.
+Async<std::optional<std::string>> BoardFiles::read_chunks(const std::string& path, std::size_t chunk,
+                                                          Instant deadline) {
+  co_await ask(open_file, {path, "rb"}, deadline);
+  const std::string next = fmt::format("_sj_file.read({})", chunk);
+  std::string data;
+  try {
+    for (;;) {
+      const Value piece = co_await board_.eval(next, deadline);
+      const auto* bytes = std::get_if<Bytes>(&piece.is);
+      if (bytes == nullptr) unexpected(piece);
+      if (bytes->data.empty()) co_return data;
+      data += bytes->data;
+      tell(data.size(), 0);
+    }
+  } catch (const Error& error) {
+    if (!may_take_less(error, chunk)) throw;
+  }
+  co_return std::nullopt;
 }
 
 Async<std::vector<BoardFile>> BoardFiles::list(std::string folder, Instant deadline) {

@@ -21,7 +21,7 @@ struct BoardFile {
 };
 
 struct FileOptions {
-  std::size_t chunk = 0;  // bytes written or read at once; 0: as the board's heap allows
+  std::size_t chunk = 0;  // bytes written or read at once, and less where the heap is in pieces; 0: as it allows
   bool resume = false;  // go on where an earlier write of the same content was broken off, on boards that can append
   std::function<void(std::uint64_t done, std::uint64_t total)> on_progress = nullptr;
 };
@@ -61,7 +61,9 @@ class BoardFiles {
   Async<bool> has_base64(Instant deadline);
   std::size_t chunk(std::uint64_t heap) const;
   Async<std::size_t> find_start(const std::string& path, const std::string& data, Instant deadline);
+  Async<std::optional<Value>> write_piece(bool in_base64, std::string_view piece, Instant deadline);
   Async<void> write_chunks(const std::string& path, std::string_view all, std::size_t start, Instant deadline);
+  Async<std::optional<std::string>> read_chunks(const std::string& path, std::size_t chunk, Instant deadline);
   Async<void> drop_half_written(std::string path);
   void tell(std::uint64_t done, std::uint64_t total) const;
 

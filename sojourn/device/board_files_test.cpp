@@ -97,6 +97,28 @@ TEST_P(FilesOnEveryBoard, GoOnWhereTheyWereBrokenOff) {
   });
 }
 
+// Fills the heap of a micro:bit but for many holes of 100 bytes and one of 1.5 kB.
+constexpr const char* heap_in_pieces =
+    "p=[None]*70\n"
+    "try:\n"
+    " for i in range(70):p[i]=bytearray(100)\n"
+    "except MemoryError:pass\n"
+    "for i in range(70):\n"
+    " if i%2 or 16<i<29:p[i]=None\n";
+
+TEST_F(BoardFilesTest, FitAHeapThatIsInPieces) {
+  with_board(microbit(), [](BoardBench& bench, Board& board) -> Async<void> {
+    BoardFiles files(board);
+    const std::string data = every_byte(700);
+    co_await files.write("data.bin", data, bench.soon());
+    co_await board.exec(heap_in_pieces, bench.soon());
+    EXPECT_EQ(co_await files.read("data.bin", bench.soon()), data);
+    co_await files.write("other.bin", data, bench.soon());
+    EXPECT_EQ(co_await files.read("other.bin", bench.soon()), data);
+    EXPECT_EQ(board.link().boot(), 1u);
+  });
+}
+
 TEST_F(BoardFilesTest, LeaveNoHalfFileWhereThereIsNoRoom) {
   with_board(microbit(), [](BoardBench& bench, Board& board) -> Async<void> {
     BoardFiles files(board);

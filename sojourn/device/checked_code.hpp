@@ -14,7 +14,8 @@
 namespace sojourn::device {
 
 // Defines the guard in a board's main module, and prints what it was defined from as guard_receipt(): a guard that
-// was damaged itself could run code and not say so. A board that forgot it has started anew.
+// was damaged itself could run code and not say so. A board that forgot it has started anew. What stays is made after
+// the garbage was collected, where the heap begins: a small one in pieces has no room to read code any more.
 std::string_view guard_script();
 std::string_view guard_receipt();
 

@@ -177,6 +177,7 @@ Async<RunResult> Link::run_script(Operation& operation) {
       state_ = ConnectionState::connected;
       result.value = std::move(finished->value);
       result.traceback = std::move(finished->error);
+      result.begun = finished->begun;
       co_return result;
     } else if (std::holds_alternative<RawRepl::Undelivered>(*event)) {
       state_ = ConnectionState::connected;

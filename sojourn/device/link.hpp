@@ -54,6 +54,7 @@ struct RunResult {
   bool output_cut = false;
   std::string value;      // the repr; empty for None
   std::string traceback;  // empty unless the code raised
+  bool begun = true;      // false where the board had not the room to take the code: then MemoryError is raised
 };
 
 // Whether the board was lost before what failed with `error` began to run, so that it may be sent again.

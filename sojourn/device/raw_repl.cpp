@@ -15,6 +15,8 @@ constexpr std::string_view ask_paste = "\x05\x41\x01";
 constexpr std::string_view raw_banner = "raw REPL; CTRL-B to exit\r\n>";
 constexpr char end_byte = '\x04';
 constexpr std::string_view quoted_guard_name = "'_j'";
+constexpr std::string_view leave_raw = "\x02";
+constexpr std::string_view collect_script = "__import__('gc').collect()";
 constexpr std::string_view end_of_answer = "\x04>";
 
 constexpr std::size_t smallest_burst = 16;
@@ -75,6 +77,17 @@ std::string value_of(std::string_view text) {
   return std::string(text == "None" ? "" : text);
 }
 
+// Whether the board had not the room to read the code, of which nothing ran then: the last frame, which is of no
+// function, is called by the guard, or by what it calls with the code.
+bool is_unread(std::string_view error) {
+  if (error.find("\nMemoryError") == error.npos) return false;
+  const std::size_t last = error.rfind("\n  File \"");
+  const std::size_t before = last == error.npos || last == 0 ? error.npos : error.rfind("  File \"", last - 1);
+  if (before == error.npos || error.find(", in ", last) != error.npos) return false;
+  const std::string_view caller = error.substr(before, last - before);
+  return caller.ends_with(", in _j") || caller.starts_with("  File \"<stdin>\"");
+}
+
 bool is_blank(std::string_view code) {
   return code.find_first_not_of(" \t\r\n\f\v") == std::string_view::npos;
 }
@@ -92,6 +105,8 @@ void RawRepl::recover(Instant now, bool fresh) {
   run_.reset();
   attempt_ = 0;
   polls_ = 0;
+  collecting_ = false;
+  collected_ = false;
   in_.clear();
   seek(now);
 }
@@ -102,6 +117,7 @@ void RawRepl::run(std::string_view code, std::string_view function, Instant now)
     throw Error(ErrorCode::invalid_request, "there is no code to run: it is blank");
   run_.emplace(checked_call(code, function), end_mark(code));
   attempt_ = 0;
+  collected_ = false;
   in_.clear();
   start_script(now);
 }
@@ -152,7 +168,7 @@ void RawRepl::tick(Instant now) {
     case State::sent:
     case State::taken:
       // It took the line and said something, so this may be a run whose mark was damaged.
-      if (state_ == State::taken && guarded_ && !in_.empty()) run_->begun = true;
+      if (state_ == State::taken && guarded_ && !collecting_ && !in_.empty()) run_->begun = true;
       note_damage();
       polls_ = 0;
       seek(now);
@@ -186,6 +202,7 @@ void RawRepl::seek(Instant now) {
 }
 
 std::string_view RawRepl::script() const {
+  if (collecting_) return collect_script;
   return guarded_ ? std::string_view(run_->script) : guard_script();
 }
 
@@ -238,9 +255,23 @@ void RawRepl::refused(std::string_view error, Instant now) {
   if (guarded_ && error.find("NameError") != error.npos && error.find(quoted_guard_name) != error.npos) {
     return rebooted();
   }
-  if (error.find("MemoryError") != error.npos) return finish({}, without_cr(error));
+  if (error.find("MemoryError") != error.npos) {
+    if (collected_) return finish({}, without_cr(error));
+    return collect_garbage(now);
+  }
   note_damage();
   try_again(now);
+}
+
+// A board collects its garbage only when its heap is full, and then around what fills it: the input line, which in
+// raw mode keeps the room of the longest, and what was made of it. So it is freed of both, and has the script once
+// more.
+void RawRepl::collect_garbage(Instant now) {
+  collecting_ = true;
+  collected_ = true;
+  polls_ = 0;
+  to_send_ += leave_raw;
+  seek(now);
 }
 
 // What was damaged is sent again in shorter bursts; what is to come only where much is damaged.
@@ -285,10 +316,11 @@ void RawRepl::rebooted() {
 }
 
 void RawRepl::finish(std::string value, std::string error) {
+  const bool begun = run_ && run_->begun;
   run_.reset();
   go(guarded_ ? State::prompt : State::away);
   note_success();
-  events_.emplace_back(Finished{std::move(value), std::move(error)});
+  events_.emplace_back(Finished{std::move(value), std::move(error), begun});
 }
 
 bool RawRepl::step(Instant now) {
@@ -413,6 +445,10 @@ bool RawRepl::read_begin(Instant now) {
   const std::string printed = in_.substr(0, first);
   const std::string error = in_.substr(first + 1, second - first - 1);
   in_.erase(0, second + end_of_answer.size());
+  if (std::exchange(collecting_, false)) {
+    start_script(now);
+    return true;
+  }
   if (guarded_ && !printed.empty()) {  // it says nothing before it begins, so this may be what is left of a run
     run_.reset();
     go(State::prompt);
@@ -465,8 +501,16 @@ bool RawRepl::read_end(Instant now) {
   const std::size_t first = in_.find(end_byte);
   const std::size_t second = first == in_.npos ? first : in_.find(end_of_answer, first + 1);
   if (second != in_.npos) {
-    finish(value_of(std::string_view(in_).substr(0, first)),
-           without_cr(std::string_view(in_).substr(first + 1, second - first - 1)));
+    std::string error = without_cr(std::string_view(in_).substr(first + 1, second - first - 1));
+    if (is_unread(error)) {
+      run_->begun = false;
+      if (!collected_) {
+        in_.clear();
+        collect_garbage(now);
+        return true;
+      }
+    }
+    finish(value_of(std::string_view(in_).substr(0, first)), std::move(error));
     return true;
   }
   if (in_.size() > options_.value_bytes) {

@@ -38,6 +38,7 @@ class RawRepl {
   struct Finished {
     std::string value;  // repr of the value, empty for None
     std::string error;  // the traceback, empty for success
+    bool begun = true;  // false where the board had not even the room to take the code
   };
   struct Undelivered {};  // the run never began, for the board never had the code whole; it is at its prompt
   struct Rebooted {
@@ -113,6 +114,7 @@ class RawRepl {
   void send_paste(Instant now);
   void send_end(std::string_view answer, Instant now);
   void refused(std::string_view error, Instant now);
+  void collect_garbage(Instant now);
   void note_damage();
   void note_success();
   void try_again(Instant now);
@@ -144,8 +146,10 @@ class RawRepl {
   std::deque<Event> events_;
 
   std::optional<Run> run_;
-  bool guarded_ = false;  // the board has the guard; until it does, that is the script
-  std::size_t at_ = 0;    // how much of the script was sent
+  bool guarded_ = false;     // the board has the guard; until it does, that is the script
+  bool collecting_ = false;  // the script is neither, but frees what the board's heap holds for nothing
+  bool collected_ = false;   // that was done for this script
+  std::size_t at_ = 0;       // how much of the script was sent
   std::size_t window_ = 0;
   std::size_t credit_ = 0;
   std::string_view answer_;  // what the board says first when it took the line

@@ -15,6 +15,8 @@ using testing::IsEmpty;
 using testing::StartsWith;
 
 constexpr std::string_view seek = "\x03\x03\x01";
+constexpr std::string_view collect_garbage = "__import__('gc').collect()\x04";
+const std::string leave_and_seek = "\x02" + std::string(seek);
 constexpr std::string_view ask_paste = "\x05\x41\x01";
 constexpr std::string_view banner = "raw REPL; CTRL-B to exit\r\n>";
 const std::string done = "OK" + std::string(guard_receipt()) + "\r\n\x04\x04>";  // when the guard arrived whole
@@ -73,6 +75,7 @@ class RawReplTest : public testing::Test {
       if (auto* output = std::get_if<RawRepl::Output>(&*event)) seen += fmt::format("[{}] ", output->text);
       if (auto* finished = std::get_if<RawRepl::Finished>(&*event)) {
         seen += fmt::format("finished({}|{}) ", finished->value, finished->error);
+        if (!finished->begun) seen += "not begun ";
       }
     }
   }
@@ -287,7 +290,82 @@ TEST_F(RawReplTest, AnswersABoardThatStopsAPaste) {
   says("\x04");
   EXPECT_EQ(sent(), "\x04");
   says("\x04MemoryError: \r\n\x04>");
-  EXPECT_EQ(take_seen(), "finished(|MemoryError: \n) ");
+  EXPECT_EQ(sent(), leave_and_seek);
+  says("\r\nMicroPython v1.9.2; micro:bit\r\n>>> \r\n>>> " + std::string(banner));
+  EXPECT_EQ(sent(), collect_garbage);
+  says("OK\x04\x04>");
+  EXPECT_EQ(sent(), ask_paste);
+  says(std::string_view("R\x01\x80\x00\x01", 5));
+  says("\x04\x04MemoryError: \r\n\x04>");
+  EXPECT_EQ(take_seen(), "finished(|MemoryError: \n) not begun ");
+}
+
+TEST_F(RawReplTest, HasTheBoardCollectItsGarbageBeforeItsHeapIsTakenForFull) {
+  get_ready();
+  start("f()", true);
+  const std::string code = sent();
+  for (int i = 0; i < 2; ++i) {
+    says("OK\x04MemoryError: parser could not allocate enough memory\r\n\x04>");
+    EXPECT_EQ(sent(), leave_and_seek);
+    says(banner);
+    EXPECT_EQ(sent(), collect_garbage);
+    if (i == 0) says("OK\x04SyntaxError: invalid syntax\r\n\x04>");  // damaged on the way: it is tried all the same
+    if (i == 1) {
+      passes(Milliseconds(400));
+      EXPECT_EQ(sent(), seek);
+      says(banner);
+      EXPECT_EQ(sent(), collect_garbage);
+      says("OK\x04\x04>");
+    }
+    EXPECT_EQ(sent(), code);
+    says("OK\6\n" + mark + "5\n\x04\x04>");
+    EXPECT_EQ(take_seen(), "finished(5|) ");
+    start("f()", true);
+    EXPECT_EQ(sent(), code);
+  }
+}
+
+TEST_F(RawReplTest, DoesSoWhereTheBoardCouldNotReadTheCodeAndNotWhereItRan) {
+  const std::string guarded =
+      "\r\n\x04Traceback (most recent call last):\r\n  File \"<stdin>\", line 1, in <module>\r\n"
+      "  File \"<string>\", line 10, in _j\r\n  File \"<string>\", line 7, in _j\r\n";
+  const std::string unread =
+      "  File \"<string>\", line 1\r\nMemoryError: parser could not allocate enough memory\r\n\x04>";
+  get_ready();
+  start("f()", true);
+  const std::string code = sent();
+  says("OK\6\r\n" + mark + guarded + unread);
+  EXPECT_EQ(take_seen(), "");
+  EXPECT_EQ(sent(), leave_and_seek);
+  says(banner);
+  EXPECT_EQ(sent(), collect_garbage);
+  says("OK\x04\x04>");
+  EXPECT_EQ(sent(), code);
+  says("OK\6\r\n" + mark + guarded + unread);
+  EXPECT_THAT(take_seen(), EndsWith("not begun "));
+  for (const char* running :
+       {"  File \"<string>\", line 1, in <module>\r\n", "  File \"<string>\", line 3, in f\r\n"}) {
+    start("f()", true);
+    says("OK\6\r\n" + mark + guarded + running + unread);
+    EXPECT_THAT(take_seen(), EndsWith("enough memory\n) ")) << "what it called could not be read";
+    start("f()", true);
+    says("OK\6\r\n" + mark + guarded + running + "MemoryError: \r\n\x04>");
+    EXPECT_THAT(take_seen(), EndsWith("MemoryError: \n) "));
+  }
+}
+
+TEST_F(RawReplTest, HasGarbageCollectedForTheGuardToo) {
+  repl.recover(now, true);
+  says(banner);
+  sent_to_the_end();
+  says("OK\x04MemoryError: \r\n\x04>");
+  EXPECT_EQ(sent(), leave_and_seek);
+  says("\r\nMicroPython v1.9.2; micro:bit\r\n>>> \r\n>>> " + std::string(banner));
+  EXPECT_EQ(sent(), collect_garbage);
+  says("OK\x04\x04>");
+  EXPECT_EQ(sent_to_the_end(), guard);
+  says(done);
+  EXPECT_EQ(take_seen(), "ready ");
 }
 
 TEST_F(RawReplTest, DoesWithoutRawPasteWhereTheQuestionHangs) {

@@ -79,7 +79,7 @@ Traceback parse_traceback(std::string_view text) {
     if (!frame) {
       rest += rest.empty() ? "" : "\n";
       rest += line;
-    } else if (frame->function == guard_name) {
+    } else if (frame->function == guard_name || frame->file == "<stdin>") {
       traceback.frames.clear();  // it and what called it are how the code was run
     } else {
       traceback.frames.push_back(std::move(*frame));
@@ -117,12 +117,13 @@ Error to_error(const Traceback& traceback) {
     message += fmt::format(" ({}:{}", last.file, last.line);
     message += last.function.empty() || last.function == "<module>" ? ")" : fmt::format(", in {})", last.function);
   }
-  Error error(ErrorCode::app_error, to_valid_utf8(message),
-              {{"type", to_valid_utf8(traceback.type)},
-               {"message", to_valid_utf8(traceback.message)},
-               {"class", failure.name},
-               {"advice", failure.advice},
-               {"frames", std::move(frames)}});
+  JsonObject details{{"type", to_valid_utf8(traceback.type)},
+                     {"message", to_valid_utf8(traceback.message)},
+                     {"class", failure.name},
+                     {"advice", failure.advice},
+                     {"frames", std::move(frames)}};
+  if (!traceback.begun) details["begun"] = false;
+  Error error(ErrorCode::app_error, to_valid_utf8(message), std::move(details));
   error.set_retryable(failure.retryable);
   return error;
 }

@@ -26,6 +26,7 @@ struct Traceback {
   std::vector<Frame> frames;  // outermost first; without those of the guard
   std::string type;           // "ValueError"
   std::string message;
+  bool begun = true;  // false where the board could not even take the code, and raised this itself
 };
 
 // Shape: any text; what is no traceback becomes a type and a message.
@@ -37,8 +38,8 @@ void map_to_host(Traceback& traceback, const SourcePlace& script,
                  const std::map<std::string, SourcePlace>& functions);
 
 // The app_error that says so: message "ValueError: no such pin (pins.py:12, in read)", details "type", "message",
-// "frames", "class" and "advice". Retryable only for what passes: interruptions, time-outs and devices that do not
-// answer.
+// "frames", "class" and "advice", and "begun": false of code that did not begin. Retryable only for what passes:
+// interruptions, time-outs and devices that do not answer.
 //
 // The classes: syntax, import, memory, file_system, timeout, device, interrupted, runtime.
 Error to_error(const Traceback& traceback);
