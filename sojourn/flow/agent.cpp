@@ -51,9 +51,11 @@ Wanted prepare(const std::vector<ToolCall>& wanted, const std::vector<Tool>& too
 }
 
 OnPiece broadcaster(Scope& scope, const AgentOptions& options) {
-  if (!options.broadcast_pieces) return nullptr;
-  return [&scope](std::string_view piece) {
-    scope.broadcast(JsonObject{{"agent", scope.node_name()}, {"piece", to_valid_utf8(piece)}});
+  if (!options.broadcast_pieces && !scope.is_streamed()) return nullptr;
+  return [&scope, broadcasts = options.broadcast_pieces](std::string_view piece) {
+    const std::string text = to_valid_utf8(piece);
+    scope.emit(Json(text));
+    if (broadcasts) scope.broadcast(JsonObject{{"agent", scope.node_name()}, {"piece", text}});
   };
 }
 

@@ -71,7 +71,7 @@ template <class Result, class... Arguments>
 Async<void> call_tool(Run& run, Job& job, const Scope& caller, std::uint64_t place, Node<Result, Arguments...> node,
                       std::tuple<Arguments...> arguments, std::string& result) {
   const auto begin = [&](Arguments&... each) {
-    return invoke<Result, Arguments...>(run, job, &caller, place, std::move(node), std::move(each)...);
+    return invoke<Result, Arguments...>(run, job, {&caller, place}, std::move(node), std::move(each)...);
   };
   try {
     if constexpr (std::is_void_v<Result>) {
@@ -193,8 +193,9 @@ Tool tool(Node<Result, Arguments...> node, std::string description, std::vector<
 }
 
 // A node that asks `model`, calls the tools that it wants, all of one answer at the same time, and returns its
-// answer. What a tool throws, wrong arguments and unknown tools are told to the model, which may try again. With a
-// Content other than text the answer is JSON of that type; one that is not is sent back.
+// answer. Where it is called with on_chunk, what the model says is emitted as it comes, in pieces of text. What a
+// tool throws, wrong arguments and unknown tools are told to the model, which may try again. With a Content other
+// than text the answer is JSON of that type; one that is not is sent back.
 //
 // Its errors: too_large past the limit of model calls, those of the model, cancelled.
 // Errors: invalid_request for two tools of one name.

@@ -247,6 +247,91 @@ TEST_F(FlowAgent, BroadcastsItsAnswerAsItComesIfItIsTold) {
   EXPECT_THAT(items, ElementsAre(Json(JsonObject{{"agent", "clerk"}, {"piece", "Hi"}})));
 }
 
+// Case 85. What the tools of an agent say is not its answer.
+TEST_F(FlowAgent, HandsItsAnswerOnAsItComesToWhoTakesIt) {
+  const auto inner = agent("inner", model({says("a secret")}));
+  const auto outer =
+      agent("outer", model({wants({{"1", "inner", R"({"q":"?"})"}}, "Let me ask. "), says("It is public.")}),
+            {.tools = {tool(inner, "Knows", {"q"})}});
+  std::vector<Json> pieces;
+  Session session(one_thread);
+  const auto reply =
+      session.call_sync({.on_chunk = [&pieces](const Json& piece) { pieces.push_back(piece); }}, outer, "?");
+  EXPECT_THAT(pieces, ElementsAre(Json("Let me ask. "), Json("It is public.")));
+  EXPECT_EQ(reply.content, "It is public.");
+}
+
+// Case 83.
+TEST_F(FlowAgent, LeavesTheMessagesOfItsCallerAsTheyWere) {
+  const auto clerk = agent("clerk", model({says("Hello")}), {.system_message = "Be kind."});
+  const std::vector<ChatMessage> said{{.content = "Hi {who}"}};
+  std::vector<ChatMessage> after;
+  const auto asks = node("asks", [&](Scope& scope) -> Async<void> {
+    std::vector<ChatMessage> mine = said;
+    co_await scope.call(clerk, mine);
+    after = mine;
+  });
+  Session(one_thread, {.context = {{"who", "Ada"}}}).call_sync(asks);
+  EXPECT_EQ(after, said);
+}
+
+// Case 90.
+TEST_F(FlowAgent, LeavesItsMessageHistoryInTheRecordAlsoWhereItIsNestedOrFailed) {
+  const auto inner = agent("inner", model({says("42")}));
+  const auto outer = agent("outer", model({wants({{"1", "inner", R"({"q":"why?"})"}}), says("so")}),
+                           {.tools = {tool(inner, "Knows", {"q"})}});
+  const auto broken = model({says("")});
+  broken->error = Error(ErrorCode::unavailable, "overloaded");
+  Session session(one_thread);
+  session.call_sync(outer, "tell me");
+  EXPECT_THROW(session.call_sync(agent("third", broken), "me too"), Error);
+  const std::vector<AgentHistory> histories = message_histories(session.info().graph);
+  ASSERT_EQ(histories.size(), 3U);
+  const auto said = [](const AgentHistory& history) {
+    std::vector<std::string> texts;
+    for (const ChatMessage& message : history.messages) texts.push_back(message.content);
+    return texts;
+  };
+  EXPECT_EQ(histories[0].node, "outer");
+  EXPECT_EQ(histories[0].call, 0U);
+  EXPECT_THAT(said(histories[0]), ElementsAre("tell me", "", "42", "so"));
+  EXPECT_EQ(histories[1].node, "inner");
+  EXPECT_EQ(histories[1].call, 1U);
+  EXPECT_THAT(said(histories[1]), ElementsAre("why?", "42"));
+  EXPECT_THAT(said(histories[2]), ElementsAre("me too"));
+}
+
+// Each question repeats the one before: all of them together would grow with the square of the questions.
+TEST_F(FlowAgent, KeepsEachMessageOnceHoweverOftenItIsAskedAgain) {
+  std::vector<ChatAnswer> answers;
+  for (int i = 0; i < 15; ++i) answers.push_back(wants({{std::to_string(i), "add", R"({"a":1})"}}));
+  answers.push_back(says("done"));
+  Session session(one_thread);
+  session.call_sync(agent("clerk", model(answers), {.tools = {tool(add, "", {"a", "b"})}}), std::string(10'000, 'x'));
+  const CallRecord call = session.info().graph.call(0);
+  ASSERT_EQ(call.model_calls.size(), 16U);
+  std::size_t kept = 0;
+  for (const auto& asked : call.model_calls) {
+    for (const Text& message : asked->messages) kept += message->size();
+  }
+  EXPECT_LT(kept, 15'000U);
+  EXPECT_EQ(call.question(0).size(), 1U);
+  EXPECT_EQ(call.question(15).size(), 31U);
+  EXPECT_EQ(*call.question(15).front(), *call.question(0).front());
+}
+
+// Where a template is filled in otherwise the second time, the question begins otherwise.
+TEST_F(FlowAgent, KeepsAQuestionThatDoesNotRepeatTheOneBefore) {
+  const auto rename = node("rename", [](Scope& scope) { scope.context().put("who", "Eve"); });
+  const auto scripted = model({wants({{"1", "rename", "{}"}}), says("done")});
+  Session session(one_thread, {.context = {{"who", "Ada"}}});
+  session.call_sync(agent("clerk", scripted, {.system_message = "I am {who}", .tools = {tool(rename, "")}}), "?");
+  const CallRecord call = session.info().graph.call(0);
+  EXPECT_EQ(*call.question(0).front(), R"({"role":"system","content":"I am Ada"})");
+  EXPECT_EQ(*call.question(1).front(), R"({"role":"system","content":"I am Eve"})");
+  EXPECT_EQ(call.question(1).size(), 4U);
+}
+
 TEST_F(FlowAgent, FailsAsItsModelDoes) {
   const auto answers = model({says("")});
   answers->error = Error(ErrorCode::unavailable, "overloaded");
@@ -254,7 +339,7 @@ TEST_F(FlowAgent, FailsAsItsModelDoes) {
   EXPECT_THAT(error_of([&] { session.call_sync(agent("clerk", answers), "?"); }),
               Pair(ErrorCode::unavailable, "overloaded"));
   ASSERT_EQ(session.info().graph.call(0).model_calls.size(), 1U);
-  EXPECT_EQ(parse_json(*session.info().graph.call(0).model_calls[0]).at("output"), Json());
+  EXPECT_EQ(*session.info().graph.call(0).model_calls[0]->answer, "null");
 }
 
 TEST_F(FlowAgent, RefusesToolsThatCannotBeToldApart) {

@@ -43,13 +43,23 @@ bool is_fatal(const std::exception_ptr& error) {
 
 }  // namespace
 
-Scope::Scope(Run& run, Job& job, const Scope* caller, std::uint64_t place, std::shared_ptr<const NodeType> type)
+void ChunkSink::put(const Json& chunk) {
+  const std::scoped_lock lock(mutex_);
+  if (take_) take_(chunk);
+}
+
+void ChunkSink::close() {
+  const std::scoped_lock lock(mutex_);
+  take_ = nullptr;
+}
+
+Scope::Scope(Run& run, Job& job, Origin origin, std::shared_ptr<const NodeType> type)
     : run_(run),
       job_(job),
-      caller_(caller),
+      origin_(std::move(origin)),
       type_(std::move(type)),
-      depth_(caller == nullptr ? 0 : caller->depth_ + 1),
-      key_(key_below(caller == nullptr ? 0 : caller->key_, place)) {}
+      depth_(origin_.caller == nullptr ? 0 : origin_.caller->depth_ + 1),
+      key_(key_below(origin_.caller == nullptr ? 0 : origin_.caller->key_, origin_.place)) {}
 
 Context& Scope::context() const {
   return run_.core->context;
@@ -85,8 +95,8 @@ bool Scope::injects_prompts() const {
   return run_.core->config.prompt_injection;
 }
 
-void Scope::note_model_call(const JsonObject& details) const noexcept {
-  if (id_) run_.core->record.note_model_call(*id_, text_of(details, false));
+void Scope::note_model_call(ModelCall asked) const {
+  if (id_) run_.core->record.note_model_call(*id_, std::move(asked));
 }
 
 Clock& Scope::clock() const {
@@ -106,6 +116,10 @@ void Scope::broadcast(Json item) const {
   core.publisher.publish(core.clock.now(), BroadcastEvent{.call = id_, .item = std::move(item)});
 }
 
+void Scope::emit(const Json& chunk) const {
+  if (origin_.chunks) origin_.chunks->put(chunk);
+}
+
 void Scope::log(LogLevel level, std::string_view message, const JsonObject& fields) const noexcept {
   const Core& core = *run_.core;
   core.log.write(core.clock.now(), level, message, fields);
@@ -114,7 +128,8 @@ void Scope::log(LogLevel level, std::string_view message, const JsonObject& fiel
 std::vector<std::string> Scope::path() const {
   std::vector<std::string> names(depth_ + 1);
   std::size_t place = names.size();
-  for (const Scope* scope = this; scope != nullptr; scope = scope->caller_) names[--place] = scope->node_name();
+  for (const Scope* scope = this; scope != nullptr; scope = scope->origin_.caller)
+    names[--place] = scope->node_name();
   return names;
 }
 
@@ -149,7 +164,8 @@ Json Call::not_recorded(const std::exception_ptr& error) {
 }
 
 std::optional<CallId> Call::caller_id() const {
-  return scope_.caller_ == nullptr ? std::nullopt : scope_.caller_->id_;
+  const Scope* const caller = scope_.origin_.caller;
+  return caller == nullptr ? std::nullopt : caller->id_;
 }
 
 void Call::begin_with(const Json& arguments) {
@@ -159,7 +175,7 @@ void Call::begin_with(const Json& arguments) {
   Text input = text_of(arguments, is_kept());
   if (is_kept()) input_ = input;
   scope_.id_ = core.record.begin(scope_.type_, caller_id(), input, now);
-  const Scope* caller = scope_.caller_;
+  const Scope* const caller = scope_.origin_.caller;
   if (core.log.is_on(LogLevel::info)) {
     core.log.write(
         now, LogLevel::info,
@@ -177,10 +193,13 @@ Nanoseconds Call::elapsed() const {
 }
 
 void Call::complete(const Json& output) {
+  complete_with(text_of(output, false));
+}
+
+void Call::complete_with(Text text) {
   Core& core = *scope_.run_.core;
   const Time now = core.clock.now();
   const Nanoseconds duration = elapsed();
-  Text text = text_of(output, false);
   core.record.complete(*scope_.id_, text, now, duration);
   if (core.log.is_on(LogLevel::info)) core.log.write(now, LogLevel::info, scope_.node_name() + " DONE");
   core.publisher.publish(now, RequestSuccess{.call = *scope_.id_,
@@ -233,7 +252,9 @@ Async<Text> Call::recall() {
 Async<void> Call::keep(Json output) {
   // What it made of calls that were stopped is not what it would have made of them.
   if (scope_.job_.is_cancelled() && scope_.places_ > 0) co_return;
-  co_await journal_->complete_call(scope_.job_.lane(), scope_.key_, *scope_.type_, *input_, to_text(output));
+  Text text = text_of(output, true);
+  co_await journal_->complete_call(scope_.job_.lane(), scope_.key_, *scope_.type_, *input_, *text);
+  kept_ = std::move(text);
 }
 
 std::exception_ptr not_begun() {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <exception>
+#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,6 +12,31 @@
 namespace sojourn::flow {
 
 class RunJournal;
+
+// Who takes the chunks of one call, as long as somebody waits for it. Threads: safe.
+class ChunkSink {
+ public:
+  explicit ChunkSink(OnChunk take) : take_(std::move(take)) {}
+
+  void put(const Json& chunk);  // throws what the taker throws
+  void close();                 // the taker is not called any more when it returns
+
+  // Closes it at the end of the call.
+  class Use {
+   public:
+    explicit Use(ChunkSink& sink) : sink_(sink) {}
+    ~Use() { sink_.close(); }
+    Use(const Use&) = delete;
+    Use& operator=(const Use&) = delete;
+
+   private:
+    ChunkSink& sink_;
+  };
+
+ private:
+  std::mutex mutex_;
+  OnChunk take_;
+};
 
 // What is the same for nodes of any types.
 class Call {
@@ -34,7 +60,7 @@ class Call {
   }
   template <class Make>
   void complete_as(Make make) {
-    complete(json_of(make));
+    kept_ ? complete_with(kept_) : complete(json_of(make));
   }
   void complete(const Json& output);
   void fail(const std::exception_ptr& error) noexcept;
@@ -55,6 +81,7 @@ class Call {
   }
   static Json not_recorded(const std::exception_ptr& error);
   void begin_with(const Json& arguments);
+  void complete_with(Text output);
   void tell_not_begun(const std::exception_ptr& error) const;
   [[noreturn]] void refuse(const Error& error) const;
   std::optional<CallId> caller_id() const;
@@ -64,14 +91,14 @@ class Call {
   RunJournal* const journal_;  // null without one
   const bool recorded_;
   Text input_;  // for the journal
+  Text kept_;   // the output as the journal has it
   Instant began_;
 };
 
-// Runs `node` as part of `run` on `job`, as the `place`-th call of `caller`, or of the session.
+// Runs `node` as part of `run` on `job`.
 template <class Result, class... Arguments>
-Async<Result> invoke(Run& run, Job& job, const Scope* caller, std::uint64_t place, Node<Result, Arguments...> node,
-                     Arguments... arguments) {
-  Scope scope(run, job, caller, place, node.type());
+Async<Result> invoke(Run& run, Job& job, Origin origin, Node<Result, Arguments...> node, Arguments... arguments) {
+  Scope scope(run, job, std::move(origin), node.type());
   if (job.is_turn_over()) co_await job.yield();
   Call call(scope);
   if (call.is_recorded()) call.begin([&] { return JsonArray{to_json(arguments)...}; });
@@ -117,10 +144,17 @@ std::exception_ptr not_begun();
 
 template <class Result, class... Arguments>
 Async<Result> Scope::call(Node<Result, Arguments...> node, std::type_identity_t<Arguments>... arguments) {
-  return invoke<Result, Arguments...>(run_, job_, this, places_++, std::move(node), std::move(arguments)...);
+  return invoke<Result, Arguments...>(run_, job_, {this, places_++}, std::move(node), std::move(arguments)...);
 }
 
 namespace detail {
+
+template <class Result, class... Arguments>
+Async<Result> call_streamed(Run& run, Job& job, Origin origin, Node<Result, Arguments...> node,
+                            Arguments... arguments) {
+  const ChunkSink::Use use(*origin.chunks);
+  co_return co_await invoke<Result, Arguments...>(run, job, origin, std::move(node), std::move(arguments)...);
+}
 
 // One call of a batch. Whether it went well.
 template <class Result, class... Arguments>
@@ -128,11 +162,11 @@ Async<bool> call_into(Outcome<Result>& outcome, Run& run, Job& job, const Scope&
                       Node<Result, Arguments...> node, Arguments... arguments) {
   try {
     if constexpr (std::is_void_v<Result>) {
-      co_await invoke<Result, Arguments...>(run, job, &caller, place, std::move(node), std::move(arguments)...);
+      co_await invoke<Result, Arguments...>(run, job, {&caller, place}, std::move(node), std::move(arguments)...);
       outcome = Outcome<Result>();
     } else {
       outcome =
-          co_await invoke<Result, Arguments...>(run, job, &caller, place, std::move(node), std::move(arguments)...);
+          co_await invoke<Result, Arguments...>(run, job, {&caller, place}, std::move(node), std::move(arguments)...);
     }
   } catch (...) {
     outcome = std::unexpected(std::current_exception());
@@ -141,6 +175,15 @@ Async<bool> call_into(Outcome<Result>& outcome, Run& run, Job& job, const Scope&
 }
 
 }  // namespace detail
+
+template <class Result, class... Arguments>
+Async<Result> Scope::call(CallOptions options, Node<Result, Arguments...> node,
+                          std::type_identity_t<Arguments>... arguments) {
+  if (!options.on_chunk) return call<Result, Arguments...>(std::move(node), std::move(arguments)...);
+  auto chunks = std::make_shared<ChunkSink>(std::move(options.on_chunk));
+  return detail::call_streamed<Result, Arguments...>(run_, job_, {this, places_++, std::move(chunks)},
+                                                     std::move(node), std::move(arguments)...);
+}
 
 template <class Result, class... Arguments>
 Async<std::optional<std::size_t>> Scope::run_batch(std::vector<Outcome<Result>>& outcomes, bool stop_at_error,

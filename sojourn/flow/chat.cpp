@@ -34,18 +34,34 @@ Json or_null(const std::optional<T>& value) {
   return value ? Json(*value) : Json();
 }
 
+Text text_of(const ChatMessage& message) {
+  try {
+    return std::make_shared<const std::string>(to_text(boost::json::value_from(message)));
+  } catch (const Error& error) {
+    const JsonObject instead{{"role", to_string(message.role)},
+                             {"content", JsonObject{{"not_recorded", error.message()}}}};
+    return std::make_shared<const std::string>(to_text(instead));
+  }
+}
+
+std::string members(const JsonObject& object) {
+  const std::string text = to_text(object);
+  return text.substr(1, text.size() - 2);
+}
+
 // One of llm_details. Source: the reference's section 2.6, which also says the order.
-JsonObject details(const ChatModel& model, const std::vector<ChatMessage>& messages,
-                   const std::optional<ChatAnswer>& answer, Nanoseconds latency) {
-  return {{"model_name", model.name()},
-          {"model_provider", or_null(model.provider())},
-          {"input", boost::json::value_from(messages)},
-          {"output", answer ? boost::json::value_from(answer->message) : Json()},
-          {"input_tokens", answer ? or_null(answer->input_tokens) : Json()},
-          {"output_tokens", answer ? or_null(answer->output_tokens) : Json()},
-          {"total_cost", nullptr},
-          {"system_fingerprint", answer ? or_null(answer->system_fingerprint) : Json()},
-          {"latency", std::chrono::duration<double>(latency).count()}};
+ModelCall asked(const ChatModel& model, const std::vector<Text>& question, const std::optional<ChatAnswer>& answer,
+                Nanoseconds latency) {
+  const std::optional<std::string> provider = model.provider();
+  return {.messages = question,
+          .answer = answer ? text_of(answer->message) : std::make_shared<const std::string>("null"),
+          .head = members({{"model_name", to_valid_utf8(model.name())},
+                           {"model_provider", provider ? Json(to_valid_utf8(*provider)) : Json()}}),
+          .tail = members({{"input_tokens", answer ? or_null(answer->input_tokens) : Json()},
+                           {"output_tokens", answer ? or_null(answer->output_tokens) : Json()},
+                           {"total_cost", nullptr},
+                           {"system_fingerprint", answer ? or_null(answer->system_fingerprint) : Json()},
+                           {"latency", std::chrono::duration<double>(latency).count()}})};
 }
 
 // Fills in the messages; where one is new, what in it looks like a field and is none is told.
@@ -127,9 +143,26 @@ Conversation tag_invoke(const boost::json::value_to_tag<Conversation>&, const Js
   return Conversation(boost::json::value_to<std::vector<ChatMessage>>(json));
 }
 
+std::vector<AgentHistory> message_histories(const Graph& graph) {
+  std::vector<AgentHistory> histories;
+  for (const CallRecord& call : graph.calls()) {
+    if (call.model_calls.empty()) continue;
+    AgentHistory history{.call = call.id, .node = call.node->name};
+    std::vector<Text> messages = call.question(call.model_calls.size() - 1);
+    messages.push_back(call.model_calls.back()->answer);
+    for (const Text& message : messages) {
+      const Json json = parse_json(*message);
+      if (!json.is_null()) history.messages.push_back(boost::json::value_to<ChatMessage>(json));
+    }
+    histories.push_back(std::move(history));
+  }
+  return histories;
+}
+
 Async<ChatAnswer> ask(Scope& scope, ChatModel& model, ChatRequest request, OnPiece on_piece) {
   if (scope.injects_prompts()) fill_in(scope, request.messages);
-  const std::vector<ChatMessage> asked = request.messages;
+  std::vector<Text> question;
+  for (const ChatMessage& message : request.messages) question.push_back(text_of(message));
   const Instant begun = scope.clock().instant();
   std::optional<ChatAnswer> answer;
   std::exception_ptr error;
@@ -138,7 +171,7 @@ Async<ChatAnswer> ask(Scope& scope, ChatModel& model, ChatRequest request, OnPie
   } catch (...) {
     error = std::current_exception();
   }
-  scope.note_model_call(details(model, asked, answer, scope.clock().instant() - begun));
+  scope.note_model_call(asked(model, question, answer, scope.clock().instant() - begun));
   if (error) std::rethrow_exception(error);
   co_return std::move(*answer);
 }

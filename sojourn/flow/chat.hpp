@@ -11,6 +11,7 @@
 #include "sojourn/base/async.hpp"
 #include "sojourn/base/clock.hpp"
 #include "sojourn/base/json.hpp"
+#include "sojourn/flow/graph.hpp"
 
 // What models are asked, and what they answer.
 namespace sojourn::flow {
@@ -100,6 +101,16 @@ class ChatModel {
   // Errors: its own; call_timeout at `deadline`. Cancel: ends the request.
   virtual Async<ChatAnswer> ask(ChatRequest request, Instant deadline, OnPiece on_piece) = 0;
 };
+
+// What one node said to a model and was answered, in the order in which it was said.
+struct AgentHistory {
+  CallId call;
+  std::string node;
+  std::vector<ChatMessage> messages;
+};
+
+// Of each call that asked a model, in the order of the calls: the messages of its last question, and the answer.
+std::vector<AgentHistory> message_histories(const Graph& graph);
 
 class Scope;
 

@@ -83,7 +83,7 @@ void Core::follow_events() {
     events_ = std::make_shared<EventLines>(home_ / "data" / "events", uuid);
     events_->started(started, {{"session_id", uuid.text()},
                                {"flow_name", json_of(config.flow_name)},
-                               {"flow_id", nullptr},
+                               {"flow_id", config.flow_name ? Json(flow_id_of(*config.flow_name)) : Json()},
                                {"session_name", json_of(config.name)},
                                {"entry_point_name", nullptr},
                                {"timeout", std::chrono::duration<double>(config.timeout).count()},
@@ -142,7 +142,7 @@ void Core::save(const Graph& graph) const {
   const SavedSession session = saved();
   const auto file = saved_file(home_, session);
   store::make_folders(file.parent_path());
-  store::replace_file(file, saved_state(session, graph));
+  store::replace_file(file, saved_state(session, graph), store::Durable::content);
 }
 
 void Core::end_events(const Graph& graph) {

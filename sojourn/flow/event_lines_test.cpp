@@ -2,37 +2,16 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/resource.h>
 
-#include <csignal>
 #include <fstream>
 
 #include "sojourn/base/error.hpp"
 #include "sojourn/base/random.hpp"
 #include "sojourn/base/temporary_folder_test.hpp"
+#include "sojourn/flow/full_disk_test.hpp"
 
 namespace sojourn::flow {
 namespace {
-
-// No file of this process grows past `bytes` as long as it lives: the disk is full.
-class FullDisk {
- public:
-  explicit FullDisk(std::uintmax_t bytes) {
-    ::getrlimit(RLIMIT_FSIZE, &before_);
-    const rlimit now{.rlim_cur = bytes, .rlim_max = before_.rlim_max};
-    ::setrlimit(RLIMIT_FSIZE, &now);
-  }
-  ~FullDisk() {
-    ::setrlimit(RLIMIT_FSIZE, &before_);
-    std::signal(SIGXFSZ, handler_);
-  }
-  FullDisk(const FullDisk&) = delete;
-  FullDisk& operator=(const FullDisk&) = delete;
-
- private:
-  rlimit before_{};
-  void (*handler_)(int) = std::signal(SIGXFSZ, SIG_IGN);
-};
 
 std::shared_ptr<const Message> call(CallId id) {
   return std::make_shared<const Message>(

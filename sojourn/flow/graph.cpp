@@ -45,6 +45,15 @@ Failure failure_of(const std::exception_ptr& error) {
   }
 }
 
+std::vector<Text> CallRecord::question(std::size_t index) const {
+  std::vector<Text> messages;
+  for (std::size_t i = 0; i <= index; ++i) {
+    messages.resize(model_calls.at(i)->repeated);
+    messages.insert(messages.end(), model_calls[i]->messages.begin(), model_calls[i]->messages.end());
+  }
+  return messages;
+}
+
 Graph::Graph(std::vector<CallRecord> calls) : calls_(std::move(calls)) {
   // Counted, summed up and filled in: the children of call i are children_[first_child_[i] .. first_child_[i + 1]).
   first_child_.assign(calls_.size() + 1, 0);

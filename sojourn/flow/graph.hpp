@@ -42,6 +42,15 @@ struct Failure {
 // What there is to say of an exception.
 Failure failure_of(const std::exception_ptr& error);
 
+// A question to a model, and what came of it. Each question of a conversation repeats the one before; its messages
+// are kept once.
+struct ModelCall {
+  std::size_t repeated = 0;    // how many messages of the node's question before this one begins with
+  std::vector<Text> messages;  // those that follow them
+  Text answer;                 // a message; "null" where there was none
+  std::string head, tail;      // the members of its llm_details before "input" and after "output"
+};
+
 struct CallRecord {
   CallId id = 0;
   std::optional<CallId> caller;  // nothing for a call from outside
@@ -53,11 +62,14 @@ struct CallRecord {
   Text output = nullptr;                             // of a completed call; "null" where the node returns nothing
   std::shared_ptr<const Failure> failure = nullptr;  // of a failed one
   Nanoseconds duration{0};                           // of one that is over
-  std::vector<Text> model_calls = {};                // what it asked models: llm_details of the saved state
+  std::vector<std::shared_ptr<const ModelCall>> model_calls = {};  // what it asked models; shared by the graphs
 
   CallStatus status() const {
     return failure ? CallStatus::failed : finished ? CallStatus::completed : CallStatus::open;
   }
+
+  // All messages of its question number `index`, from 0.
+  std::vector<Text> question(std::size_t index) const;
 };
 
 class Graph {

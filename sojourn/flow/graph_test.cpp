@@ -136,6 +136,19 @@ TEST_F(FlowGraph, PartBelowSomeRootsHoldsExactlyTheirCalls) {
   EXPECT_EQ(graph.only(graph.roots()).calls().size(), 4U);
 }
 
+// Case 54: what was not yet there is not in it.
+TEST_F(FlowGraph, PartBelowSomeRootsCanBeHadAsItWas) {
+  const CallId first = begin("first"), second = begin("second");  // steps 0 and 1
+  const CallId child = begin("child", second);                    // step 2
+  complete(child);
+  const Graph then = record.graph_at(3).only(std::vector{second});
+  EXPECT_EQ(then.calls().size(), 2U);
+  EXPECT_EQ(then.call(child).status(), CallStatus::open);
+  EXPECT_THROW(record.graph_at(2).only(std::vector{second}).call(child), Error);
+  EXPECT_THROW(record.graph_at(1).only(std::vector{second}), Error);
+  EXPECT_EQ(record.graph_at(1).only(std::vector{first}).calls().size(), 1U);
+}
+
 // Whatever happens in whatever order: ids and steps have no gaps, callers begin before those they call, and the graph
 // at each step is the record of what had happened by then.
 TEST_F(FlowGraph, HoldsTogetherInAnyOrderOfEvents) {

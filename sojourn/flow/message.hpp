@@ -63,4 +63,7 @@ struct Message {
   MessageBody body;
 };
 
+// One line for people: "report CREATED count", "count DONE with 42", "count FAILED: why". What is long is cut.
+std::string to_string(const Message& message);
+
 }  // namespace sojourn::flow

@@ -9,8 +9,17 @@
 #include <utility>
 
 #include "sojourn/base/loop.hpp"
+#include "sojourn/flow/crossing.hpp"
 
 namespace sojourn::flow {
+
+namespace {
+
+Error is_closed() {
+  return Error(ErrorCode::unavailable, "the flow session is closed and publishes nothing more");
+}
+
+}  // namespace
 
 using Batch = std::vector<std::shared_ptr<const Message>>;
 
@@ -102,6 +111,34 @@ struct Publisher::Subscriber {
   bool ended = false;
 };
 
+Expected::Expected(Executor home, std::function<bool(const Message&)> wants)
+    : wants_(std::move(wants)), over_(std::make_shared<Crossing>(std::move(home), 1)) {}
+
+Expected::~Expected() {
+  over_->leave();
+}
+
+Async<std::shared_ptr<const Message>> Expected::wait(Clock& clock, Instant deadline) {
+  if (!co_await over_->wait_until(clock, deadline)) {
+    if (clock.instant() < deadline) throw Error(ErrorCode::cancelled, "the wait for a message was cancelled");
+    throw Error(ErrorCode::call_timeout, "the message that was waited for did not come in time");
+  }
+  over_->rethrow();
+  co_return message_;
+}
+
+bool Expected::offer(const std::shared_ptr<const Message>& message) {
+  std::exception_ptr error;
+  try {
+    if (!wants_(*message)) return false;
+    message_ = message;
+  } catch (...) {
+    error = std::current_exception();
+  }
+  over_->arrive(std::move(error));
+  return true;
+}
+
 Publisher::~Publisher() {
   close(Milliseconds(0));
 }
@@ -118,6 +155,18 @@ void Publisher::publish(Time time, MessageBody body) {
   for (const auto& subscriber : subscribers_) {
     subscriber->offer(message);
   }
+  std::erase_if(expected_, [&](const auto& expected) {
+    const auto waits = expected.lock();
+    return !waits || waits->offer(message);
+  });
+}
+
+std::shared_ptr<Expected> Publisher::expect(Executor home, std::function<bool(const Message&)> wants) {
+  auto expected = std::make_shared<Expected>(std::move(home), std::move(wants));
+  const std::scoped_lock lock(mutex_);
+  if (closed_) throw is_closed();
+  expected_.push_back(expected);
+  return expected;
 }
 
 SubscriptionId Publisher::subscribe(std::string name, MessageHandler handler, SubscriberOptions options) {
@@ -148,7 +197,7 @@ SubscriptionId Publisher::add(std::shared_ptr<Subscriber> subscriber) {
   }
   const auto from = subscriber->options.from;
   const std::scoped_lock lock(mutex_);
-  if (closed_) throw Error(ErrorCode::unavailable, "the flow session is closed and publishes nothing more");
+  if (closed_) throw is_closed();
   subscriber->state.id = next_id_++;
   for (const auto& message : history_) {
     if (!from || message->offset < *from) continue;
@@ -175,6 +224,9 @@ bool Publisher::close(Milliseconds patience) {
   {
     const std::scoped_lock lock(mutex_);
     closed_ = true;
+    for (const auto& expected : std::exchange(expected_, {})) {
+      if (const auto waits = expected.lock()) waits->over_->arrive(std::make_exception_ptr(is_closed()));
+    }
     for (const auto& subscriber : subscribers_) {
       if (subscriber->thread.joinable()) open.emplace_back(subscriber, std::move(subscriber->thread));
     }

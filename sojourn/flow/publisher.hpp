@@ -45,6 +45,30 @@ bool is_one_of(const Message& message) {
   return (std::holds_alternative<Bodies>(message.body) || ...);
 }
 
+class Crossing;
+
+// One message that somebody waits for. Lifetime: shared by who waits and the publisher.
+class Expected {
+ public:
+  Expected(Executor home, std::function<bool(const Message&)> wants);
+  ~Expected();
+  Expected(const Expected&) = delete;
+  Expected& operator=(const Expected&) = delete;
+
+  // On the executor that expect() was given.
+  // Errors: call_timeout at `deadline`, after which it may be waited for again; unavailable if the publisher was
+  // closed before the message came; what `wants` threw. Cancel: throws cancelled.
+  Async<std::shared_ptr<const Message>> wait(Clock& clock, Instant deadline);
+
+ private:
+  friend class Publisher;
+  bool offer(const std::shared_ptr<const Message>& message);  // whether it waits for no more
+
+  const std::function<bool(const Message&)> wants_;
+  const std::shared_ptr<Crossing> over_;  // shared as crossings are
+  std::shared_ptr<const Message> message_;
+};
+
 // Threads: safe.
 class Publisher {
  public:
@@ -69,6 +93,9 @@ class Publisher {
                                    std::function<void(std::span<const std::shared_ptr<const Message>>)> handler,
                                    SubscriberOptions options = {});
 
+  // The first message from now on that `wants` says yes to; so ask for it before what causes it is begun.
+  std::shared_ptr<Expected> expect(Executor home, std::function<bool(const Message&)> wants);
+
   // No delivery begins after it returns; one that runs is not waited for. Errors: not_found.
   void unsubscribe(SubscriptionId id);
 
@@ -91,6 +118,7 @@ class Publisher {
   SubscriptionId next_id_ = 1;
   std::deque<std::shared_ptr<const Message>> history_;
   std::vector<std::shared_ptr<Subscriber>> subscribers_;  // shared with their threads
+  std::vector<std::weak_ptr<Expected>> expected_;
 };
 
 }  // namespace sojourn::flow

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "sojourn/base/event.hpp"
+#include "sojourn/base/loop.hpp"
 
 namespace sojourn::flow {
 namespace {
@@ -26,6 +27,14 @@ class FlowPublisher : public testing::Test {
   }
   MessageHandler into(std::vector<int>& numbers) {
     return [&numbers](const Message& message) { numbers.push_back(number_of(message)); };
+  }
+
+  static std::shared_ptr<const Message> got(Loop& loop, Async<std::shared_ptr<const Message>> wait) {
+    std::shared_ptr<const Message> message;
+    loop.run([](Async<std::shared_ptr<const Message>> waits, std::shared_ptr<const Message>& out) -> Async<void> {
+      out = co_await std::move(waits);
+    }(std::move(wait), message));
+    return message;
   }
 
   Publisher publisher;
@@ -191,6 +200,50 @@ TEST_F(FlowPublisher, CountsAQuestionThatThrowsAndAsksAgain) {
   EXPECT_THAT(numbers, ElementsAre(2));
   EXPECT_EQ(publisher.subscribers().front().failed, 1U);
   EXPECT_EQ(publisher.subscribers().front().last_error, "not one");
+}
+
+// Case 41.
+TEST_F(FlowPublisher, GivesWhoExpectsAMessageTheFirstThatIsWanted) {
+  Loop loop;
+  SystemClock clock;
+  const auto is_even = [](const Message& message) { return number_of(message) % 2 == 0; };
+  say(0);  // before anybody waited
+  const auto expected = publisher.expect(loop.executor(), is_even);
+  for (const int n : {1, 2, 4}) say(n);
+  const auto message = got(loop, expected->wait(clock, clock.instant() + long_enough));
+  EXPECT_EQ(number_of(*message), 2);
+  EXPECT_EQ(message->offset, 2U);
+}
+
+TEST_F(FlowPublisher, LetsAWaitForAMessageEndInTime) {
+  Loop loop;
+  SystemClock clock;
+  const auto expected = publisher.expect(loop.executor(), [](const Message&) { return true; });
+  const auto code = [&](Instant deadline) {
+    try {
+      got(loop, expected->wait(clock, deadline));
+    } catch (const Error& error) {
+      return error.code();
+    }
+    return ErrorCode::internal_error;
+  };
+  EXPECT_EQ(code(clock.instant()), ErrorCode::call_timeout);
+  say(7);  // it may be waited for again
+  EXPECT_EQ(number_of(*got(loop, expected->wait(clock, clock.instant() + long_enough))), 7);
+
+  const auto never = publisher.expect(loop.executor(), [](const Message&) { return false; });
+  publisher.close(long_enough);
+  EXPECT_THROW(got(loop, never->wait(clock, clock.instant() + long_enough)), Error);
+  EXPECT_THROW(publisher.expect(loop.executor(), [](const Message&) { return true; }), Error);
+}
+
+TEST_F(FlowPublisher, TellsWhoExpectsAMessageWhatTheirQuestionThrew) {
+  Loop loop;
+  SystemClock clock;
+  const auto expected =
+      publisher.expect(loop.executor(), [](const Message&) -> bool { throw std::domain_error("what?"); });
+  say(1);
+  EXPECT_THROW(got(loop, expected->wait(clock, clock.instant() + long_enough)), std::domain_error);
 }
 
 TEST_F(FlowPublisher, RefusesAQueueThatHoldsNothing) {

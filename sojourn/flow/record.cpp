@@ -1,8 +1,17 @@
 #include "sojourn/flow/record.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace sojourn::flow {
+
+namespace {
+
+const std::string& text_of(const Text& text) {
+  return *text;
+}
+
+}  // namespace
 
 CallId Record::begin(std::shared_ptr<const NodeType> node, std::optional<CallId> caller, Text input, Time now) {
   const std::scoped_lock lock(mutex_);
@@ -35,9 +44,16 @@ void Record::fail(CallId id, Failure failure, Time now, Nanoseconds duration) {
   end(call, now, duration);
 }
 
-void Record::note_model_call(CallId id, Text details) {
+void Record::note_model_call(CallId id, ModelCall asked) {
   const std::scoped_lock lock(mutex_);
-  calls_.at(id).model_calls.push_back(std::move(details));
+  CallRecord& call = calls_.at(id);
+  if (!call.model_calls.empty()) {
+    const std::vector<Text> before = call.question(call.model_calls.size() - 1);
+    const auto new_from = std::ranges::mismatch(before, asked.messages, {}, &text_of, &text_of).in2;
+    asked.repeated = static_cast<std::size_t>(new_from - asked.messages.begin());
+    asked.messages = std::vector<Text>(new_from, asked.messages.end());
+  }
+  call.model_calls.push_back(std::make_shared<const ModelCall>(std::move(asked)));
 }
 
 Graph Record::graph() const {

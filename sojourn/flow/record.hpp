@@ -24,8 +24,8 @@ class Record {
   void complete(CallId id, Text output, Time now, Nanoseconds duration);
   void fail(CallId id, Failure failure, Time now, Nanoseconds duration);
 
-  // It asked a model.
-  void note_model_call(CallId id, Text details);
+  // It asked a model. `asked.messages` are all of its question.
+  void note_model_call(CallId id, ModelCall asked);
 
   // What there is now, or was when `step` steps had been taken.
   Graph graph() const;

@@ -82,7 +82,7 @@ class RunJournal : public std::enable_shared_from_this<RunJournal> {
   void learn(const JsonObject& body);
 
   // Puts an event in the queue, to be committed with whatever waits; `told` arrives when it is durable.
-  void say(std::string type, JsonObject data, std::shared_ptr<Crossing> told);
+  void say(std::string type, std::string data, std::shared_ptr<Crossing> told);
   bool is_full();
   static Async<void> wait_for(std::shared_ptr<Crossing> told);
 

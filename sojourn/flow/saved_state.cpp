@@ -2,19 +2,36 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdlib>
-#include <iterator>
+#include <functional>
+#include <unordered_map>
+
+#include "sojourn/base/sha256.hpp"
 
 namespace sojourn::flow {
 
 namespace {
 
-double seconds_of(Time time) {
-  return static_cast<double>(time.time_since_epoch().count()) / 1e6;
+void append_number(std::string& out, std::uint64_t number) {
+  const fmt::format_int digits(number);
+  out.append(digits.data(), digits.size());
 }
 
-double seconds_of(Nanoseconds duration) {
-  return static_cast<double>(duration.count()) / 1e9;
+// `count` of 1/`unit`-ths of a second, with all their digits: what a double would be written as, and much cheaper.
+void append_seconds(std::string& out, std::int64_t count, std::int64_t unit) {
+  if (count < 0) out += '-';
+  const auto size = static_cast<std::uint64_t>(count < 0 ? -count : count);
+  const auto parts = static_cast<std::uint64_t>(unit);
+  append_number(out, size / parts);
+  out += '.';
+  for (std::uint64_t rest = size % parts, digit = parts / 10; digit > 0; digit /= 10) {
+    out += static_cast<char>('0' + rest / digit % 10);
+  }
+}
+
+void append_time(std::string& out, Time time) {
+  append_seconds(out, time.time_since_epoch().count(), 1'000'000);
 }
 
 std::string json_string(std::string_view text) {
@@ -38,142 +55,219 @@ class Writer {
 
   void run(CallId root) {
     const CallRecord& first = graph_.call(root);
-    const Graph part = graph_.only(std::span(&root, 1));
-    put(R"({{"name":{},"run_id":"{}","nodes":[)", json_string(first.node->name), request_id(first));
+    std::vector<const CallRecord*> part{&first};
+    for (const CallId below : graph_.downstream(root)) part.push_back(&graph_.call(below));
     // Those that were called stand before who called them.
-    for (auto call = part.calls().rbegin(); call != part.calls().rend(); ++call) {
+    std::ranges::sort(part, std::greater(), &CallRecord::id);
+    put(R"({"name":")", name(first), R"(","run_id":")");
+    request_id(first);
+    put(R"(","nodes":[)");
+    for (const CallRecord* call : part) {
+      if (call != part.front()) put(",");
       node(*call);
-      if (std::next(call) != part.calls().rend()) out_ += ',';
     }
-    put(R"(],"status":"{}","edges":[)", to_string(first.status()));
-    for (auto call = part.calls().rbegin(); call != part.calls().rend(); ++call) {
+    put(R"(],"status":")", to_string(first.status()), R"(","edges":[)");
+    for (const CallRecord* call : part) {
+      if (call != part.front()) put(",");
       edge(*call);
-      if (std::next(call) != part.calls().rend()) out_ += ',';
     }
-    out_ += R"(],"steps":[)";
+    put(R"(],"steps":[)");
     steps(part);
-    put(R"(],"start_time":{:.6f},"end_time":)", seconds_of(first.created.time));
-    first.finished ? put("{:.6f}}}", seconds_of(first.finished->time)) : put("null}}");
+    put(R"(],"start_time":)");
+    append_time(out_, first.created.time);
+    put(R"(,"end_time":)");
+    first.finished ? append_time(out_, first.finished->time) : put("null");
+    put("}");
   }
 
  private:
-  template <class... A>
-  void put(fmt::format_string<A...> format, A&&... values) {
-    fmt::format_to(std::back_inserter(out_), format, std::forward<A>(values)...);
+  template <class... Text>
+  void put(const Text&... texts) {
+    (out_.append(texts), ...);
   }
 
-  std::string node_id(const CallRecord& call) const { return uuid_.of(Uuid::Kind::node, call.id); }
-  std::string request_id(const CallRecord& call) const { return uuid_.of(Uuid::Kind::request, call.id); }
-
-  std::string created(const CallRecord& call) const {
-    const std::string caller = call.caller ? graph_.call(*call.caller).node->name : "START";
-    return caller + " CREATED " + call.node->name;
+  // As it stands within a string of JSON.
+  const std::string& name(const CallRecord& call) {
+    std::string& known = names_[call.node.get()];
+    if (known.empty()) {
+      const std::string quoted = json_string(call.node->name);
+      known = quoted.substr(1, quoted.size() - 2);
+    }
+    return known;
   }
-  static std::string finished(const CallRecord& call) { return "Finished executing " + call.node->name; }
 
-  void stamp(const Stamp& stamp, const std::string& message) {
-    put(R"({{"time":{:.6f},"step":{},"identifier":{}}})", seconds_of(stamp.time), stamp.step, json_string(message));
+  void node_id(const CallRecord& call) { uuid_.append_to(out_, Uuid::Kind::node, call.id); }
+  void request_id(const CallRecord& call) { uuid_.append_to(out_, Uuid::Kind::request, call.id); }
+
+  void created(const CallRecord& call) {
+    put(R"({"time":)");
+    append_time(out_, call.created.time);
+    put(R"(,"step":)");
+    append_number(out_, call.created.step);
+    put(R"(,"identifier":")", call.caller ? name(graph_.call(*call.caller)) : "START", " CREATED ", name(call),
+        R"("})");
+  }
+
+  void finished(const CallRecord& call) {
+    put(R"({"time":)");
+    append_time(out_, call.finished->time);
+    put(R"(,"step":)");
+    append_number(out_, call.finished->step);
+    put(R"(,"identifier":"Finished executing )", name(call), R"("})");
   }
 
   void node(const CallRecord& call) {
+    node_version(call, true);
     if (call.finished) {
-      node_version(call, *call.finished, finished(call), true);
-      node_version(call, call.created, created(call), false);
-      out_ += "null}}";
+      node_version(call, false);
+      put("null}}");
     } else {
-      node_version(call, call.created, created(call), true);
-      out_ += "null}";
+      put("null}");
     }
   }
 
   // Up to the value of "parent", which is the version before.
-  void node_version(const CallRecord& call, const Stamp& at, const std::string& message, bool is_head) {
-    put(R"({{"identifier":"{}","node_type":"{}","name":{},"stamp":)", node_id(call), node_type(*call.node),
-        json_string(call.node->name));
-    stamp(at, message);
-    out_ += R"(,"details":{"internals":{)";
+  void node_version(const CallRecord& call, bool is_head) {
+    put(R"({"identifier":")");
+    node_id(call);
+    put(R"(","node_type":")", node_type(*call.node), R"(","name":")", name(call), R"(","stamp":)");
+    is_head&& call.finished ? finished(call) : created(call);
+    put(R"(,"details":{"internals":{)");
     const bool is_agent = call.node->kind == "Agent" || !call.model_calls.empty();
     if (is_agent) {
-      out_ += R"("guard_details":[],"llm_details":[)";
+      put(R"("guard_details":[],"llm_details":[)");
       if (is_head) model_calls(call);
-      out_ += ']';
+      put("]");
     }
     if (is_head && call.finished) {
-      put(R"({}"latency":{{"total_time":{:.9f}}})", is_agent ? "," : "", seconds_of(call.duration));
+      put(is_agent ? "," : "", R"("latency":{"total_time":)");
+      append_seconds(out_, call.duration.count(), 1'000'000'000);
+      put("}");
     }
-    out_ += R"(}},"parent":)";
+    put(R"(}},"parent":)");
   }
 
   void model_calls(const CallRecord& call) {
-    for (const Text& asked : call.model_calls) {
-      if (&asked != &call.model_calls.front()) out_ += ',';
-      out_ += *asked;
+    std::vector<Text> question;  // what is asked next repeats its beginning
+    for (const auto& asked : call.model_calls) {
+      question.resize(asked->repeated);
+      question.insert(question.end(), asked->messages.begin(), asked->messages.end());
+      put(asked == call.model_calls.front() ? "{" : ",{", asked->head, R"(,"input":[)");
+      for (std::size_t i = 0; i < question.size(); ++i) put(i > 0 ? "," : "", *question[i]);
+      put(R"(],"output":)", *asked->answer, ",", asked->tail, "}");
     }
   }
 
   void edge(const CallRecord& call) {
+    edge_version(call, true);
     if (call.finished) {
-      edge_version(call, *call.finished, finished(call), call.status());
-      edge_version(call, call.created, created(call), CallStatus::open);
-      out_ += "null}}";
+      edge_version(call, false);
+      put("null}}");
     } else {
-      edge_version(call, call.created, created(call), CallStatus::open);
-      out_ += "null}";
+      put("null}");
     }
   }
 
-  void edge_version(const CallRecord& call, const Stamp& at, const std::string& message, CallStatus status) {
-    const std::string source = call.caller ? '"' + node_id(graph_.call(*call.caller)) + '"' : "null";
-    put(R"({{"identifier":"{}","source":{},"target":"{}","stamp":)", request_id(call), source, node_id(call));
-    stamp(at, message);
+  void edge_version(const CallRecord& call, bool is_head) {
+    put(R"({"identifier":")");
+    request_id(call);
+    put(R"(","source":)");
+    if (call.caller) {
+      put("\"");
+      node_id(graph_.call(*call.caller));
+      put("\"");
+    } else {
+      put("null");
+    }
+    put(R"(,"target":")");
+    node_id(call);
+    put(R"(","stamp":)");
+    is_head&& call.finished ? finished(call) : created(call);
     // An input that could not be recorded is the one argument that there is.
     const bool is_list = call.input->starts_with('[');
-    put(R"(,"details":{{"input_args":{}{}{},"input_kwargs":{{}},"status":"{}","output":)", is_list ? "" : "[",
-        *call.input, is_list ? "" : "]", to_string(status));
+    const CallStatus status = is_head ? call.status() : CallStatus::open;
+    put(R"(,"details":{"input_args":)", is_list ? "" : "[", *call.input, is_list ? "" : "]",
+        R"(,"input_kwargs":{},"status":")", to_string(status), R"(","output":)");
     switch (status) {
       case CallStatus::open:
-        out_ += "null";
+        put("null");
         break;
       case CallStatus::completed:
-        out_ += *call.output;
+        put(*call.output);
         break;
       case CallStatus::failed:
-        put(R"({{"type":{},"message":{},"traceback":""}})", json_string(call.failure->type),
-            json_string(call.failure->message));
+        put(R"({"type":)", json_string(call.failure->type), R"(,"message":)", json_string(call.failure->message),
+            R"(,"traceback":""})");
     }
-    out_ += R"(},"parent":)";
+    put(R"(},"parent":)");
   }
 
-  void steps(const Graph& part) {
+  void steps(const std::vector<const CallRecord*>& part) {
     struct Step {
-      Stamp at;
+      std::uint32_t number;
       const CallRecord* call;
       bool is_end;
     };
     std::vector<Step> steps;
-    for (const CallRecord& call : part.calls()) {
-      steps.push_back({call.created, &call, false});
-      if (call.finished) steps.push_back({*call.finished, &call, true});
+    steps.reserve(2 * part.size());
+    for (const CallRecord* call : part) {
+      steps.push_back({call->created.step, call, false});
+      if (call->finished) steps.push_back({call->finished->step, call, true});
     }
-    std::ranges::sort(steps, {}, [](const Step& step) { return step.at.step; });
+    std::ranges::sort(steps, {}, &Step::number);
     for (const Step& step : steps) {
-      if (&step != &steps.front()) out_ += ',';
-      stamp(step.at, step.is_end ? finished(*step.call) : created(*step.call));
+      if (&step != &steps.front()) put(",");
+      step.is_end ? finished(*step.call) : created(*step.call);
     }
   }
 
   const Uuid& uuid_;
   const Graph& graph_;
   std::string& out_;
+  std::unordered_map<const NodeType*, std::string> names_;
 };
+
+constexpr std::size_t bytes_of_a_call = 1'700;  // with short names and values
+
+// One character of the text that a hash is made of, as Python's json writes it.
+std::size_t append_ascii(std::string& out, std::string_view text) {
+  const auto lead = static_cast<unsigned char>(text.front());
+  if (lead < 0x80) {
+    out += text.front();
+    return 1;
+  }
+  const std::size_t length = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
+  std::uint32_t point = lead & (0x7fU >> length);
+  for (std::size_t i = 1; i < length; ++i) point = point << 6 | (static_cast<unsigned char>(text[i]) & 0x3f);
+  if (point < 0x10000) {
+    out += fmt::format("\\u{:04x}", point);
+  } else {
+    point -= 0x10000;
+    out += fmt::format("\\u{:04x}\\u{:04x}", 0xd800 + (point >> 10), 0xdc00 + (point & 0x3ff));
+  }
+  return length;
+}
 
 }  // namespace
 
+std::string flow_id_of(std::string_view flow_name) {
+  const std::string quoted = json_string(flow_name);
+  std::string text = R"({"name": )";
+  for (std::size_t i = 0; i < quoted.size();) i += append_ascii(text, std::string_view(quoted).substr(i));
+  return to_hex(sha256(text + "}"));
+}
+
 std::string saved_state(const SavedSession& session, const Graph& graph) {
-  std::string out = fmt::format(
-      R"({{"flow_name":{},"flow_id":null,"session_id":"{}","session_name":{},"start_time":{:.6f},"end_time":{:.6f},"runs":[)",
-      or_null(session.flow_name), session.uuid.text(), or_null(session.name), seconds_of(session.start),
-      seconds_of(session.end));
+  std::string out;
+  out.reserve(500 + bytes_of_a_call * graph.calls().size());
+  out += fmt::format(R"({{"flow_name":{},"flow_id":{},"session_id":"{}","session_name":{},"start_time":)",
+                     or_null(session.flow_name),
+                     session.flow_name ? json_string(flow_id_of(*session.flow_name)) : "null", session.uuid.text(),
+                     or_null(session.name));
+  append_time(out, session.start);
+  out += R"(,"end_time":)";
+  append_time(out, session.end);
+  out += R"(,"runs":[)";
   const std::vector<CallId> roots = graph.roots();
   Writer writer(session.uuid, graph, out);
   for (const CallId root : roots) {

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "sojourn/base/clock.hpp"
 #include "sojourn/flow/graph.hpp"
@@ -18,6 +19,9 @@ struct SavedSession {
   Time start;
   Time end;
 };
+
+// The id of all sessions of the flow of that name, as Railtracks makes it: SHA-256 of {"name": NAME} in ASCII.
+std::string flow_id_of(std::string_view flow_name);
 
 // One line of JSON. Cost: about 1 us and 1.5 KB a call.
 std::string saved_state(const SavedSession& session, const Graph& graph);

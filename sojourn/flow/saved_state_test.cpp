@@ -8,11 +8,13 @@
 #include <cmath>
 #include <fstream>
 #include <latch>
+#include <map>
 #include <set>
 #include <sstream>
 
 #include "sojourn/base/temporary_folder_test.hpp"
 #include "sojourn/flow/flow_fixture_test.hpp"
+#include "sojourn/flow/full_disk_test.hpp"
 #include "sojourn/flow/schema_test.hpp"
 
 namespace sojourn::flow {
@@ -139,6 +141,70 @@ TEST_F(FlowSaved, HoldsNodesAndEdgesAsTheViewerReadsThem) {
     EXPECT_EQ(steps[static_cast<std::size_t>(step)].at("step"), Json(step));
 }
 
+// Cases 13 and 88. The ids are those of the original: printf '{"name": "bakery"}' | sha256sum.
+TEST_F(FlowSaved, FlowsOfOneNameHaveOneId) {
+  EXPECT_EQ(flow_id_of("bakery"), "9dda939496df14794e24cb3fff3a6a5e63b5ce3ae39f01a3dbab758fb335c9c6");
+  EXPECT_EQ(flow_id_of("\xc3\xa4 \"\xf0\x9f\x8d\x9e\""),
+            "155247db970184c70e85601440ef0c3ae394626ed0ede30e2763842a5eaa920d");
+  EXPECT_NE(flow_id_of("bakery"), flow_id_of("Bakery"));
+  const auto payload = [&](Settings settings) { return parse_json(Session(one_thread, settings).payload()); };
+  const Json first = payload({.name = "n", .flow_name = "bakery"});
+  EXPECT_EQ(first.at("flow_id"), Json(flow_id_of("bakery")));
+  EXPECT_EQ(payload({.flow_name = "bakery"}).at("flow_id"), first.at("flow_id"));
+  EXPECT_EQ(payload({.name = "bakery"}).at("flow_id"), Json());
+  EXPECT_EQ(payload({.name = "bakery"}).at("flow_name"), Json());
+}
+
+bool is_uuid(const Json& json) {
+  return testing::Matches(testing::ContainsRegex(
+      "^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"))(std::string(json.as_string()));
+}
+
+// Cases 69, 98 and 106: what the readers of the original's files rely on.
+TEST_F(FlowSaved, HoldsTogetherAsItsReadersExpect) {
+  Session session(one_thread, {.save_state = false});
+  session.call_sync(root, 21);
+  EXPECT_THROW(session.call_sync(boom, "three"), std::out_of_range);
+  const Json json = parse_json(session.payload());
+  EXPECT_TRUE(is_uuid(json.at("session_id")));
+  for (const Json& run : json.at("runs").as_array()) {
+    std::map<std::string, double> latency;
+    for (const Json& head : run.at("nodes").as_array()) {
+      EXPECT_TRUE(is_uuid(head.at("identifier")));
+      EXPECT_TRUE(head.at("node_type") == Json("Agent") || head.at("node_type") == Json("Tool"));
+      EXPECT_EQ(head.at("parent").at("identifier"), head.at("identifier"));
+      EXPECT_LT(head.at("parent").at("stamp").at("step").as_int64(), head.at("stamp").at("step").as_int64());
+      EXPECT_EQ(head.at("parent").at("parent"), Json());
+      latency[std::string(head.at("identifier").as_string())] =
+          head.at("details").at("internals").at("latency").at("total_time").as_double();
+    }
+    for (const Json& head : run.at("edges").as_array()) {
+      for (const char* same : {"identifier", "source", "target"})
+        EXPECT_EQ(head.at("parent").at(same), head.at(same));
+      EXPECT_TRUE(is_uuid(head.at("identifier")));
+      EXPECT_TRUE(latency.contains(std::string(head.at("target").as_string())));
+      if (head.at("source").is_null()) continue;
+      EXPECT_GE(latency.at(std::string(head.at("source").as_string())),
+                latency.at(std::string(head.at("target").as_string())));
+    }
+    EXPECT_EQ(
+        std::ranges::count(run.at("edges").as_array(), Json(), [](const Json& edge) { return edge.at("source"); }),
+        1);
+  }
+}
+
+TEST_F(FlowSaved, HasItsTimesWithAllTheirDigits) {
+  clock.advance(Milliseconds(1'234));
+  const auto slow = node("slow", [this] { clock.advance(Milliseconds(1'005)); });
+  Session session(one_thread, clock, {});
+  session.call_sync(slow);
+  const Json run = parse_json(session.payload()).at("runs").at(0);
+  EXPECT_EQ(run.at("nodes").at(0).at("details").at("internals").at("latency").at("total_time"), Json(1.005));
+  EXPECT_NEAR(run.at("end_time").as_double() - run.at("start_time").as_double(), 1.005, 1e-6);
+  EXPECT_DOUBLE_EQ(run.at("start_time").as_double(),
+                   static_cast<double>(session.info().graph.call(0).created.time.time_since_epoch().count()) / 1e6);
+}
+
 TEST_F(FlowSaved, HoldsARunThatFailed) {
   fs::path file;
   {
@@ -170,6 +236,22 @@ TEST_F(FlowSaved, LetsASessionGoThatCannotBeSaved) {
   const std::string log = testing::internal::GetCapturedStderr();
   EXPECT_THAT(log, HasSubstr("flow session s-1: its events cannot be written: "));
   EXPECT_THAT(log, HasSubstr("flow session s-1: it cannot be saved: "));
+}
+
+TEST_F(FlowSaved, LetsASessionGoWhereTheDiskIsFull) {
+  fs::path file;
+  testing::internal::CaptureStderr();
+  {
+    Session session(one_thread,
+                    {.logging_setting = LoggingSetting::quiet, .run_identifier = "s-1", .save_state = true});
+    EXPECT_EQ(session.call_sync(twice, 1), 2);
+    file = session.saved_to();
+    const FullDisk full(100);
+    loop.run(session.close());
+  }
+  EXPECT_THAT(testing::internal::GetCapturedStderr(), HasSubstr("flow session s-1: it cannot be saved: "));
+  EXPECT_FALSE(fs::exists(file));  // nor half of it
+  EXPECT_TRUE(fs::is_empty(file.parent_path()));
 }
 
 TEST_F(FlowSaved, IsFoundInTheNearestHome) {

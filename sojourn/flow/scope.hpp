@@ -18,6 +18,7 @@
 namespace sojourn::flow {
 
 struct Run;
+class ChunkSink;
 class Scope;
 
 // What came of one call of a batch.
@@ -26,6 +27,22 @@ using Outcome = std::expected<Result, std::exception_ptr>;
 
 struct BatchOptions {
   std::size_t width = 1'024;  // of the batch's calls run at once, at most
+};
+
+// Called with each chunk of a call's answer that its node emits, in order, on the lane of the node, which waits for
+// it. What it throws, the node gets. It is not called any more once the call has returned.
+using OnChunk = std::function<void(const Json& chunk)>;
+
+struct CallOptions {
+  OnChunk on_chunk;
+};
+
+// Where a call comes from: the node that makes it, or null; which of its calls it is; who takes its chunks, if
+// anybody.
+struct Origin {
+  const Scope* caller;  // waits for the call, so it outlives it
+  std::uint64_t place;
+  std::shared_ptr<ChunkSink> chunks = nullptr;  // shared with who waits for the call
 };
 
 // A node that is deeper than this below the call from outside is taken for one that calls itself without end.
@@ -52,6 +69,9 @@ class Scope {
   // Cost:   without recording, two coroutine frames; a plain function runs inside the call.
   template <class Result, class... Arguments>
   Async<Result> call(Node<Result, Arguments...> node, std::type_identity_t<Arguments>... arguments);
+  template <class Result, class... Arguments>
+  Async<Result> call(CallOptions options, Node<Result, Arguments...> node,
+                     std::type_identity_t<Arguments>... arguments);
 
   // Calls `node` with the first of each column, with the second of each, and so on to the end of the shortest, at the
   // same time; returns what came of each, in that order.
@@ -85,13 +105,17 @@ class Scope {
   // Whether the session fills in messages to models from its context.
   bool injects_prompts() const;
 
-  // Records what a model was asked and answered, as one of the node's llm_details. Never throws.
-  void note_model_call(const JsonObject& details) const noexcept;
+  // Records what a model was asked and answered, as one of the node's llm_details.
+  void note_model_call(ModelCall asked) const;
 
   Clock& clock() const;
 
   // Tells the session's subscribers, and its broadcast callback, without waiting for them.
   void broadcast(Json item) const;
+
+  // Gives a chunk of this node's answer to who called it, if they take chunks.
+  void emit(const Json& chunk) const;
+  bool is_streamed() const { return origin_.chunks != nullptr; }
 
   // A line in the session's log. Never throws.
   void log(LogLevel level, std::string_view message, const JsonObject& fields = {}) const noexcept;
@@ -114,8 +138,8 @@ class Scope {
  private:
   friend class Call;
   template <class Result, class... Arguments>
-  friend Async<Result> invoke(Run& run, Job& job, const Scope* caller, std::uint64_t place,
-                              Node<Result, Arguments...> node, Arguments... arguments);
+  friend Async<Result> invoke(Run& run, Job& job, Origin origin, Node<Result, Arguments...> node,
+                              Arguments... arguments);
 
   // The index of the call that stopped the others, if one did. Cancel: as fan_out().
   template <class Result, class... Arguments>
@@ -125,11 +149,11 @@ class Scope {
   Strategy& strategy() const;
   std::size_t width_of(BatchOptions options, bool is_plain) const;
 
-  Scope(Run& run, Job& job, const Scope* caller, std::uint64_t place, std::shared_ptr<const NodeType> type);
+  Scope(Run& run, Job& job, Origin origin, std::shared_ptr<const NodeType> type);
 
   Run& run_;
   Job& job_;
-  const Scope* caller_;  // waits for this one, so it outlives it
+  const Origin origin_;
   std::shared_ptr<const NodeType> type_;
   std::uint32_t depth_;
   std::uint64_t key_;         // by which a journal knows the call

@@ -58,11 +58,21 @@ class Session {
   //         Fatal), naming the node; session_ended after close().
   // Cancel: stops the run, and waits until it has stopped. A run that does not stop is left alone after the grace.
   template <class Result, class... Arguments>
-  Async<Result> call(Node<Result, Arguments...> node, std::type_identity_t<Arguments>... arguments);
+  Async<Result> call(Node<Result, Arguments...> node, std::type_identity_t<Arguments>... arguments) {
+    return call<Result, Arguments...>(CallOptions(), std::move(node), std::move(arguments)...);
+  }
+  template <class Result, class... Arguments>
+  Async<Result> call(CallOptions options, Node<Result, Arguments...> node,
+                     std::type_identity_t<Arguments>... arguments);
 
   // Likewise, for a thread that may wait. Errors: those of call(); invalid_request from inside a node.
   template <class Result, class... Arguments>
-  Result call_sync(Node<Result, Arguments...> node, std::type_identity_t<Arguments>... arguments);
+  Result call_sync(Node<Result, Arguments...> node, std::type_identity_t<Arguments>... arguments) {
+    return call_sync<Result, Arguments...>(CallOptions(), std::move(node), std::move(arguments)...);
+  }
+  template <class Result, class... Arguments>
+  Result call_sync(CallOptions options, Node<Result, Arguments...> node,
+                   std::type_identity_t<Arguments>... arguments);
 
   const std::string& id() const;
   Context& context();
@@ -116,14 +126,15 @@ FirstJob first_job(const Run& run);
 
 template <class Result, class... Arguments>
 Async<void> run_first(std::shared_ptr<Run> run, std::shared_ptr<std::optional<Stored<Result>>> slot,
-                      Node<Result, Arguments...> node, Arguments... arguments) {
+                      std::shared_ptr<ChunkSink> chunks, Node<Result, Arguments...> node, Arguments... arguments) {
   const FirstJob first = first_job(*run);
+  Origin origin{.caller = nullptr, .place = first.place, .chunks = std::move(chunks)};
   if constexpr (std::is_void_v<Result>) {
-    co_await invoke<Result, Arguments...>(*run, *first.job, nullptr, first.place, std::move(node),
+    co_await invoke<Result, Arguments...>(*run, *first.job, std::move(origin), std::move(node),
                                           std::move(arguments)...);
     slot->emplace();
   } else {
-    slot->emplace(co_await invoke<Result, Arguments...>(*run, *first.job, nullptr, first.place, std::move(node),
+    slot->emplace(co_await invoke<Result, Arguments...>(*run, *first.job, std::move(origin), std::move(node),
                                                         std::move(arguments)...));
   }
 }
@@ -140,20 +151,27 @@ Async<void> keep(Async<Result> work, std::optional<Stored<Result>>& slot) {
 }  // namespace detail
 
 template <class Result, class... Arguments>
-Async<Result> Session::call(Node<Result, Arguments...> node, std::type_identity_t<Arguments>... arguments) {
+Async<Result> Session::call(CallOptions options, Node<Result, Arguments...> node,
+                            std::type_identity_t<Arguments>... arguments) {
   const auto run = begin_run(node.name());
   // Shared with the run, which may outlast this call if it does not stop when it is told to.
   const auto slot = std::make_shared<std::optional<Stored<Result>>>();
+  // Likewise. Closed when the call returns.
+  const auto chunks = options.on_chunk ? std::make_shared<ChunkSink>(std::move(options.on_chunk)) : nullptr;
+  const std::unique_ptr<ChunkSink::Use> use = chunks ? std::make_unique<ChunkSink::Use>(*chunks) : nullptr;
   const std::string name = node.name();
-  co_await finish(run, detail::run_first<Result, Arguments...>(run, slot, std::move(node), std::move(arguments)...),
-                  name);
+  co_await finish(
+      run, detail::run_first<Result, Arguments...>(run, slot, chunks, std::move(node), std::move(arguments)...),
+      name);
   if constexpr (!std::is_void_v<Result>) co_return std::move(**slot);
 }
 
 template <class Result, class... Arguments>
-Result Session::call_sync(Node<Result, Arguments...> node, std::type_identity_t<Arguments>... arguments) {
+Result Session::call_sync(CallOptions options, Node<Result, Arguments...> node,
+                          std::type_identity_t<Arguments>... arguments) {
   std::optional<Stored<Result>> slot;
-  run_here(detail::keep<Result>(call<Result, Arguments...>(std::move(node), std::move(arguments)...), slot));
+  run_here(detail::keep<Result>(
+      call<Result, Arguments...>(std::move(options), std::move(node), std::move(arguments)...), slot));
   if constexpr (!std::is_void_v<Result>) return std::move(*slot);
 }
 

@@ -135,6 +135,19 @@ TEST_F(FlowSettings, SetConfigReplacesOnlyWhatIsGivenAndHoldsForWhatComes) {
   EXPECT_EQ(now.process.name, "b");
 }
 
+// Case 21.
+TEST_F(FlowSettings, CallbackOfTheSessionReplacesThatOfTheProcess) {
+  std::string called;
+  Loop loop;
+  const auto callback = [&called](const char* name) {
+    return BroadcastCallback([&called, name](const Json&) { called += name; });
+  };
+  sources.process.broadcast_callback = callback("process ");
+  (*resolve({}, sources).broadcast_callback)(loop, Json());
+  (*resolve({.broadcast_callback = callback("session")}, sources).broadcast_callback)(loop, Json());
+  EXPECT_EQ(called, "process session");
+}
+
 TEST_F(FlowSettings, ContextsAreJoinedKeyByKey) {
   environment["SOJOURN_FLOW_CONTEXT"] = R"({"a":1,"b":1})";
   sources.process.context = {{"b", 2}, {"c", 2}};

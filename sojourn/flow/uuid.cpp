@@ -25,21 +25,33 @@ Uuid Uuid::draw(Random& random) {
   return {high, low};
 }
 
-std::string Uuid::of(Kind kind, std::uint64_t number) const {
+void Uuid::append_to(std::string& out, Kind kind, std::uint64_t number) const {
   const std::uint64_t low = mixed(low_ ^ mixed((number << 3) | static_cast<std::uint64_t>(kind)));
-  return Uuid(mixed(high_ ^ low), low).text();
+  Uuid(mixed(high_ ^ low), low).append_to(out);
+}
+
+std::string Uuid::of(Kind kind, std::uint64_t number) const {
+  std::string text;
+  append_to(text, kind, number);
+  return text;
+}
+
+void Uuid::append_to(std::string& out) const {
+  const std::uint64_t high = (high_ & 0xffffffffffff0fff) | 0x4000;            // version 4
+  const std::uint64_t low = (low_ & 0x3fffffffffffffff) | 0x8000000000000000;  // its variant
+  std::array<char, 36> text;
+  std::size_t place = 0;
+  for (int digit = 0; digit < 32; ++digit) {
+    if (digit == 8 || digit == 12 || digit == 16 || digit == 20) text[place++] = '-';
+    const std::uint64_t half = digit < 16 ? high : low;
+    text[place++] = "0123456789abcdef"[(half >> (60 - 4 * (digit % 16))) & 15];
+  }
+  out.append(text.data(), text.size());
 }
 
 std::string Uuid::text() const {
-  const std::uint64_t high = (high_ & 0xffffffffffff0fff) | 0x4000;            // version 4
-  const std::uint64_t low = (low_ & 0x3fffffffffffffff) | 0x8000000000000000;  // its variant
   std::string text;
-  text.reserve(36);
-  for (int digit = 0; digit < 32; ++digit) {
-    if (digit == 8 || digit == 12 || digit == 16 || digit == 20) text += '-';
-    const std::uint64_t half = digit < 16 ? high : low;
-    text += "0123456789abcdef"[(half >> (60 - 4 * (digit % 16))) & 15];
-  }
+  append_to(text);
   return text;
 }
 

@@ -17,8 +17,10 @@ class Uuid {
   // What the id is of. The same session, kind and number make the same id.
   enum class Kind : std::uint64_t { node = 1, request, event };
   std::string of(Kind kind, std::uint64_t number) const;
+  void append_to(std::string& out, Kind kind, std::uint64_t number) const;
 
   std::string text() const;
+  void append_to(std::string& out) const;
 
  private:
   Uuid(std::uint64_t high, std::uint64_t low) : high_(high), low_(low) {}

@@ -159,7 +159,7 @@ std::optional<std::string> read_small_file(const fs::path& file, std::size_t mos
   return content;
 }
 
-void replace_file(const fs::path& file, std::string_view content) {
+void replace_file(const fs::path& file, std::string_view content, Durable durable) {
   const std::lock_guard turn(turn_of(file));
   fs::path fresh = file;
   fresh += ".new";
@@ -181,7 +181,7 @@ void replace_file(const fs::path& file, std::string_view content) {
     ::unlink(fresh.c_str());
     throw file_refused("replace", file, error);
   }
-  sync_folder(folder_of(file));
+  if (durable == Durable::content_and_name) sync_folder(folder_of(file));
 }
 
 }  // namespace sojourn::store

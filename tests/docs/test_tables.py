@@ -92,6 +92,25 @@ class Tables(unittest.TestCase):
         named = {name for cells in rows for name in re.findall(r"`([^`]+)`", " ".join(cells[1:]))}
         self.assertEqual(named - written, set())
 
+    def test_tests_that_stand_for_a_case_of_flows_are_there(self):
+        sources = "".join(path.read_text(encoding="utf-8") for path in (pages.ROOT / "sojourn/flow").glob("*_test.cpp"))
+        written = {f"{suite}.{name}" for suite, name in re.findall(r"^TEST(?:_F)?\((\w+), (\w+)\)", sources, re.MULTILINE)}
+        page = pages.ROOT / "docs" / "internals" / "railtracks.md"
+        cases = pages.table_rows(page, "case")
+        self.assertEqual([int(cells[0]) for cells in cases], sorted({int(cells[0]) for cells in cases}))
+        self.assertGreater(len(cases), 80)
+        rows = cases + [["", *cells] for heading in ("fault", "property") for cells in pages.table_rows(page, heading)]
+        for _, what, named in rows:
+            tests = re.findall(r"`(\w+\.\w+|[\w/.]+: \w+)`", named)
+            with self.subTest(row=what):
+                self.assertTrue(tests or named.startswith("does not apply"))
+                for test in tests:
+                    path, colon, function = test.partition(": ")
+                    if colon:
+                        self.assertIn(f"def {function}(", (pages.ROOT / path).read_text(encoding="utf-8"))
+                    else:
+                        self.assertIn(test, written)
+
 
 if __name__ == "__main__":
     unittest.main()

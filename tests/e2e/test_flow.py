@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import tempfile
 import threading
@@ -69,6 +70,22 @@ class Flow(Served):
         self.assertEqual((shown.returncode, shown.stdout), (1, ""))
         self.assertIn("no flow has run", shown.stderr)
         self.assertEqual(self.server.command("flow", "show", "sess_20260115_103045_a1b2c3", check=False).returncode, 1)
+
+
+class Killed(unittest.TestCase):
+    def shop(self, folder):
+        environment = {**clean_environment(), "SOJOURN_FLOW_SAVE_STATE": "false", "SOJOURN_FLOW_LOGGING_SETTING": "NONE"}
+        return subprocess.run([BUILD / "examples" / "resuming", folder / "shopping"], capture_output=True, text=True,
+                              timeout=PATIENCE, env=environment, stdin=subprocess.DEVNULL)
+
+    def test_a_flow_that_was_killed_goes_on_where_it_was(self):
+        folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        killed = self.shop(folder)
+        self.assertEqual(killed.returncode, -signal.SIGKILL, killed.stderr)
+        self.assertIn("ordering nut\n", killed.stdout)
+        resumed = self.shop(folder)
+        self.assertEqual((resumed.returncode, resumed.stdout),
+                         (0, "asking for the price of nut\nsum 8\n"), resumed.stderr)
 
 
 def called(name, **arguments):
