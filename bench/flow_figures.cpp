@@ -2,10 +2,14 @@
 #include <malloc.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
 #include <chrono>
+#include <cstdio>
 #include <filesystem>
-#include <numeric>
+#include <optional>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "sojourn/base/random.hpp"
@@ -15,8 +19,8 @@
 #include "sojourn/store/durable_file.hpp"
 #include "sojourn/store/sqlite_store.hpp"
 
-// What flows cost: prints one JSON object, of microseconds and bytes as their names say. The goals are in
-// bench/RESULTS.md.
+// What flows cost: prints one JSON object a line for each figure, or for those whose names have the first argument in
+// them.
 namespace sojourn::bench {
 namespace {
 
@@ -40,11 +44,13 @@ const auto at_once = node("at once", [](Scope& scope, int calls) -> Async<std::s
 const auto coroutines_at_once = node("coroutines at once", [](Scope& scope, int calls) -> Async<std::size_t> {
   co_return (co_await scope.call_batch(trivial_coroutine, std::vector<int>(static_cast<std::size_t>(calls)))).size();
 });
-const auto compute = node("compute", [](int seed) {
+// About 10 ms of work that a core does by itself, in its registers.
+int computed(int seed) {
   auto n = static_cast<unsigned>(seed);
-  for (int i = 0; i < 20'000'000; ++i) n = n * 1664525U + 1013904223U;
+  for (int i = 0; i < 8'000'000; ++i) n = n * 1664525U + 1013904223U;
   return static_cast<int>(n % 100);
-});
+}
+const auto compute = node("compute", computed);
 const auto compute_all = node("compute all", [](Scope& scope, int calls) -> Async<std::size_t> {
   co_return (co_await scope.call_batch(compute, std::vector<int>(static_cast<std::size_t>(calls)))).size();
 });
@@ -54,16 +60,18 @@ Async<int> descend(Scope& scope, int depth) {
   co_return depth == 0 ? 0 : co_await scope.call(deep, depth - 1);
 }
 
+template <class F>
+double us_of_one(F work) {
+  const auto start = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count();
+}
+
 // The least microseconds of some rounds: what the machine's other work does not add to.
 template <class F>
 double least_us(int rounds, F work) {
   double least = 1e18;
-  for (int i = 0; i < rounds; ++i) {
-    const auto start = std::chrono::steady_clock::now();
-    work();
-    least =
-        std::min(least, std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count());
-  }
+  for (int i = 0; i < rounds; ++i) least = std::min(least, us_of_one(work));
   return least;
 }
 
@@ -112,42 +120,136 @@ double save_us(Strategy& pool, int calls) {
   SystemRandom random;
   const SavedSession saved{.uuid = Uuid::draw(random), .start = {}, .end = {}};
   const auto file = std::filesystem::temp_directory_path() / ("flow-figures-" + saved.uuid.text());
-  const double us = least_us(7, [&] { store::replace_file(file, saved_state(saved, session.info().graph)); });
+  const double us = least_us(15, [&] {
+    std::filesystem::remove(file);
+    store::replace_file(file, saved_state(saved, session.info().graph), store::Durable::content);
+  });
   std::filesystem::remove(file);
   return us;
 }
 
-void print() {
+double written_us(Strategy& pool, int calls) {
+  Session session(pool);
+  session.call_sync(in_turn, calls - 1);
+  return least_us(15, [&] { session.payload(); });
+}
+
+// How much faster two threads do the same work than one: of nodes, and of bare threads, which is what the machine
+// itself gives at that moment. Short rounds of all four in turn, for the machine has other work too.
+struct SpeedUp {
+  std::vector<double> of_nodes, of_threads, of_both;
+};
+
+SpeedUp speed_up() {
+  constexpr int calls = 4;
+  ThreadPool one(1), two(2);
+  Session on_one(one), on_two(two);
+  const auto bare = [](int threads) {
+    std::vector<std::jthread> running;
+    std::atomic<int> sum = 0;
+    for (int i = 0; i < threads; ++i) {
+      running.emplace_back([&sum, threads] {
+        for (int call = 0; call < calls / threads; ++call) sum += computed(call);
+      });
+    }
+  };
+  SpeedUp found;
+  for (int round = 0; round < 41; ++round) {
+    const double nodes_on_one = us_of_one([&] { on_one.call_sync(compute_all, calls); });
+    const double nodes_on_two = us_of_one([&] { on_two.call_sync(compute_all, calls); });
+    const double one_thread = us_of_one([&] { bare(1); });
+    const double two_threads = us_of_one([&] { bare(2); });
+    found.of_nodes.push_back(nodes_on_one / nodes_on_two);
+    found.of_threads.push_back(one_thread / two_threads);
+    found.of_both.push_back(found.of_nodes.back() / found.of_threads.back());
+  }
+  for (auto* ratios : {&found.of_nodes, &found.of_threads, &found.of_both}) std::ranges::sort(*ratios);
+  return found;
+}
+
+class Printer {
+ public:
+  explicit Printer(std::string only) : only_(std::move(only)) {}
+
+  bool wants(std::string_view name) const { return name.find(only_) != std::string_view::npos; }
+
+  template <class F>
+  void line(std::string_view name, std::string_view unit, std::optional<double> asked, F measure) const {
+    if (!wants(name)) return;
+    fmt::print(R"({{"name": "{}", "value": {:.4g}, "unit": "{}", "asked": {}}})"
+               "\n",
+               name, measure(), unit, asked ? fmt::format("{}", *asked) : "null");
+    std::fflush(stdout);
+  }
+
+ private:
+  const std::string only_;
+};
+
+void print_calls(const Printer& print, Strategy& pool) {
+  print.line("a call, recorded", "us", 2, [&] { return us_of(pool, true, in_turn, 100'000) / 100'000; });
+  print.line("a call, not recorded", "us", 0.3, [&] { return us_of(pool, false, in_turn, 100'000) / 100'000; });
+  print.line("a call of a coroutine, recorded", "us", 2,
+             [&] { return us_of(pool, true, coroutines_in_turn, 100'000) / 100'000; });
+  print.line("a call of a coroutine, not recorded", "us", 0.3,
+             [&] { return us_of(pool, false, coroutines_in_turn, 100'000) / 100'000; });
+  print.line("a call, kept in a journal on disk", "us", 10, [&] { return kept_us(pool, 20'000); });
+  print.line("fan-out of 1,000", "ms", 3, [&] { return us_of(pool, true, at_once, 1'000) / 1'000; });
+  print.line("fan-out of 100,000", "ms", 400, [&] { return us_of(pool, true, at_once, 100'000) / 1'000; });
+  print.line("fan-out of 1,000 coroutines", "ms", 3,
+             [&] { return us_of(pool, true, coroutines_at_once, 1'000) / 1'000; });
+  print.line("fan-out of 100,000 coroutines", "ms", 400,
+             [&] { return us_of(pool, true, coroutines_at_once, 100'000) / 1'000; });
+  print.line("calls 10,000 deep", "ms", std::nullopt, [&] { return us_of(pool, true, deep, 10'000) / 1'000; });
+}
+
+void print_sessions(const Printer& print, Strategy& pool) {
+  print.line("a session made and closed", "us", 20, [&] {
+    return least_us(7,
+                    [&] {
+                      for (int i = 0; i < 1'000; ++i) Session session(pool);
+                    }) /
+           1'000;
+  });
+  print.line("a session with one call", "us", std::nullopt, [&] {
+    return least_us(7,
+                    [&] {
+                      for (int i = 0; i < 1'000; ++i) Session(pool).call_sync(trivial, 1);
+                    }) /
+           1'000;
+  });
+  print.line("saving 1,000 calls, synced", "ms", 10, [&] { return save_us(pool, 1'000) / 1'000; });
+  print.line("saving 1,000 calls, up to the file", "ms", std::nullopt,
+             [&] { return written_us(pool, 1'000) / 1'000; });
+  print.line("memory of a recorded call", "bytes", 1024, [&] { return bytes_of_a_call(pool, 100'000); });
+}
+
+void print_speed_up(const Printer& print) {
+  const std::string_view name = "CPU-bound nodes on two threads";
+  if (!print.wants(name)) return;
+  const SpeedUp found = speed_up();
+  const auto median = [](const std::vector<double>& sorted) { return sorted[sorted.size() / 2]; };
+  print.line(name, "times as fast as on one", 1.8, [&] { return median(found.of_nodes); });
+  print.line("CPU-bound nodes on two threads, best of 41 rounds", "times as fast as on one", std::nullopt,
+             [&] { return found.of_nodes.back(); });
+  print.line("CPU-bound nodes on two threads, bare threads", "times as fast as on one", std::nullopt,
+             [&] { return median(found.of_threads); });
+  print.line("CPU-bound nodes on two threads, of what bare threads gain", "of it", std::nullopt,
+             [&] { return median(found.of_both); });
+}
+
+void print(std::string only) {
   set_config({.logging_setting = LoggingSetting::none, .save_state = false});
-  ThreadPool pool, one(1);
-  fmt::print("{{\n");
-  const auto line = [](std::string_view name, double value) { fmt::print("  \"{}\": {:.3f},\n", name, value); };
-  line("call_recorded_us", us_of(pool, true, in_turn, 100'000) / 100'000);
-  line("call_us", us_of(pool, false, in_turn, 100'000) / 100'000);
-  line("coroutine_call_recorded_us", us_of(pool, true, coroutines_in_turn, 100'000) / 100'000);
-  line("coroutine_call_us", us_of(pool, false, coroutines_in_turn, 100'000) / 100'000);
-  line("fan_out_1000_us", us_of(pool, true, at_once, 1'000));
-  line("fan_out_100000_us", us_of(pool, true, at_once, 100'000));
-  line("coroutine_fan_out_1000_us", us_of(pool, true, coroutines_at_once, 1'000));
-  line("coroutine_fan_out_100000_us", us_of(pool, true, coroutines_at_once, 100'000));
-  line("depth_10000_us", us_of(pool, true, deep, 10'000));
-  line("session_us", least_us(7, [&] {
-                       for (int i = 0; i < 1'000; ++i) Session session(pool);
-                     }) / 1'000);
-  line("session_and_call_us", least_us(7, [&] {
-                                for (int i = 0; i < 1'000; ++i) Session(pool).call_sync(trivial, 1);
-                              }) / 1'000);
-  line("save_1000_calls_us", save_us(pool, 1'000));
-  line("call_kept_us", kept_us(pool, 20'000));
-  line("bytes_of_a_recorded_call", bytes_of_a_call(pool, 100'000));
-  const double alone = us_of(one, true, compute_all, 8);
-  fmt::print("  \"speed_up\": {:.3f},\n  \"threads\": {}\n}}\n", alone / us_of(pool, true, compute_all, 8),
-             pool.width());
+  const Printer print(std::move(only));
+  ThreadPool pool;
+  print_calls(print, pool);
+  print_sessions(print, pool);
+  print_speed_up(print);
 }
 
 }  // namespace
 }  // namespace sojourn::bench
 
-int main() {
-  sojourn::bench::print();
+int main(int count, char** arguments) {
+  sojourn::bench::print(count > 1 ? arguments[1] : "");
 }

@@ -340,6 +340,11 @@ def boards(plan):
             yield from program("boards", "board_figures", name, f"subprocess:{command}", str(calls), str(file_bytes))
 
 
+def flows(plan):
+    if plan.wants("flows", "calls, sessions and threads"):
+        yield from program("flows", "flow_figures")
+
+
 def start(plan):
     """How long `sojourn serve` takes until it listens."""
     name = f"`sojourn serve` with {MILLION:,} stored sessions, until it listens"
@@ -649,6 +654,10 @@ changes the state. Both are one durable commit a call. Rounds alternate between 
 `bench/board_figures.cpp`, on the micro:bit's firmware in QEMU and the WebAssembly port in Node. *The bare client* waits in poll(), sends code as it is
 and checks nothing; both have a board of their own and take turns. A checked call of the micro:bit is eight bytes longer, which alone takes it some
 40 us. 16 boards share this machine's processors. Measured once."""),
+    "flows": (flows, "Flows", """\
+`bench/flow_figures.cpp`: nodes that do next to nothing, on a pool of as many threads as the machine has processors, without log lines; the least of several
+rounds, measured once. Nodes that compute: the median of 41 short rounds in which one and two threads take turns, and bare threads with the same work
+beside them, which is what this machine gives at all."""),
     "start": (start, "Start of a server", ""),
     "trail": (trail, "Sessions as records, beside sessions in folders", """\
 `bench/folder_server.cpp` keeps a session as seed 001 does: a folder under its day, looked for in each of thirty, a file that is read and written anew for each step, and a list

@@ -15,7 +15,7 @@ class Figure:
     @property
     def at_least(self):
         """Whether more is better: rates, and ratios of rates."""
-        return self.unit.endswith("/s") or self.unit.startswith("of bare calls/s")
+        return self.unit.endswith("/s") or self.unit.startswith(("of bare calls/s", "times as fast"))
 
     @property
     def met(self):
