@@ -102,16 +102,18 @@ double kept_us(Strategy& pool, int calls) {
   });
   const auto folder = std::filesystem::temp_directory_path() / ("flow-figures-" + std::to_string(::getpid()));
   SystemClock clock;
-  const double us = least_us(3, [&] {
+  double least = 1e18;
+  for (int round = 0; round < 5; ++round) {
     const auto store = store::SqliteStore::open({.folder = folder});
     {
       Session session(pool, clock, {}, RunJournal::begin(pool, *store, clock));
-      session.call_sync(all, calls);
+      // It returns when all of it is durable.
+      least = std::min(least, us_of_one([&] { session.call_sync(all, calls); }));
     }
     pool.run(store->close());
-  });
+  }
   std::filesystem::remove_all(folder);
-  return us / calls;
+  return least / calls;
 }
 
 double save_us(Strategy& pool, int calls) {
