@@ -50,8 +50,8 @@ def picture_of(shared_mem_id, image_meta):
         return picture_of_file(image_meta["file"])
     image = open_image(shared_mem_id, image_meta)
     pixels = image.array().astype(float)
-    if image.format == "gray8":
-        gray = pixels[:, :, 0]
+    if image.channels == 1:
+        gray = pixels[:, :, 0] / (257 if image.format == "gray16" else 1)
     else:
         red, blue = (2, 0) if image.format == "bgr8" else (0, 2)
         gray = 0.299 * pixels[:, :, red] + 0.587 * pixels[:, :, 1] + 0.114 * pixels[:, :, blue]

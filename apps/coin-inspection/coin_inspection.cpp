@@ -49,13 +49,17 @@ cv::Mat picture_of_file(const Json& file) {
 // One in shared memory, as a copy in grey.
 cv::Mat picture_in_memory(const steps::SharedImage& image) {
   const steps::ImageMeta& meta = image.meta();
+  const int depth = meta.format == steps::PixelFormat::gray16 ? CV_16U : CV_8U;
   const cv::Mat pixels(static_cast<int>(meta.height), static_cast<int>(meta.width),
-                       CV_MAKETYPE(CV_8U, static_cast<int>(meta.channels())),
+                       CV_MAKETYPE(depth, static_cast<int>(meta.channels())),
                        const_cast<std::byte*>(image.bytes().data()), static_cast<std::size_t>(meta.row_bytes()));
   cv::Mat gray;
   switch (meta.format) {
     case steps::PixelFormat::gray8:
       return pixels.clone();
+    case steps::PixelFormat::gray16:
+      pixels.convertTo(gray, CV_8U, 1.0 / 257);
+      break;
     case steps::PixelFormat::rgb8:
       cv::cvtColor(pixels, gray, cv::COLOR_RGB2GRAY);
       break;

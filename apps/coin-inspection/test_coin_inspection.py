@@ -75,9 +75,9 @@ class Facts:
         self.assertEqual(data["ng_reason"], "1 missing, 0 foreign, 0 damaged")
 
     def test_takes_pictures_in_shared_memory_in_every_pixel_format(self):
-        for format, channels in (("gray8", 1), ("rgb8", 3), ("bgr8", 3), ("rgba8", 4)):
+        for format, pixel_bytes in (("gray8", 1), ("rgb8", 3), ("bgr8", 3), ("rgba8", 4), ("gray16", 2)):
             with self.subTest(format=format):
-                id, meta = put_image(bytes([90]) * (100 * 80 * channels), 100, 80, format)
+                id, meta = put_image(bytes([90]) * (100 * 80 * pixel_bytes), 100, 80, format)
                 self.addCleanup(remove_image, id)
                 data = self.worker.call(
                     "execute", {"step_index": 1, "shared_mem_id": id, "image_meta": meta}

@@ -68,17 +68,12 @@ PackedFile read_through(const fs::path& folder, const std::string& path, const S
   return packed;
 }
 
-bool is_left_out(const fs::path& name) {
-  const std::string text = name.string();
-  return text.starts_with('.') || text == "build" || text == "__pycache__" || text == packed_list;
-}
-
 // What of an app goes into an archive, in its order.
 std::vector<std::string> packable(const fs::path& folder) {
   std::vector<std::string> paths;
   std::error_code error;
   for (fs::recursive_directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
-    if (is_left_out(entry->path().filename())) {
+    if (is_left_out(entry->path().filename().string())) {
       entry.disable_recursion_pending();
       continue;
     }
@@ -94,11 +89,6 @@ std::vector<std::string> packable(const fs::path& folder) {
   if (error) throw io_error(folder.string(), error.value());
   std::ranges::sort(paths);
   return paths;
-}
-
-// A top-level file that packing this app made before.
-bool is_own_archive(std::string_view path, const std::string& leaf) {
-  return path.find('/') == std::string_view::npos && path.starts_with(leaf + "-") && path.ends_with(".tar");
 }
 
 void make_parents(const fs::path& folder, const std::string& path) {
@@ -137,6 +127,7 @@ PackedApp read_archive(tar::Reader& reader, const fs::path& folder) {
   if (list->size > most_list_bytes) throw Error(ErrorCode::too_large, "its list of files is too large");
   const std::string text = reader.read(list->size);
   PackedApp packed = PackedApp::from_json(parse_json_object(text));
+  if (to_text(packed.to_json()) != text) throw Error(ErrorCode::invalid_request, "its list is in another spelling");
   store::replace_file(folder / packed_list, text);
   for (const PackedFile& file : packed.files) {
     const auto member = reader.next();
@@ -153,10 +144,9 @@ PackedApp read_archive(tar::Reader& reader, const fs::path& folder) {
 
 PackedApp pack_app(const fs::path& folder, const fs::path& file) {
   const worker::Manifest manifest = worker::read_manifest(folder);
-  const std::string leaf = fs::path(manifest.info.name).filename().string();
   PackedApp packed{.name = manifest.info.name, .version = manifest.info.version, .files = {}};
   for (const std::string& path : packable(folder)) {
-    if (is_own_archive(path, leaf)) continue;
+    if (is_own_archive(path, manifest.info.name)) continue;
     if (to_valid_utf8(path) != path) throw Error(ErrorCode::invalid_request, to_valid_utf8(path) + " is no UTF-8");
     packed.files.push_back(read_through(folder, path, {}));
   }

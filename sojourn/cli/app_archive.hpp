@@ -37,6 +37,12 @@ struct PackedApp {
   static PackedApp from_json(const JsonObject& json);
 };
 
+// Whether packing leaves out what has this name, in whichever folder.
+bool is_left_out(std::string_view name);
+
+// Whether `path` is an archive beside app.toml that packing this app made before, which is left out too.
+bool is_own_archive(std::string_view path, const std::string& app);
+
 // Packs the folder of an app into `file`, which is there whole or not at all. Hidden files, `build`, `__pycache__`
 // and what was packed before are left out. Durable: when it returns. Errors: manifest_invalid; invalid_request for a
 // link, a name that is no text, and a file that changes meanwhile;

@@ -28,15 +28,21 @@ TEST(PackedApp, IsReadAsItWasWritten) {
 }
 
 TEST(PackedApp, NamesFilesBelowItsFolderOnly) {
-  for (const std::string path : {"a", "a b", "...", ".x", "a/..b", "-", "ü", "a\\b"})
-    EXPECT_TRUE(is_taken(path)) << path;
-  for (const std::string path :
-       {"..", ".", "/a", "a/", "a//b", "a/./b", "a/../b", "../a", "a\n", "a\x7f", "sojourn-app.json"}) {
+  for (const std::string path : {"a", "a b", "a..", "a/b.c", "-", "ü", "a\\b"}) EXPECT_TRUE(is_taken(path)) << path;
+  for (const std::string path : {"..", ".", "/a", "a/", "a//b", "a/./b", "a/../b", "../a", "a\n", "a\x7f"}) {
     EXPECT_FALSE(is_taken(path)) << path;
   }
   EXPECT_FALSE(is_taken(std::string("a\0b", 3)));
   EXPECT_FALSE(is_taken(std::string(256, 'x')));
   EXPECT_TRUE(is_taken(std::string(255, 'x')));
+}
+
+TEST(PackedApp, NamesOnlyWhatPackingWouldTake) {
+  for (const std::string path : {"builds/a", "a/x-1.tar", "y-1.tar", "x-1.zip"}) EXPECT_TRUE(is_taken(path)) << path;
+  for (const std::string path :
+       {".x", "...", "a/.b/c", "build/a", "a/__pycache__/b", "sojourn-app.json", "a/sojourn-app.json", "x-1.tar"}) {
+    EXPECT_FALSE(is_taken(path)) << path;
+  }
 }
 
 TEST(PackedApp, HasEachFileOnceAndInItsOrder) {

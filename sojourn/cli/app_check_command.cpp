@@ -97,6 +97,7 @@ class AppCheck {
     }
     co_await run_.end();
     if (failure) std::rethrow_exception(failure);
+    if (!run_.leaked().empty()) report_.fail("clean-up", cut(fmt::format("{}", fmt::join(run_.leaked(), "; "))));
   }
 
  private:

@@ -53,7 +53,7 @@ JsonObject detection_of(const TryOptions& options, Pictures& pictures, Console& 
   return {{"pid", options.pid}, {"steps", std::move(steps)}};
 }
 
-Async<Json> run(DryRun& app, Json input) {
+Async<Json> run(DryRun& app, Json input, Console& console) {
   std::exception_ptr failure;
   Json output;
   try {
@@ -64,6 +64,7 @@ Async<Json> run(DryRun& app, Json input) {
     failure = std::current_exception();
   }
   co_await app.end();
+  for (const std::string& resource : app.leaked()) console.err << printable(resource) << '\n';
   if (failure) std::rethrow_exception(failure);
   co_return output;
 }
@@ -122,10 +123,10 @@ ExitCode try_algorithm(const TryOptions& options, const Settings&, Console& cons
                 fmt::format("{} has no function detect: it is no algorithm", dry_run.info().name));
   }
   Json outcome;
-  const auto told = [](DryRun& run_in, Json given, Json& output) -> Async<void> {
-    output = co_await run(run_in, std::move(given));
+  const auto told = [](DryRun& run_in, Json given, Console& errors, Json& output) -> Async<void> {
+    output = co_await run(run_in, std::move(given), errors);
   };
-  loop.run(told(dry_run, std::move(input), outcome));
+  loop.run(told(dry_run, std::move(input), console, outcome));
   if (console.json) {
     print_json(console, outcome);
   } else {

@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "sojourn/runtime/leftover_resource.hpp"
+#include "sojourn/runtime/resource_ledger.hpp"
+
 namespace sojourn::cli {
 
 namespace {
@@ -56,12 +59,18 @@ class DryRun::Events final : public session::WorkerEvents {
     if (listener_) listener_(stream, message);
   }
   void resource_added(session::ResourceNote resource) override {
+    resources.add({.session_id = session.id(),
+                   .id = resource.id,
+                   .kind = resource.kind,
+                   .cost = resource.cost,
+                   .cleanup = to_text(resource.cleanup)});
     if (resource.recorded) resource.recorded->set(true);
   }
-  void resource_released(std::string_view) override {}
+  void resource_released(std::string_view id) override { resources.release(id); }
   void lost(Error cause) override { loss = std::move(cause); }
 
   session::Session session{"check"};
+  runtime::ResourceLedger resources;
   std::optional<std::string> printed;
   std::optional<Error> loss;
 
@@ -108,6 +117,7 @@ Async<void> DryRun::close() {
   const auto worker = std::exchange(worker_, nullptr);
   co_await worker->close(session::CloseReason::ended, clock_.instant() + close_time);
   if (loss) throw Error(*loss);
+  events_->resources.take_open();  // it has cleaned them up itself
 }
 
 Async<void> DryRun::end() {
@@ -118,6 +128,10 @@ Async<void> DryRun::end() {
   }
   co_await app_.close();
   co_await supervisor_.close();
+  for (const store::ResourceRecord& resource : events_->resources.take_open()) {
+    const auto failure = runtime::clean_up_leftover(resource, folder_);
+    if (failure) leaked_.push_back(fmt::format("{} '{}' was left behind: {}", resource.kind, resource.id, *failure));
+  }
 }
 
 const std::optional<std::string>& DryRun::printed() const {

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "sojourn/base/clock.hpp"
 #include "sojourn/base/log.hpp"
@@ -37,8 +38,11 @@ class DryRun {
   // Asks the worker to close. Errors: what went wrong, also before: the worker's loss.
   Async<void> close();
 
-  // Ends what is left. Idempotent.
+  // Ends what is left, and cleans up what the worker had not released when it died. Idempotent.
   Async<void> end();
+
+  // What of that could not be cleaned up: one sentence for each.
+  const std::vector<std::string>& leaked() const { return leaked_; }
 
   // The first line on standard output, where nothing should be.
   const std::optional<std::string>& printed() const;
@@ -56,6 +60,7 @@ class DryRun {
   worker::ProcessApp app_;
   std::unique_ptr<Events> events_;
   std::unique_ptr<session::Worker> worker_;
+  std::vector<std::string> leaked_;
 };
 
 }  // namespace sojourn::cli

@@ -30,15 +30,15 @@ std::string text_at(const JsonObject& json, std::string_view key, const std::str
   return std::string(value.get_string());
 }
 
-// Whether it names a file below a folder, in the one spelling that there is for it.
+// Whether it names a file below a folder that packing does not leave out, in the one spelling that there is for it.
 bool is_plain_path(std::string_view path) {
-  if (path.empty() || path.size() > longest_path || path == packed_list) return false;
+  if (path.empty() || path.size() > longest_path) return false;
   if (std::ranges::any_of(path, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }))
     return false;
   for (std::size_t start = 0; start <= path.size();) {
     const std::size_t end = std::min(path.find('/', start), path.size());
     const std::string_view name = path.substr(start, end - start);
-    if (name.empty() || name == "." || name == ".." || name.size() > 255) return false;
+    if (name.empty() || is_left_out(name) || name.size() > 255) return false;
     start = end + 1;
   }
   return true;
@@ -49,7 +49,7 @@ PackedFile read_file(const Json& value, const std::string& where) {
   const JsonObject& json = value.get_object();
   PackedFile file{.path = text_at(json, "path", where + ".")};
   if (!is_plain_path(file.path))
-    refuse(where + ".path", fmt::format("\"{}\" names no file below a folder", file.path));
+    refuse(where + ".path", fmt::format("\"{}\" names no file that is packed", file.path));
   const Json& bytes = at(json, "bytes", where + ".");
   if (!bytes.is_int64() || bytes.get_int64() < 0) refuse(where + ".bytes", "must be a whole number, at least 0");
   file.bytes = static_cast<std::uint64_t>(bytes.get_int64());
@@ -80,6 +80,15 @@ void check_places(const std::vector<PackedFile>& files) {
 }
 
 }  // namespace
+
+bool is_left_out(std::string_view name) {
+  return name.starts_with('.') || name == "build" || name == "__pycache__" || name == packed_list;
+}
+
+bool is_own_archive(std::string_view path, const std::string& app) {
+  const std::string leaf = std::filesystem::path(app).filename().string();
+  return path.find('/') == std::string_view::npos && path.starts_with(leaf + "-") && path.ends_with(".tar");
+}
 
 std::uint64_t PackedApp::bytes() const {
   return std::accumulate(files.begin(), files.end(), std::uint64_t{0},
@@ -112,6 +121,9 @@ PackedApp PackedApp::from_json(const JsonObject& json) {
     left -= packed.files.back().bytes;
   }
   check_places(packed.files);
+  for (const PackedFile& file : packed.files) {
+    if (is_own_archive(file.path, packed.name)) refuse("files", fmt::format("\"{}\" is an archive of it", file.path));
+  }
   return packed;
 }
 

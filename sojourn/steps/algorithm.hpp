@@ -1,5 +1,6 @@
 #pragma once
 
+#include <concepts>
 #include <functional>
 #include <memory>
 #include <string>
@@ -57,6 +58,60 @@ class Algorithm {
   Diagnostics diagnostics;
 };
 
-using AlgorithmFactory = std::function<std::unique_ptr<Algorithm>()>;
+// Shared, for it is the runner's own, or the caller's where lent() lends it.
+using AlgorithmFactory = std::function<std::shared_ptr<Algorithm>()>;
+
+// An instance of the caller's own instead of one that the runner makes. After a fatal error its setup is run again.
+// Lifetime: it outlives the runner. One runner at a time has it; making it for another meanwhile throws StepError
+//           setup_failed.
+AlgorithmFactory lent(Algorithm& algorithm);
+
+// A class of static functions, which nobody makes: what it keeps is in the session. It has get_info and execute, and
+// what else it needs of Algorithm's functions, all static; one that logs or publishes is an Algorithm.
+template <class T>
+concept StaticAlgorithm = !std::derived_from<T, Algorithm> && requires(const Shot& shot, session::Session& session) {
+  { T::get_info() } -> std::convertible_to<Info>;
+  { T::execute(shot, session) } -> std::convertible_to<Result>;
+};
+
+template <StaticAlgorithm T>
+class OfStaticFunctions final : public Algorithm {
+ public:
+  // What is there is called, so that one with other parameters is no function that is left out, but does not compile.
+  void setup() override {
+    if constexpr (requires { &T::setup; }) T::setup();
+  }
+  void teardown() override {
+    if constexpr (requires { &T::teardown; }) T::teardown();
+  }
+  void on_step_start(int step_index, session::Session& session, const JsonObject& context) override {
+    if constexpr (requires { &T::on_step_start; }) T::on_step_start(step_index, session, context);
+  }
+  void on_step_finish(int step_index, session::Session& session, const Result& result) override {
+    if constexpr (requires { &T::on_step_finish; }) T::on_step_finish(step_index, session, result);
+  }
+  void reset(session::Session& session) override {
+    if constexpr (requires { &T::reset; }) T::reset(session);
+  }
+  Info get_info() const override { return T::get_info(); }
+  Result pre_execute(const Shot& shot, session::Session& session) override {
+    if constexpr (requires { &T::pre_execute; }) {
+      return T::pre_execute(shot, session);
+    } else {
+      return Result::done();
+    }
+  }
+  Result execute(const Shot& shot, session::Session& session) override { return T::execute(shot, session); }
+};
+
+// Makes T, which is an Algorithm or a class of static functions: a factory for whoever runs it.
+template <class T>
+std::unique_ptr<Algorithm> make_algorithm() {
+  if constexpr (std::derived_from<T, Algorithm>) {
+    return std::make_unique<T>();
+  } else {
+    return std::make_unique<OfStaticFunctions<T>>();
+  }
+}
 
 }  // namespace sojourn::steps

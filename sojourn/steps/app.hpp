@@ -25,7 +25,7 @@ std::unique_ptr<session::App> app(AlgorithmFactory factory);
 
 template <class T>
 std::unique_ptr<session::App> app() {
-  return app([] { return std::make_unique<T>(); });
+  return app(make_algorithm<T>);
 }
 
 }  // namespace sojourn::steps

@@ -3,9 +3,10 @@
 #include <fstream>
 #include <sstream>
 
-#include "sojourn/session/session.hpp"
-#include "sojourn/steps/info.hpp"
-#include "sojourn/steps/result.hpp"
+#include "sojourn/base/error.hpp"
+#include "sojourn/steps/example_test.hpp"
+#include "sojourn/steps/step_input.hpp"
+#include "sojourn/steps/step_runner.hpp"
 
 // What is the same in every language, from the one file that holds it.
 namespace sojourn::steps {
@@ -42,7 +43,7 @@ void expect(const JsonObject& one, StepCode code, F work) {
     EXPECT_EQ(refused, "") << "was taken";
   } catch (const StepError& error) {
     EXPECT_NE(refused, "") << "was refused: " << error.message();
-    EXPECT_EQ(error.code(), code);
+    EXPECT_EQ(error.code(), one.contains("code") ? find_step_code(text_at(one, "code")) : code);
     EXPECT_THAT(error.message(), StartsWith(refused + ":"));
     EXPECT_THAT(error.message(), HasSubstr(text_at(one, "words")));
   }
@@ -95,6 +96,72 @@ TEST(SharedCases, ResultsAreCheckedOnBothLevels) {
       check(result, one.at("phase") == Json("execute") ? Phase::execute : Phase::pre_execute);
       EXPECT_EQ(Result::from_json(result.to_json()).to_json(), result.to_json());
     });
+  }
+}
+
+TEST(SharedCases, AnImageMetaIsTakenWholeOrRefusedByTheField) {
+  for (const Json& value : cases("image_meta")) {
+    const JsonObject& one = value.as_object();
+    expect(one, StepCode::image_load_failed, [&] {
+      EXPECT_EQ(to_text(ImageMeta::from_json(one.at("given").as_object()).to_json()), to_text(one.at("taken")));
+    });
+  }
+}
+
+TEST(SharedCases, InputIsTakenOrRefusedByTheField) {
+  for (const Json& value : cases("input")) {
+    const JsonObject& one = value.as_object();
+    SCOPED_TRACE(to_text(one));
+    const std::string refused = text_at(one, "refused");
+    try {
+      if (one.at("function") == Json("detect")) {
+        detection_input(one.at("given"));
+      } else {
+        step_input(one.at("given"));
+      }
+      EXPECT_EQ(refused, "") << "was taken";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::invalid_request);
+      EXPECT_THAT(error.message(), StartsWith(refused + ":"));
+      EXPECT_THAT(error.message(), HasSubstr(text_at(one, "words")));
+    }
+  }
+}
+
+// What a call of a run ("step 1", "reset") fails with; "" where it worked.
+std::string failure_of(std::string_view call, StepRunner& runner, session::Session& session) {
+  const std::size_t space = call.find(' ');
+  const std::string_view name = call.substr(0, space);
+  try {
+    if (name == "reset") runner.reset(session);
+    if (name == "close") runner.close();
+  } catch (const StepError& error) {
+    return std::string(info(error.code()).number);
+  }
+  if (space == std::string_view::npos) return "";
+  const auto part = name == "step"      ? &StepRunner::run_step
+                    : name == "execute" ? &StepRunner::execute
+                                        : &StepRunner::pre_execute;
+  return (runner.*part)(session, {.step_index = call.back() - '0', .pid = "A01"}).result.error_code;
+}
+
+TEST(SharedCases, RunsCallTheSameHooksInTheSameOrderWhateverFails) {
+  for (const Json& value : cases("runs")) {
+    const JsonObject& one = value.as_object();
+    SCOPED_TRACE(to_text(one));
+    Script script{.throws = text_at(one, "throws"), .then_throws = text_at(one, "then_throws")};
+    if (one.contains("with")) script.error = StepError(*find_step_code(text_at(one, "with")), "no luck");
+    KeepingRecorder recorder;
+    ManualClock clock;
+    session::Session session("s-1");
+    StepRunner runner([&] { return std::make_unique<ScriptedAlgorithm>(script); }, recorder, clock);
+    JsonArray codes;
+    for (const Json& call : one.at("calls").as_array())
+      codes.push_back(failure_of(call.as_string(), runner, session).c_str());
+    EXPECT_EQ(codes, one.contains("codes") ? one.at("codes").as_array() : JsonArray(codes.size(), Json("")));
+    EXPECT_EQ(JsonArray(script.log.begin(), script.log.end()), one.at("log").as_array());
+    const std::vector<std::string> keys = session.state().keys();
+    EXPECT_EQ(JsonArray(keys.begin(), keys.end()), one.at("keys").as_array());
   }
 }
 

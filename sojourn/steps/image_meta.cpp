@@ -12,8 +12,8 @@ namespace sojourn::steps {
 
 namespace {
 
-constexpr std::array format_names{"gray8", "rgb8", "bgr8", "rgba8"};
-constexpr std::array<std::int64_t, 4> format_channels{1, 3, 3, 4};
+constexpr std::array format_names{"gray8", "rgb8", "bgr8", "rgba8", "gray16"};
+constexpr std::array<std::int64_t, 5> format_channels{1, 3, 3, 4, 1};
 
 [[noreturn]] void refuse(std::string_view field, std::string_view reason) {
   throw StepError(StepCode::image_load_failed, fmt::format("image_meta.{}: {}", field, reason));
@@ -63,6 +63,10 @@ std::int64_t ImageMeta::channels() const {
   return format_channels[static_cast<std::size_t>(format)];
 }
 
+std::int64_t ImageMeta::pixel_bytes() const {
+  return format == PixelFormat::gray16 ? 2 : channels();
+}
+
 JsonObject ImageMeta::to_json() const {
   JsonObject json{{"width", width},
                   {"height", height},
@@ -80,7 +84,8 @@ void ImageMeta::check() const {
   };
   within("width", width, 1, longest_image_side);
   within("height", height, 1, longest_image_side);
-  if (stride != 0) within("stride", stride, width * channels(), image_bytes);
+  if (stride != 0) within("stride", stride, width * pixel_bytes(), image_bytes);
+  if (format == PixelFormat::gray16 && stride % 2 != 0) refuse("stride", "must be even: a pixel has two bytes");
   if (row_bytes() * height > image_bytes) {
     refuse("height", fmt::format("an image has at most {} bytes", image_bytes));
   }
@@ -92,7 +97,7 @@ ImageMeta ImageMeta::from_json(const JsonObject& json) {
   meta.height = number_at(json, "height", 1, longest_image_side);
   meta.format = format_at(json);
   if (find(json, "channels") != nullptr) number_at(json, "channels", meta.channels(), meta.channels());
-  const std::int64_t close = meta.width * meta.channels();
+  const std::int64_t close = meta.width * meta.pixel_bytes();
   meta.stride = find(json, "stride") == nullptr ? close : number_at(json, "stride", close, image_bytes);
   meta.check();
   meta.checksum = checksum_at(json);

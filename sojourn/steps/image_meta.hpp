@@ -10,7 +10,8 @@
 // What a picture in shared memory is said to be.
 namespace sojourn::steps {
 
-enum class PixelFormat { gray8, rgb8, bgr8, rgba8 };
+// gray16 has two bytes a pixel, in the machine's order.
+enum class PixelFormat { gray8, rgb8, bgr8, rgba8, gray16 };
 
 inline constexpr std::int64_t longest_image_side = 65'535;
 inline constexpr std::int64_t image_bytes = 1 << 30;
@@ -23,7 +24,8 @@ struct ImageMeta {
   std::optional<std::uint32_t> checksum = std::nullopt;  // crc32 of all rows, as in zlib
 
   std::int64_t channels() const;
-  std::int64_t row_bytes() const { return stride == 0 ? width * channels() : stride; }
+  std::int64_t pixel_bytes() const;
+  std::int64_t row_bytes() const { return stride == 0 ? width * pixel_bytes() : stride; }
   std::size_t bytes() const { return static_cast<std::size_t>(row_bytes() * height); }
 
   // {"width", "height", "channels", "stride", "format", "checksum": "crc32:00000000"}.

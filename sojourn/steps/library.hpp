@@ -43,5 +43,5 @@ AlgorithmFactory load_algorithm(const std::string& path);
 
 #define SOJOURN_ALGORITHM(TYPE)                                                                              \
   extern "C" __attribute__((visibility("default"))) const ::sojourn::steps::LibraryEntry sojourn_algorithm { \
-    {}, []() -> ::sojourn::steps::Algorithm* { return new TYPE(); }                                          \
+    {}, []() -> ::sojourn::steps::Algorithm* { return ::sojourn::steps::make_algorithm<TYPE>().release(); }  \
   }

@@ -123,7 +123,7 @@ std::span<std::byte> SharedImage::writable() {
 std::span<const std::byte> SharedImage::row(std::int64_t y) const {
   assert(y >= 0 && y < meta_.height);
   return bytes().subspan(static_cast<std::size_t>(y * meta_.row_bytes()),
-                         static_cast<std::size_t>(meta_.width * meta_.channels()));
+                         static_cast<std::size_t>(meta_.width * meta_.pixel_bytes()));
 }
 
 JsonObject SharedImage::describe() const {

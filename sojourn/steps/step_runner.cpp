@@ -54,7 +54,7 @@ StepRunner::~StepRunner() {
 }
 
 void StepRunner::set_up() {
-  std::unique_ptr<Algorithm> algorithm;
+  std::shared_ptr<Algorithm> algorithm;
   JsonObject declared;
   call_hook("its constructor", StepCode::setup_failed, [&] { algorithm = factory_(); });
   algorithm->logger.bind(&recorder_, {});

@@ -85,7 +85,7 @@ class StepRunner {
   Recorder& recorder_;
   Clock& clock_;
   RunnerOptions options_;
-  std::unique_ptr<Algorithm> algorithm_;  // null after a fatal error, until the next call
+  std::shared_ptr<Algorithm> algorithm_;  // null after a fatal error, until the next call
   Info info_;
   std::optional<OpenStep> open_;
 };

@@ -6,7 +6,7 @@ import unittest
 import urllib.request
 from pathlib import Path
 
-from e2e.program import SOURCE, Served
+from e2e.program import SOURCE, Served, wait_for
 from sojourn.steps import put_image
 
 BUILD = Path(os.environ.get("SOJOURN_BUILD", str(SOURCE / "build" / "release")))
@@ -46,6 +46,10 @@ class Coins:
 
     def test_many_detections_leave_no_image_descriptor_or_process_behind(self):
         session = self.server.new_session(self.app)
+        self.server.output(self.app, "info", session=session)
+        self.end(session)  # behind it is open what a first session opens for good
+        before = self.open_descriptors(self.server.process.pid)
+        session = self.server.new_session(self.app)
         pixels = read_png(PICTURES / "reference.png")
         height, width = pixels.shape
         used, seen = [], []
@@ -58,10 +62,21 @@ class Coins:
             output = self.server.output(self.app, "detect", {"steps": steps}, session=session)
             self.assertEqual(output["result_status"], "OK")
             worker = self.server.worker(session)
-            seen.append((len(os.listdir(f"/proc/{worker}/fd")), len(self.server.family())))
+            seen.append((self.open_descriptors(worker), len(self.server.family())))
         self.server.output(self.app, "reset", session=session)
         self.assertEqual([id for id in used if Path("/dev/shm", id).exists()], [])
         self.assertEqual(set(seen), {seen[0]})
+        self.end(session)
+        wait_for(lambda: self.open_descriptors(self.server.process.pid) <= before, "the end of what the server had open")
+
+    def end(self, session):
+        worker = self.server.worker(session)
+        self.server.delete(f"/sessions/{session}")
+        wait_for(lambda: not Path(f"/proc/{worker}").exists(), "the end of the worker")
+
+    @staticmethod
+    def open_descriptors(pid):
+        return len(os.listdir(f"/proc/{pid}/fd"))
 
 
 class Cpp(Coins, Served):

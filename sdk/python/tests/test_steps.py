@@ -1,22 +1,16 @@
-import datetime
 import io
 import json
 import math
-import tempfile
-import textwrap
 import unittest
 from contextlib import redirect_stderr
-from pathlib import Path
 
-from sojourn import Error, testing
+from sojourn import Error
 from sojourn.steps import (
     Algorithm,
-    BaseAlgorithm,
     Diagnostics,
     FatalError,
     GPUOutOfMemoryError,
     ProgramError,
-    Recorder,
     RecoverableError,
     Session,
     StepError,
@@ -25,160 +19,7 @@ from sojourn.steps import (
     detect,
 )
 
-STRICT = json.loads((Path(__file__).parents[2] / "strict_values.json").read_text(encoding="utf-8"))
-
-
-def nested(levels):
-    value = 1
-    for _ in range(levels):
-        value = [value]
-    return value
-
-
-def looped():
-    value = {"a": [1]}
-    value["a"].append(value)
-    return value
-
-
-NAMES = {"nested": nested, "looped": looped, "datetime": datetime}
-
-
-class Sessions(unittest.TestCase):
-    def test_sets_gets_deletes_and_tells_whether_a_key_exists(self):
-        session = Session("session-20240425-000123", {"product_code": "A01"})
-        session.set("n", {"a": [1]})
-        self.assertEqual(session.get("n"), {"a": [1]})
-        self.assertIs(session.exists("n"), True)
-        self.assertIs(session.delete("n"), True)
-        self.assertIs(session.delete("n"), False)
-        self.assertIs(session.exists("n"), False)
-        self.assertEqual(session.get("n", "default"), "default")
-
-    def test_a_none_that_was_set_exists(self):
-        session = Session("s")
-        session.set("a", None)
-        self.assertTrue(session.exists("a"))
-        self.assertIsNone(session.get("a", "default"))
-
-    def test_its_id_is_read_only_and_checked(self):
-        session = Session("s")
-        with self.assertRaises(AttributeError):
-            session.id = "other"
-        for bad in ("", "a b", "x" * 129, None, 5):
-            with self.subTest(id=bad), self.assertRaises(ValueError):
-                Session(bad)
-
-    def test_its_context_is_a_deep_copy_both_ways(self):
-        given = {"nested": {"x": 1}}
-        session = Session("s", given)
-        given["nested"]["x"] = 2
-        session.context["nested"]["x"] = 3
-        self.assertEqual(session.context, {"nested": {"x": 1}})
-        self.assertEqual(Session("s", None).context, {})
-        self.assertRaises(TypeError, Session, "s", {"x": {1}})
-
-    def test_values_are_copied_in_and_out(self):
-        session = Session("s")
-        value = {"list": [1]}
-        session.set("a", value)
-        value["list"].append({2})
-        session.get("a")["list"].append(3)
-        self.assertEqual(session.get("a"), {"list": [1]})
-
-    def test_refuses_what_json_cannot_hold_with_a_type_error_that_names_the_place(self):
-        session = Session("s")
-        for case in STRICT["refused"]:
-            with self.subTest(value=case["python"]), self.assertRaises(TypeError) as caught:
-                session.set("a", eval(case["python"], dict(NAMES)))
-            self.assertEqual(caught.exception.pointer, case["pointer"])
-        self.assertFalse(session.exists("a"))
-
-    def test_refuses_keys_that_are_no_text(self):
-        session = Session("s")
-        self.assertRaises(TypeError, session.set, 5, 1)
-        self.assertRaises(TypeError, session.set, "a", {5: 1})
-
-    def test_a_100_000_deep_list_is_a_type_error(self):
-        self.assertRaises(TypeError, Session("s").set, "a", nested(100_000))
-
-    def test_a_tuple_comes_back_as_the_list_that_it_is_kept_as(self):
-        session = Session("s")
-        session.set("a", (1, 2))
-        self.assertEqual(session.get("a"), [1, 2])
-
-
-class Scripted(BaseAlgorithm):
-    """Does what it is told, and notes what it was asked."""
-
-    def __init__(self, script):
-        # As in the original, where an algorithm may leave the base's __init__ out.
-        self.script = script
-        script["made"] = script.get("made", 0) + 1
-
-    def note(self, call, step_index=None):
-        line = call if step_index is None else f"{call} {step_index}"
-        self.script["log"].append(line)
-        if self.script.get("throws") in (call, line):
-            self.script["throws"] = self.script.pop("then_throws", None)
-            raise self.script.pop("error", ValueError("no luck"))
-
-    def setup(self):
-        self.note("setup")
-
-    def teardown(self):
-        self.note("teardown")
-
-    def on_step_start(self, step_index, session, context):
-        session.set("started", context)
-        self.note("on_step_start", step_index)
-
-    def on_step_finish(self, step_index, session, result):
-        self.note("on_step_finish" if result["status"] == "OK" else "on_step_finish failed", step_index)
-
-    def reset(self, session):
-        self.note("reset")
-
-    def get_info(self):
-        limit = {"key": "limit", "type": "int", "default": 3, "min": 0, "max": 9}
-        return {
-            "name": "scripted",
-            "version": "1.2.0",
-            "description": "",
-            "supported_pids": ["A01", "A02"],
-            "steps": [{"index": 1, "name": "calibrate", "params": []}, {"index": 2, "name": "judge", "params": [limit]}],
-            "resumable": self.script.get("resumable", False),
-        }
-
-    def pre_execute(self, step_index, pid, session, user_params, shared_mem_id, image_meta):
-        session.set("prepared", step_index)
-        self.note("pre_execute", step_index)
-        return {"status": "OK", "data": {"calibration_rects": [{"x": 1, "y": 2, "width": 3, "height": 4}]}}
-
-    def execute(self, step_index, pid, session, user_params, shared_mem_id, image_meta):
-        session.set(f"step {step_index}", user_params)
-        self.note("execute", step_index)
-        self.diagnostics.publish("limit", user_params)
-        self.logger.info("judged", step_index="the algorithm's own", n=1)
-        return self.script.get("answer", {"status": "OK", "data": {"result_status": "OK"}})
-
-
-class Kept(Recorder):
-    def __init__(self):
-        self.lines, self.records = [], []
-
-    def write(self, level, message, fields):
-        self.lines.append({**fields, "message": message})
-
-    def step_finished(self, record):
-        self.records.append(record)
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self):
-        return self.now
+from .scripted import Clock, Kept, Scripted
 
 
 class Steps(unittest.TestCase):
@@ -470,6 +311,56 @@ class SeedExample(unittest.TestCase):
         self.assertFalse(session.exists("step_start_ms"))
 
 
+class Level(Algorithm):
+    """Static functions, but for one of the class: what it keeps is in the session."""
+
+    @staticmethod
+    def get_info():
+        return {"name": "level", "version": "1", "steps": [{"index": 1, "name": "look"}]}
+
+    @staticmethod
+    def on_step_start(step_index, session, context):
+        session.set("context", context)
+
+    @classmethod
+    def pre_execute(cls, step_index, pid, session, user_params, shared_mem_id, image_meta):
+        return {"status": "OK", "data": {"class": cls.__name__}}
+
+    @staticmethod
+    def execute(step_index, pid, session, user_params, shared_mem_id, image_meta):
+        session.set("seen", session.get("seen", 0) + 1)
+        return {"status": "OK", "data": {"result_status": "OK", "seen": session.get("seen")}}
+
+
+class Uses(unittest.TestCase):
+    """The three ways to have an algorithm: a class that is made, an instance that is there, and static functions."""
+
+    def test_static_functions_keep_what_they_know_in_the_session(self):
+        runner, session = StepRunner(Level), Session("s-1")
+        runner.run_step(session, 1)
+        self.assertEqual(runner.run_step(session, 1)["data"], {"class": "Level", "result_status": "OK", "seen": 2})
+        self.assertEqual(session.get("context"), {"pid": "", "trace_id": "s-1"})
+        self.assertEqual(runner.run_step(Session("s-2"), 1)["data"]["seen"], 1)
+
+    def test_an_instance_that_is_there_may_be_lent(self):
+        script = {"log": []}
+        mine = Scripted(script)
+        runner = StepRunner(mine)
+        with redirect_stderr(io.StringIO()):
+            self.assertEqual(runner.run_step(Session("s-1"), 1, "A01")["status"], "OK")
+        self.assertEqual(mine.diagnostics.get(), {"limit": {}})
+        runner.close()
+        self.assertEqual((script["made"], script["log"][-1]), (1, "teardown"))
+
+    def test_an_instance_that_is_lent_is_set_up_again_after_a_fatal_error(self):
+        script = {"log": [], "throws": "execute", "error": FatalError("the lamp burst")}
+        runner, session = StepRunner(Scripted(script)), Session("s-1")
+        with redirect_stderr(io.StringIO()):
+            self.assertEqual(runner.execute(session, 1, "A01")["error_code"], "1016")
+            self.assertEqual(runner.execute(session, 1, "A01")["status"], "OK")
+        self.assertEqual((script["made"], script["log"].count("setup")), (1, 2))
+
+
 class Published(unittest.TestCase):
     def test_keep_what_they_have_where_a_value_is_refused(self):
         diagnostics = Diagnostics()
@@ -489,114 +380,6 @@ class Logger(unittest.TestCase):
         with redirect_stderr(io.StringIO()) as errors:
             StructuredLogger().error("bad")
         self.assertEqual(json.loads(errors.getvalue())["level"], "error")
-
-
-SERVED = """
-    import os
-    from sojourn.steps import BaseAlgorithm, FatalError
-
-    class Served(BaseAlgorithm):
-        def get_info(self):
-            steps = [{"index": 1, "name": "a", "params": []}, {"index": 2, "name": "b", "params": []}]
-            return {"name": "served", "version": "1", "steps": steps, "resumable": True}
-
-        def pre_execute(self, step_index, pid, session, user_params, shared_mem_id, image_meta):
-            session.set("seen", session.get("seen", []) + [f"pre {step_index}"])
-            return {"status": "OK", "data": {}}
-
-        def execute(self, step_index, pid, session, user_params, shared_mem_id, image_meta):
-            self.logger.info("looking", n=1)
-            session.set("seen", session.get("seen", []) + [f"shot {step_index}"])
-            if image_meta.get("kill") == os.getpid():
-                os.kill(os.getpid(), 9)
-            if image_meta.get("smoke"):
-                raise FatalError("smoke")
-            return {"status": "OK", "data": {"result_status": "OK", "pid": os.getpid(), "seen": session.get("seen")}}
-"""
-
-
-class AsAnApp(unittest.TestCase):
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory(prefix="sojourn-test-")
-        self.addCleanup(folder.cleanup)
-        self.app = Path(folder.name)
-        (self.app / "served.py").write_text(textwrap.dedent(SERVED))
-        sdk = Path(__file__).parents[1]
-        (self.app / "app.toml").write_text(
-            'name = "served"\ncommand = ["/usr/bin/python3", "-m", "sojourn.steps", "served:Served"]\n'
-            f'[env]\nPYTHONPATH = "{sdk}"\n'
-        )
-
-    def start(self, **opening):
-        worker = testing.start(self.app, **opening)
-        self.addCleanup(worker.kill)
-        return worker
-
-    def refused(self, worker, function, input):
-        with self.assertRaises(Error) as caught:
-            worker.call(function, input)
-        return caught.exception
-
-    def test_its_session_spans_the_calls_of_a_step_and_later_steps(self):
-        worker = self.start(context={"trace_id": "t"})
-        self.assertEqual(worker.call("info").output["name"], "served")
-        worker.call("pre_execute", {"step_index": 1})
-        result = worker.call("execute", {"step_index": 1})
-        self.assertEqual(result.output["data"]["seen"], ["pre 1", "shot 1"])
-        ids = {"session_id": "sess_test", "step_index": 1, "trace_id": "t"}
-        (event,) = result.events
-        self.assertEqual(event["type"], "algorithm.step")
-        self.assertEqual({key: event["data"][key] for key in ids}, ids)
-        (line,) = [frame for frame in result.before if frame["type"] == "log"]
-        self.assertEqual((line["message"], line["fields"]), ("looking", {"n": 1, **ids}))
-        worker.call("reset")
-        self.assertEqual(worker.state, {})
-
-    def test_detect_makes_each_step_durable(self):
-        worker = self.start()
-        result = worker.call("detect", {})
-        self.assertEqual(result.output["steps"][1]["data"]["seen"], ["pre 1", "shot 1", "pre 2", "shot 2"])
-        kinds = [frame["type"] for frame in result.before]
-        self.assertEqual(kinds, ["log", "checkpoint", "progress", "log"])
-
-    def test_a_detection_resumes_at_the_step_where_its_worker_died(self):
-        worker = self.start()
-        steps = [{}, {"image_meta": {"kill": worker.process.pid}}]
-        self.assertEqual(self.refused(worker, "detect", {"steps": steps}).code, "WORKER_LOST")
-        again = self.start(state=worker.state, restored=True)
-        outcome = again.call("detect", {"steps": steps, "resume": True}).output
-        self.assertEqual([step["data"]["pid"] for step in outcome["steps"]], [worker.process.pid, again.process.pid])
-        self.assertEqual(outcome["steps"][1]["data"]["seen"], ["pre 1", "shot 1", "pre 2", "shot 2"])
-
-    def test_a_step_that_fails_fails_its_call_and_keeps_its_code(self):
-        worker = self.start()
-        error = self.refused(worker, "execute", {"step_index": 2, "image_meta": {"smoke": True}})
-        self.assertEqual((error.code, error.message), ("app_error", "smoke"))
-        self.assertEqual(
-            error.details, {"error_code": "1016", "error": "fatal", "recoverable": False, "step_index": 2}
-        )
-        self.assertEqual(worker.state, {})
-        self.assertEqual(worker.call("execute", {"step_index": 2}).output["status"], "OK")
-        smoke = {"steps": [{}, {"image_meta": {"smoke": True}}]}
-        self.assertEqual(self.refused(worker, "detect", smoke).details["step_index"], 2)
-        self.assertEqual(len(worker.state["sojourn.detection"]["steps"]), 1)
-
-    def test_refuses_input_of_the_wrong_shape_by_the_name_of_the_field(self):
-        worker = self.start()
-        for function, input, words in (
-            ("execute", None, "input.step_index: is missing"),
-            ("execute", [], "input: must be an object"),
-            ("execute", {"step_index": 0}, "input.step_index: must be a whole number"),
-            ("execute", {"step_index": 1, "pid": 5}, "input.pid: must be text"),
-            ("pre_execute", {"step_index": 1, "user_parms": {}}, "input.user_parms: is not known"),
-            ("detect", {"steps": {}}, "input.steps: must be a list"),
-            ("detect", {"steps": [{"step_index": 1}]}, "input.steps[0].step_index: is not known"),
-            ("detect", {"resume": 1}, "input.resume: must be true or false"),
-        ):
-            with self.subTest(function=function, input=input):
-                error = self.refused(worker, function, input)
-                self.assertEqual(error.code, "invalid_request")
-                self.assertIn(words, error.message)
 
 
 if __name__ == "__main__":

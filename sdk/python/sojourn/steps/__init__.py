@@ -3,7 +3,8 @@
     from sojourn.steps import Algorithm
 
 An algorithm written for the ProcVision SDK changes its import line only: BaseAlgorithm is the same class. Serve it with
-`python3 -m sojourn.steps MODULE:CLASS` as the command of an app.toml, or `sojourn.serve(sojourn.steps.app(CLASS))`.
+`python3 -m sojourn.steps MODULE:CLASS` as the command of an app.toml, or `sojourn.serve(sojourn.steps.app(CLASS))`; an
+instance does as well as a class, and its methods may be static.
 """
 
 from .algorithm import Algorithm, BaseAlgorithm, Diagnostics, StructuredLogger

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Callable, Collection
+from typing import Any, Callable, Collection, Union
 
 from ..app import App
 from ..error import Error
@@ -18,8 +18,9 @@ from .session import Session
 _STEP_FIELDS = ("user_params", "shared_mem_id", "image_meta")
 
 
-def app(make: Callable[[], Algorithm]) -> type[App]:
-    """The app, for sojourn.serve, whose sessions are each served by an algorithm of their own: `make` is its class.
+def app(make: Union[Algorithm, Callable[[], Algorithm]]) -> type[App]:
+    """The app, for sojourn.serve, whose sessions are each served by an algorithm of their own: `make` is its class, or
+    an instance, of which each session's process has its own.
 
     A step that fails fails its call: app_error with error_code, error (the code's name), recoverable and step_index in
     its details, and the session's state as it was before. `detect` makes each step durable as it ends, and shows what
@@ -33,7 +34,7 @@ def app(make: Callable[[], Algorithm]) -> type[App]:
 
 
 class _AlgorithmApp(App):
-    _make: Callable[[], Algorithm]
+    _make: Union[Algorithm, Callable[[], Algorithm]]
 
     def setup(self, session: ServedSession) -> None:
         self._session = Session(session.id, session.context, session.state)

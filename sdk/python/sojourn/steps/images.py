@@ -15,7 +15,8 @@ from typing import Any, Optional
 
 from .codes import StepError
 
-CHANNELS = {"gray8": 1, "rgb8": 3, "bgr8": 3, "rgba8": 4}
+CHANNELS = {"gray8": 1, "rgb8": 3, "bgr8": 3, "rgba8": 4, "gray16": 1}
+PIXEL_BYTES = {**CHANNELS, "gray16": 2}  # in the machine's order
 LONGEST_SIDE = 65_535
 IMAGE_BYTES = 1 << 30
 _FOLDER = "/dev/shm/"
@@ -37,10 +38,11 @@ class Image:
         self.data = data
 
     def array(self) -> Any:
-        """The pixels as a numpy array of height, width and channels, without a copy."""
+        """The pixels as a numpy array of height, width and channels, without a copy: of uint16 for gray16, else uint8."""
         import numpy
 
-        rows = numpy.frombuffer(self.data, numpy.uint8).reshape(self.height, self.stride)
+        kind = numpy.dtype(numpy.uint16 if self.format == "gray16" else numpy.uint8)
+        rows = numpy.frombuffer(self.data, kind).reshape(self.height, self.stride // kind.itemsize)
         return rows[:, : self.width * self.channels].reshape(self.height, self.width, self.channels)
 
 
@@ -98,12 +100,12 @@ def open_image(shared_mem_id: str, image_meta: Meta) -> Image:
 
 def read_image_from_shared_memory(shared_mem_id: str, image_meta: Meta) -> Any:
     """The image as the ProcVision SDK gives it: a numpy array of height, width and 3 channels in the order R, G, B, or
-    4 with alpha. What is wrong with it is a StepError, not a black picture."""
+    4 with alpha; gray16 has 3 of uint16. What is wrong with it is a StepError, not a black picture."""
     import numpy
 
     image = open_image(shared_mem_id, image_meta)
     pixels = image.array()
-    if image.format == "gray8":
+    if image.channels == 1:
         return numpy.repeat(pixels, 3, axis=2)
     return pixels[:, :, ::-1] if image.format == "bgr8" else pixels
 
@@ -128,9 +130,11 @@ def check_meta(meta: Meta) -> Meta:
     channels = CHANNELS[format]
     if meta.get("channels") is not None:
         _number(meta, "channels", channels, channels)
-    stride = width * channels
+    stride = width * PIXEL_BYTES[format]
     if meta.get("stride") is not None:
         stride = _number(meta, "stride", stride, IMAGE_BYTES)
+    if stride % 2 != 0 and format == "gray16":
+        raise _refused("stride", "must be even: a pixel has two bytes")
     if stride * height > IMAGE_BYTES:
         raise _refused("height", f"an image has at most {IMAGE_BYTES} bytes")
     checked = {"width": width, "height": height, "channels": channels, "stride": stride, "format": format}

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from copy import deepcopy
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Union
 
 from ..error import Error
 from .algorithm import Algorithm, Fields
@@ -28,17 +28,18 @@ class Recorder:
 
 
 class StepRunner:
-    """Serves one session at a time. `keeps_state`: whether it accepts the state's changes after a step that worked, and
+    """Serves one session at a time. `make` is an algorithm's class, a function that makes one, or an instance, which is
+    set up again after a fatal error. `keeps_state`: whether it accepts the state's changes after a step that worked, and
     drops those of one that failed; a server does both by itself."""
 
     def __init__(
         self,
-        make: Callable[[], Algorithm],
+        make: Union[Algorithm, Callable[[], Algorithm]],
         recorder: Optional[Recorder] = None,
         keeps_state: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._make = make
+        self._make = make if not isinstance(make, Algorithm) else lambda: make
         self._recorder = recorder or Recorder()
         self._keeps_state = keeps_state
         self._clock = clock
