@@ -1,4 +1,4 @@
-from sojourn.steps import Algorithm, open_image
+from sojourn.steps import Algorithm, StepError, open_image
 
 
 class Brightness(Algorithm):
@@ -14,6 +14,8 @@ class Brightness(Algorithm):
 
     def execute(self, step_index, pid, session, user_params, shared_mem_id, image_meta):
         image = open_image(shared_mem_id, image_meta)  # or read_image_from_shared_memory, for a numpy array
+        if image.format == "gray16":
+            raise StepError("the picture has 16 bits a pixel; send 8", "unsupported_color_space")
         mean = sum(image.data) / len(image.data)
         if mean >= user_params["least"]:
             return {"status": "OK", "data": {"result_status": "OK", "mean": mean}}

@@ -47,6 +47,12 @@ class DryCall final : public session::CallScope {
   Event never_;
 };
 
+// Whether a call that failed with it has left no worker behind.
+bool ends_worker(const Error& error) {
+  return error.code() == ErrorCode::worker_lost || error.code() == ErrorCode::protocol_error ||
+         error.code() == ErrorCode::call_timeout;
+}
+
 }  // namespace
 
 // What an app says to its session is taken and forgotten, but for what it prints.
@@ -107,9 +113,14 @@ Async<Json> DryRun::call(std::string function, Json input) {
                  .input = std::move(input),
                  .outside_changes = {},
                  .deadline = deadline});
-  Json output = co_await worker_->call(scope);
-  events_->session.state().accept();
-  co_return output;
+  try {
+    Json output = co_await worker_->call(scope);
+    events_->session.state().accept();
+    co_return output;
+  } catch (const Error& error) {
+    if (ends_worker(error)) events_->loss = error;
+    throw;
+  }
 }
 
 Async<void> DryRun::close() {

@@ -8,6 +8,9 @@ namespace {
 
 double brightness(const steps::SharedImage& image) {
   const steps::ImageMeta& meta = image.meta();
+  if (meta.format == steps::PixelFormat::gray16) {
+    throw steps::StepError(steps::StepCode::unsupported_color_space, "the picture has 16 bits a pixel; send 8");
+  }
   double sum = 0;
   for (std::int64_t y = 0; y < meta.height; ++y) {
     for (const std::byte value : image.row(y)) sum += std::to_integer<int>(value);

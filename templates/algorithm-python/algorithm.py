@@ -36,6 +36,8 @@ class NewAlgorithm(steps.Algorithm):
 
 
 def brightness(image):
+    if image.format == "gray16":
+        raise steps.StepError("the picture has 16 bits a pixel; send 8", "unsupported_color_space")
     row = image.width * image.channels
     total = sum(sum(image.data[y * image.stride : y * image.stride + row]) for y in range(image.height))
     return total / (row * image.height)
