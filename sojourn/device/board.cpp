@@ -76,10 +76,9 @@ std::string Board::call_code(const Function& function, const std::vector<Value>&
   return fmt::format("{}({})", function.name, code);
 }
 
-bool Board::is_deployed(const Function& function) const {
-  const auto found = deployed_.find(function.name);
-  return found != deployed_.end() && found->second.boot == link_.boot() &&
-         found->second.hash == sha256(function.source);
+bool Board::is_deployed(std::string_view name, const Hash& source_hash) const {
+  const auto found = deployed_.find(name);
+  return found != deployed_.end() && found->second.boot == link_.boot() && found->second.hash == source_hash;
 }
 
 Async<void> Board::remove(std::string name, Instant deadline) {
@@ -105,10 +104,14 @@ Async<RunResult> Board::run(Script script, SourcePlace place, Instant deadline) 
   RunResult result = co_await link_.run(std::move(script), deadline);
   if (result.traceback.empty()) co_return result;
   Traceback traceback = parse_traceback(result.traceback);
-  map_to_host(traceback, place, places());
   traceback.begun = result.begun;
-  Error error = to_error(traceback);
+  Error error = error_of(std::move(traceback), place);
   throw error;
+}
+
+Error Board::error_of(Traceback traceback, const SourcePlace& place) const {
+  map_to_host(traceback, place, places());
+  return to_error(traceback);
 }
 
 std::map<std::string, SourcePlace> Board::places() const {

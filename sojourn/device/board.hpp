@@ -59,11 +59,15 @@ class Board {
   // Errors: as deploy().
   Async<Value> call(Function function, std::vector<Value> arguments, Instant deadline, RunOptions options = {});
 
+  // The app_error that says what `traceback` does, of code that began at `place`, in the host's places.
+  Error error_of(Traceback traceback, const SourcePlace& place) const;
+
   // The expression that call() evaluates.
   static std::string call_code(const Function& function, const std::vector<Value>& arguments);
 
   // Whether this very source is there.
-  bool is_deployed(const Function& function) const;
+  bool is_deployed(const Function& function) const { return is_deployed(function.name, sha256(function.source)); }
+  bool is_deployed(std::string_view name, const Hash& source_hash) const;
 
   // Takes the function off the board, if it is there. Errors: as exec().
   Async<void> remove(std::string name, Instant deadline);
@@ -91,7 +95,7 @@ class Board {
   std::map<std::string, SourcePlace> places() const;
 
   Link link_;
-  std::map<std::string, Deployed> deployed_;  // by name
+  std::map<std::string, Deployed, std::less<>> deployed_;  // by name
   std::optional<Capabilities> capabilities_;
   std::uint64_t capabilities_boot_ = 0;
 };

@@ -16,7 +16,8 @@ BoardApp::BoardApp(std::shared_ptr<BoardPool> pool, Clock& clock, Random& random
       info_{.name = board_.value_or("board"),
             .version = "1",
             .description = board_ ? "The MicroPython board " + *board_ : "Any free MicroPython board",
-            .functions = {"exec", "eval", "deploy", "call", "put", "get", "sync", "list", "remove", "info", "reset"},
+            .functions = {"exec", "eval", "deploy", "call", "thread_start", "thread_stop", "threads", "put", "get",
+                          "sync", "list", "remove", "info", "reset"},
             .default_function = "exec"} {}
 
 JsonObject BoardApp::describe() const {

@@ -18,6 +18,10 @@
 //   eval    {"expression"}                     {"value"} (python_value.hpp says how values are JSON)
 //   deploy  {"name", "source"}                 {"deployed": NAME}
 //   call    {"name", "arguments": [...]}       {"value"}; "source" too, instead of deploying it before
+//   thread_start  as call, and "period_ms", "max_runtime_ms", "restart_after_ms", "heartbeat_timeout_ms",
+//                 "stop_timeout_ms"            {"thread": ID} (board_threads.hpp)
+//   thread_stop   {"thread": ID}               {"stopped": ID}, once it has ended
+//   threads       {}                           {"threads": [{"id", "name", "state", "beats", "printed", ...}]}
 //   put     {"path", "text" or "base64"}       {"bytes"}
 //   get     {"path"}                           {"base64", "bytes"}, and "text" where it is UTF-8
 //   sync    {"files": {PATH: TEXT or {"base64"}}, "folder", "remove_others"}  {"sent", "removed", "kept"}

@@ -89,6 +89,33 @@ TEST_F(BoardAppTest, ServesASessionOnABoard) {
   });
 }
 
+TEST_F(BoardAppTest, RunsThreadsUntilTheyAreStoppedOrTheSessionEnds) {
+  with_app(stand_in_with_threads(), [](BoardAppTest& test, session::App& app) -> Async<void> {
+    const auto worker = co_await app.open({}, test.soon());
+    const char* const source = "n = 0\ndef blink(beat, by):\n  global n\n  while beat(): n += by\n  n = -1";
+    const Json input{{"name", "blink"}, {"source", source}, {"arguments", JsonArray{2}}, {"restart_after_ms", 5}};
+    EXPECT_EQ(co_await test.call(*worker, "thread_start", input), (Json{{"thread", "blink-1"}}));
+    const Json threads = (co_await test.call(*worker, "threads", nullptr)).at("threads");
+    EXPECT_EQ(threads.at(0).at("id"), Json("blink-1"));
+    EXPECT_EQ(threads.at(0).at("state"), Json("running"));
+    const Json stopped = co_await test.call(*worker, "thread_stop", {{"thread", "blink-1"}});
+    EXPECT_EQ(stopped, (Json{{"stopped", "blink-1"}}));
+    EXPECT_EQ(co_await test.call(*worker, "eval", {{"expression", "n"}}), (Json{{"value", -1}}));
+    const Json broken{{"name", "broken"}, {"source", "def broken():\n  1/0"}, {"period_ms", 5}};
+    co_await test.call(*worker, "thread_start", broken);
+    Json failed;
+    do {
+      failed = (co_await test.call(*worker, "threads", nullptr)).at("threads").at(0);
+    } while (failed.at("state") == Json("running"));
+    EXPECT_EQ(failed.at("error"), Json("ZeroDivisionError: division by zero (broken:2, in broken)"));
+    const Json odd{{"name", "blink"}, {"period_ms", "often"}};
+    EXPECT_EQ((co_await error_of(test.call(*worker, "thread_start", odd))).code(), ErrorCode::invalid_request);
+    co_await test.call(*worker, "reset", nullptr);
+    EXPECT_EQ(co_await test.call(*worker, "threads", nullptr), (Json{{"threads", JsonArray{}}}));
+    co_await test.close(*worker);
+  });
+}
+
 TEST_F(BoardAppTest, SaysWhatACallLacks) {
   with_app(microbit(), [](BoardAppTest& test, session::App& app) -> Async<void> {
     const auto worker = co_await app.open({}, test.soon());

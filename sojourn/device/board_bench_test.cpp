@@ -30,4 +30,10 @@ Kind webassembly_with_paste() {
   return {"webassembly_with_paste", node("--paste"), packages / "installed.json", "webassembly"};
 }
 
+Kind stand_in_with_threads(std::string_view options) {
+  const std::string script = (source_folder / "tests/devices/thread_board.py").string();
+  return {"stand_in_with_threads", "subprocess:/usr/bin/python3 -S '" + script + "' " + std::string(options),
+          "/usr/bin/python3", "linux"};
+}
+
 }  // namespace sojourn::device

@@ -25,6 +25,9 @@ Kind microbit();
 Kind webassembly();
 Kind webassembly_with_paste();
 
+// No MicroPython (tests/devices/thread_board.py): for what needs _thread, which neither of the real boards has.
+Kind stand_in_with_threads(std::string_view options = "");
+
 // A board, a loop to use it on, and the words that tests need.
 class BoardBench : public testing::TestWithParam<Kind (*)()> {
  public:

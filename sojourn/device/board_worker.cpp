@@ -54,6 +54,22 @@ JsonArray texts(const std::vector<std::string>& paths) {
   return array;
 }
 
+std::vector<Value> arguments_of(const JsonObject& input) {
+  std::vector<Value> arguments;
+  if (const Json* given = input.if_contains("arguments")) {
+    if (!given->is_array()) throw Error(ErrorCode::invalid_request, "\"arguments\" must be an array");
+    for (const Json& argument : given->get_array()) arguments.push_back(from_json(argument));
+  }
+  return arguments;
+}
+
+std::optional<Milliseconds> milliseconds_of(const JsonObject& input, std::string_view name) {
+  const Json* given = input.if_contains(name);
+  if (given == nullptr) return std::nullopt;
+  if (!given->is_int64()) throw Error(ErrorCode::invalid_request, fmt::format("\"{}\" must be an integer", name));
+  return Milliseconds(given->get_int64());
+}
+
 Json value_json(const Value& value) {
   return JsonObject{{"value", to_json(value)}};
 }
@@ -66,6 +82,7 @@ BoardWorker::BoardWorker(std::shared_ptr<BoardPool> pool, BoardPool::Lease lease
       lease_(std::move(lease)),
       clock_(clock),
       board_(executor, clock, random, lease_.board().address),
+      threads_(board_, clock),
       calls_(executor) {}
 
 Async<void> BoardWorker::start(Instant deadline) {
@@ -82,11 +99,20 @@ Async<void> BoardWorker::start(Instant deadline) {
 }
 
 const std::map<std::string, BoardWorker::Handler, std::less<>>& BoardWorker::handlers() {
-  static const std::map<std::string, Handler, std::less<>> all = {
-      {"exec", &BoardWorker::exec},          {"eval", &BoardWorker::eval},  {"deploy", &BoardWorker::deploy},
-      {"call", &BoardWorker::call_function}, {"put", &BoardWorker::put},    {"get", &BoardWorker::get},
-      {"sync", &BoardWorker::sync},          {"list", &BoardWorker::list},  {"remove", &BoardWorker::remove},
-      {"info", &BoardWorker::info},          {"reset", &BoardWorker::reset}};
+  static const std::map<std::string, Handler, std::less<>> all = {{"exec", &BoardWorker::exec},
+                                                                  {"eval", &BoardWorker::eval},
+                                                                  {"deploy", &BoardWorker::deploy},
+                                                                  {"call", &BoardWorker::call_function},
+                                                                  {"thread_start", &BoardWorker::start_thread},
+                                                                  {"thread_stop", &BoardWorker::stop_thread},
+                                                                  {"threads", &BoardWorker::threads},
+                                                                  {"put", &BoardWorker::put},
+                                                                  {"get", &BoardWorker::get},
+                                                                  {"sync", &BoardWorker::sync},
+                                                                  {"list", &BoardWorker::list},
+                                                                  {"remove", &BoardWorker::remove},
+                                                                  {"info", &BoardWorker::info},
+                                                                  {"reset", &BoardWorker::reset}};
   return all;
 }
 
@@ -142,17 +168,46 @@ Async<Json> BoardWorker::deploy(CallScope&, const JsonObject& input, Instant dea
 
 Async<Json> BoardWorker::call_function(CallScope& scope, const JsonObject& input, Instant deadline) {
   if (input.contains("source")) co_await deploy(scope, input, deadline);
+  const Function& function = deployed(input);
+  co_return value_json(co_await board_.call(function, arguments_of(input), deadline));
+}
+
+const Function& BoardWorker::deployed(const JsonObject& input) const {
   const std::string name = text_of(input, "name");
   const auto function = functions_.find(name);
   if (function == functions_.end()) {
     throw Error(ErrorCode::invalid_request, fmt::format("no function {} was deployed", to_valid_utf8(name)));
   }
-  std::vector<Value> arguments;
-  if (const Json* given = input.if_contains("arguments")) {
-    if (!given->is_array()) throw Error(ErrorCode::invalid_request, "\"arguments\" must be an array");
-    for (const Json& argument : given->get_array()) arguments.push_back(from_json(argument));
-  }
-  co_return value_json(co_await board_.call(function->second, std::move(arguments), deadline));
+  return function->second;
+}
+
+Async<Json> BoardWorker::start_thread(CallScope& scope, const JsonObject& input, Instant deadline) {
+  if (input.contains("source")) co_await deploy(scope, input, deadline);
+  const Function& function = deployed(input);
+  ThreadOptions options;
+  options.period = milliseconds_of(input, "period_ms");
+  options.max_runtime = milliseconds_of(input, "max_runtime_ms").value_or(options.max_runtime);
+  options.restart_after = milliseconds_of(input, "restart_after_ms").value_or(options.restart_after);
+  options.heartbeat_timeout = milliseconds_of(input, "heartbeat_timeout_ms").value_or(options.heartbeat_timeout);
+  options.stop_timeout = milliseconds_of(input, "stop_timeout_ms").value_or(options.stop_timeout);
+  const std::string id = threads_.allocate_id(function.name);
+  co_await threads_.start(id, function, arguments_of(input), options, deadline);
+  co_return JsonObject{{"thread", id}};
+}
+
+Async<Json> BoardWorker::stop_thread(CallScope&, const JsonObject& input, Instant deadline) {
+  const std::string id = text_of(input, "thread");
+  const ThreadOptions* const options = threads_.options_of(id);
+  if (options != nullptr) deadline = std::min(deadline, clock_.instant() + options->stop_timeout);
+  co_await threads_.stop(id, deadline);
+  co_return JsonObject{{"stopped", id}};
+}
+
+Async<Json> BoardWorker::threads(CallScope&, const JsonObject&, Instant deadline) {
+  co_await threads_.check(deadline);
+  JsonArray all;
+  for (const BackgroundThreadInfo& thread : threads_.list()) all.push_back(to_json(thread));
+  co_return JsonObject{{"threads", std::move(all)}};
 }
 
 Async<Json> BoardWorker::put(CallScope&, const JsonObject& input, Instant deadline) {
@@ -205,6 +260,7 @@ Async<Json> BoardWorker::info(CallScope&, const JsonObject&, Instant deadline) {
 }
 
 Async<Json> BoardWorker::reset(CallScope&, const JsonObject& input, Instant deadline) {
+  threads_.forget();  // they end with the memory that they ran in
   const Json* hard = input.if_contains("hard");
   if (hard != nullptr && *hard == Json(true)) {
     co_await board_.restart(deadline);

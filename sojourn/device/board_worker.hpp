@@ -6,8 +6,8 @@
 #include <string>
 
 #include "sojourn/base/task_group.hpp"
-#include "sojourn/device/board.hpp"
 #include "sojourn/device/board_pool.hpp"
+#include "sojourn/device/board_threads.hpp"
 #include "sojourn/session/app.hpp"
 
 namespace sojourn::device {
@@ -36,7 +36,11 @@ class BoardWorker final : public session::Worker {
   Async<Json> exec(session::CallScope& scope, const JsonObject& input, Instant deadline);
   Async<Json> eval(session::CallScope& scope, const JsonObject& input, Instant deadline);
   Async<Json> deploy(session::CallScope& scope, const JsonObject& input, Instant deadline);
+  const Function& deployed(const JsonObject& input) const;
   Async<Json> call_function(session::CallScope& scope, const JsonObject& input, Instant deadline);
+  Async<Json> start_thread(session::CallScope& scope, const JsonObject& input, Instant deadline);
+  Async<Json> stop_thread(session::CallScope& scope, const JsonObject& input, Instant deadline);
+  Async<Json> threads(session::CallScope& scope, const JsonObject& input, Instant deadline);
   Async<Json> put(session::CallScope& scope, const JsonObject& input, Instant deadline);
   Async<Json> get(session::CallScope& scope, const JsonObject& input, Instant deadline);
   Async<Json> sync(session::CallScope& scope, const JsonObject& input, Instant deadline);
@@ -49,6 +53,7 @@ class BoardWorker final : public session::Worker {
   BoardPool::Lease lease_;
   Clock& clock_;
   Board board_;
+  BoardThreads threads_;
   std::map<std::string, Function, std::less<>> functions_;  // that were deployed, by name
   std::optional<Error> killed_;
   TaskGroup calls_;

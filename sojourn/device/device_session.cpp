@@ -11,15 +11,7 @@ namespace sojourn::device {
 namespace {
 
 constexpr std::int64_t method_cost = 1;
-
-void add_failure(JsonArray& failures, std::string_view id, std::string_view kind, const Error& error) {
-  failures.push_back(JsonObject{{"id", id}, {"kind", kind}, {"message", error.message()}});
-}
-
-void insert(std::vector<Step>& steps, Step step) {
-  const auto place = std::ranges::upper_bound(steps, step.order, {}, &Step::order);
-  steps.insert(place, std::move(step));
-}
+constexpr std::int64_t thread_cost = 1;
 
 }  // namespace
 
@@ -32,6 +24,7 @@ DeviceSession::DeviceSession(std::string id, Board& board, Capabilities capabili
       options_(options),
       created_at_(clock.now()),
       last_use_(clock.instant()),
+      executors_(state_.id(), board, clock),
       resources_(std::move(executor), clock) {}
 
 DeviceSession::~DeviceSession() {
@@ -50,16 +43,17 @@ void DeviceSession::add_resource(session::Resource resource) {
 }
 
 ResourceUsageStats DeviceSession::resource_stats() const {
-  ResourceUsageStats stats{.deployed_methods = methods_.size()};
+  const std::size_t methods = executors_.method_count();
+  ResourceUsageStats stats{.background_threads = executors_.board_threads().active(), .deployed_methods = methods};
   for (const auto& [kind, use] : resources_.use()) {
     stats.resources_by_type[kind] = use.count;
     stats.total_resources += use.count;
     stats.total_resource_cost += use.cost;
   }
-  if (methods_.empty()) return stats;
-  stats.resources_by_type["method"] += methods_.size();
-  stats.total_resources += methods_.size();
-  stats.total_resource_cost += method_cost * static_cast<std::int64_t>(methods_.size());
+  if (methods == 0) return stats;
+  stats.resources_by_type["method"] += methods;
+  stats.total_resources += methods;
+  stats.total_resource_cost += method_cost * static_cast<std::int64_t>(methods);
   return stats;
 }
 
@@ -69,35 +63,88 @@ void DeviceSession::add_setup(Step step) {
     throw SessionError(ErrorCode::invalid_request, fmt::format("set-up '{}' comes too late: it has run", step.name),
                        id());
   }
-  insert(setups_, std::move(step));
+  setups_.add(std::move(step));
 }
 
 void DeviceSession::add_teardown(Step step) {
   require_active();
-  insert(teardowns_, std::move(step));
+  teardowns_.add(std::move(step));
 }
 
-// Sees to it that set-up has run in the board's present memory.
-Async<void> DeviceSession::prepare(Instant deadline) {
+Async<AsyncMutex::Turn> DeviceSession::take_turn(Instant deadline) {
+  auto turn = co_await turn_.take_until(clock_, deadline);
+  if (!turn) {
+    throw SessionError(ErrorCode::call_timeout, "other operations of the device session ran until the deadline",
+                       id());
+  }
   require_active();
-  last_use_ = clock_.instant();
+  co_return std::move(*turn);
+}
+
+// Sees to it that set-up has run and threads run in the board's present memory, or what of this runs by itself.
+Async<void> DeviceSession::prepare(Instant deadline, bool auto_run_only) {
   if (board_.link().state() != ConnectionState::connected) co_await board_.open(deadline);
   const std::uint64_t boot = board_.link().boot();
   if (boot == prepared_boot_) co_return;
-  for (const Step& step : setups_) {
+  used_boot_ = boot;
+  while (const std::optional<Step> step = setups_.next_due(boot, auto_run_only)) {
     try {
-      co_await board_.exec(step.code, std::min(deadline, clock_.instant() + step.timeout), {.place = step.place});
+      co_await run_on_board(*step, deadline);
     } catch (const Error& error) {
-      if (!step.ignore_errors) throw;
+      if (!step->ignore_errors || has_not_begun(error)) throw;
     }
+    setups_.note_run(step->name, boot);
   }
+  if (auto_run_only) co_return;
+  co_await executors_.board_threads().restore(deadline);
   prepared_boot_ = boot;
 }
 
-Async<std::string> DeviceSession::exec(std::string code, Instant deadline, RunOptions options) {
-  const auto turn = co_await turn_.take();
-  co_await prepare(deadline);
+Async<std::string> DeviceSession::run_on_board(Step step, Instant deadline) {
+  deadline = std::min(deadline, clock_.instant() + step.timeout);
+  auto running = board_.exec(std::move(step.code), deadline, {.place = std::move(step.place)});
+  if (!step.exclusive) co_return co_await std::move(running);
+  co_return co_await run_alone(std::move(running), deadline);
+}
+
+// The link runs one script at a time, so all that could come between is threads.
+template <class T>
+Async<T> DeviceSession::run_alone(Async<T> operation, Instant deadline) {
+  co_await executors_.board_threads().hold(deadline);
+  std::optional<T> result;
+  std::exception_ptr failure;
   try {
+    result.emplace(co_await std::move(operation));
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  try {
+    co_await executors_.board_threads().let_go(std::max(deadline, clock_.instant() + Milliseconds(100)));
+  } catch (const Error&) {
+    // They go on by themselves at the deadline.
+  }
+  if (failure) std::rethrow_exception(failure);
+  co_return std::move(*result);
+}
+
+Async<std::string> DeviceSession::run_step(std::string name, Instant deadline) {
+  const auto turn = co_await take_turn(deadline);
+  last_use_ = clock_.instant();
+  const Step* const found = setups_.find(name) != nullptr ? setups_.find(name) : teardowns_.find(name);
+  if (found == nullptr) throw Error(ErrorCode::not_found, fmt::format("there is no step '{}'", to_valid_utf8(name)));
+  const Step step = *found;
+  if (board_.link().state() != ConnectionState::connected) co_await board_.open(deadline);
+  used_boot_ = board_.link().boot();
+  std::string printed = co_await run_on_board(step, deadline);
+  setups_.note_run(name, used_boot_);
+  co_return printed;
+}
+
+Async<std::string> DeviceSession::exec(std::string code, Instant deadline, RunOptions options) {
+  const auto turn = co_await take_turn(deadline);
+  last_use_ = clock_.instant();
+  try {
+    co_await prepare(deadline);
     co_return co_await board_.exec(code, deadline, options);
   } catch (const Error& error) {
     if (!has_not_begun(error)) throw;
@@ -107,9 +154,10 @@ Async<std::string> DeviceSession::exec(std::string code, Instant deadline, RunOp
 }
 
 Async<Value> DeviceSession::eval(std::string expression, Instant deadline, RunOptions options) {
-  const auto turn = co_await turn_.take();
-  co_await prepare(deadline);
+  const auto turn = co_await take_turn(deadline);
+  last_use_ = clock_.instant();
   try {
+    co_await prepare(deadline);
     co_return co_await board_.eval(expression, deadline, options);
   } catch (const Error& error) {
     if (!has_not_begun(error)) throw;
@@ -120,19 +168,92 @@ Async<Value> DeviceSession::eval(std::string expression, Instant deadline, RunOp
 
 Async<Value> DeviceSession::call(Function function, std::vector<Value> arguments, Instant deadline,
                                  RunOptions options) {
-  const auto turn = co_await turn_.take();
-  co_await prepare(deadline);
-  const std::string code = Board::call_code(function, arguments);
-  try {
-    co_await board_.deploy(function, deadline);
-    methods_.insert(function.name);
-    co_return co_await board_.eval(code, deadline, options);
-  } catch (const Error& error) {
-    if (!has_not_begun(error)) throw;
+  return run({.function = std::move(function), .timeout = Milliseconds::max()}, std::move(arguments), deadline,
+             std::move(options));
+}
+
+Async<Value> DeviceSession::run(Task task, std::vector<Value> arguments, Instant deadline, RunOptions options) {
+  const auto turn = co_await take_turn(deadline);
+  last_use_ = clock_.instant();
+  if (task.timeout != Milliseconds::max()) deadline = std::min(deadline, last_use_ + task.timeout);
+  const std::string code = Board::call_code(task.function, arguments);
+  for (bool again = false;; again = true) {
+    try {
+      co_await prepare(deadline);
+      co_await executors_.deploy(task.function, deadline);
+      auto running = board_.eval(code, deadline, options);
+      if (task.exclusive) co_return co_await run_alone(std::move(running), deadline);
+      co_return co_await std::move(running);
+    } catch (const Error& error) {
+      if (again || !has_not_begun(error)) throw;
+    }
   }
-  co_await prepare(deadline);
-  co_await board_.deploy(std::move(function), deadline);
-  co_return co_await board_.eval(code, deadline, std::move(options));
+}
+
+Async<std::string> DeviceSession::start_thread(Function function, std::vector<Value> arguments, Instant deadline,
+                                               ThreadOptions options) {
+  const auto turn = co_await take_turn(deadline);
+  last_use_ = clock_.instant();
+  const std::string id = executors_.allocate_thread_id(function.name);
+  resources_.add({.id = id,
+                  .kind = "thread",
+                  .cost = thread_cost,
+                  .cleanup = [this, id] { return stop_for_good(id); },
+                  .deadline = options_.cleanup_timeout});
+  BoardThreads& threads = executors_.board_threads();
+  for (bool again = false;; again = true) {
+    try {
+      co_await prepare(deadline);
+      co_await executors_.deploy(function, deadline);
+      co_await threads.start(id, function, arguments, options, deadline);
+      co_return id;
+    } catch (const Error& error) {
+      if (again || !has_not_begun(error)) {
+        if (!threads.has(id)) resources_.release(id);
+        throw;
+      }
+    }
+  }
+}
+
+Async<void> DeviceSession::stop_thread(std::string id, Instant deadline) {
+  const auto turn = co_await take_turn(deadline);
+  last_use_ = clock_.instant();
+  co_await executors_.board_threads().stop(id, deadline);
+  resources_.release(id);
+}
+
+// When the session ends. The thread's own time is shorter than that of its clean-up, which could not name it.
+Async<void> DeviceSession::stop_for_good(std::string id) {
+  BoardThreads& threads = executors_.board_threads();
+  const ThreadOptions* const options = threads.options_of(id);
+  if (options == nullptr) co_return;
+  co_await threads.stop(id, clock_.instant() + std::min(options->stop_timeout, options_.cleanup_timeout * 3 / 4));
+}
+
+bool DeviceSession::wants_watch() const {
+  return active_ && (setups_.any_auto_run() || !executors_.board_threads().empty());
+}
+
+Async<std::vector<BackgroundThreadInfo>> DeviceSession::watch(Instant deadline) {
+  const auto turn = co_await take_turn(deadline);
+  BoardThreads& threads = executors_.board_threads();
+  if (board_.link().state() != ConnectionState::connected) co_await board_.open(deadline);
+  if (threads.empty() && used_boot_ != 0) {
+    try {
+      co_await board_.eval("0", deadline);  // a board that started anew says so when it is asked
+    } catch (const Error& error) {
+      if (!has_not_begun(error)) throw;
+    }
+  }
+  std::vector<BackgroundThreadInfo> news = co_await threads.check(deadline);
+  co_await prepare(deadline, !threads.wants_restore());
+  for (BackgroundThreadInfo& thread : news) {
+    for (BackgroundThreadInfo& now : threads.list()) {
+      if (now.thread_id == thread.thread_id) thread = std::move(now);
+    }
+  }
+  co_return news;
 }
 
 Async<void> DeviceSession::end() {
@@ -145,38 +266,26 @@ Async<void> DeviceSession::end() {
   } catch (const Error& error) {
     for (const Json& failure : error.details().at("failures").as_array()) failures.push_back(failure);
   }
-  co_await forget_methods(failures);
+  co_await executors_.forget(options_.cleanup_timeout, failures);
+  executors_.abandon();
   if (!failures.empty()) throw ResourceCleanupError(std::move(failures));
 }
 
 // Undoes what was set up in the board's present memory; in another there is nothing to undo.
 Async<void> DeviceSession::tear_down(JsonArray& failures) {
-  if (prepared_boot_ != board_.link().boot()) co_return;
-  for (const Step& step : teardowns_) {
+  if (used_boot_ == 0 || used_boot_ != board_.link().boot()) co_return;
+  for (const Step& step : teardowns_.all()) {
     try {
-      const Instant deadline = clock_.instant() + std::min(step.timeout, options_.cleanup_timeout);
-      co_await board_.exec(step.code, deadline, {.place = step.place});
+      co_await run_on_board(step, clock_.instant() + options_.cleanup_timeout);
     } catch (const Error& error) {
       if (!step.ignore_errors) add_failure(failures, step.name, "teardown", error);
     }
   }
 }
 
-Async<void> DeviceSession::forget_methods(JsonArray& failures) {
-  for (const std::string& name : methods_ | std::views::reverse) {
-    try {
-      co_await board_.remove(name, clock_.instant() + options_.cleanup_timeout);
-    } catch (const Error& error) {
-      if (!has_not_begun(error)) add_failure(failures, name, "method", error);
-    }
-  }
-  methods_.clear();
-}
-
 std::vector<std::string> DeviceSession::abandon() {
   active_ = false;
-  std::vector<std::string> left(methods_.begin(), methods_.end());
-  methods_.clear();
+  std::vector<std::string> left = executors_.abandon();
   for (const session::Resource& resource : resources_.open()) {
     left.push_back(resource.id);
     resources_.release(resource.id);

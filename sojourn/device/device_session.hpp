@@ -3,36 +3,27 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "sojourn/base/async_mutex.hpp"
-#include "sojourn/device/board.hpp"
+#include "sojourn/device/executor_context.hpp"
 #include "sojourn/device/session_errors.hpp"
+#include "sojourn/device/step.hpp"
 #include "sojourn/session/resource_tracker.hpp"
 #include "sojourn/session/session.hpp"
 
-// Work on one board from its beginning to its end: state, deployed methods, set-up and teardown, temporary files and
-// other resources, of which nothing stays on the board when the session ends (seed 002).
+// Work on one board from its beginning to its end: state, deployed methods, threads, set-up and teardown, temporary
+// files and other resources, of which nothing stays on the board when the session ends (seed 002).
 namespace sojourn::device {
 
 struct ResourceUsageStats {
   std::size_t total_resources = 0;
   std::int64_t total_resource_cost = 0;
   std::map<std::string, std::size_t> resources_by_type;
+  std::size_t background_threads = 0;  // that run, as far as is known
   std::size_t deployed_methods = 0;
-};
-
-// Code that runs once for a session: set-up before its first operation, teardown at its end, lowest order first.
-struct Step {
-  std::string name;
-  std::string code;
-  int order = 0;
-  bool ignore_errors = false;
-  Milliseconds timeout = Milliseconds(30'000);
-  SourcePlace place = {"<step>", 1};
 };
 
 // Threads: one executor. Lifetime: its board and clock outlive it; end it before it is destroyed.
@@ -70,12 +61,38 @@ class DeviceSession {
   void add_setup(Step step);
   void add_teardown(Step step);
 
+  // Runs a step now, whether it has run or not, and returns what it printed; an ignored failure is told all the same.
+  // Errors: not_found; as exec().
+  Async<std::string> run_step(std::string name, Instant deadline);
+
   // Runs code, an expression, or a function that stays deployed until the session ends; set-up runs before the first.
-  // After the board has started anew, set-up runs again and functions are deployed again: what is declared is
-  // restored, what operations did is not repeated. Errors: session_ended; those of Board. Order:  one at a time.
+  // After the board has started anew, set-up runs again, threads are started and functions deployed again: what is
+  // declared is restored, what operations did is not repeated. Errors: session_ended; those of Board; call_timeout
+  // where the turn has not come by the deadline. Order:  one at a time.
   Async<std::string> exec(std::string code, Instant deadline, RunOptions options = {});
   Async<Value> eval(std::string expression, Instant deadline, RunOptions options = {});
   Async<Value> call(Function function, std::vector<Value> arguments, Instant deadline, RunOptions options = {});
+
+  // Calls it within its own time-out, and alone where it is exclusive. Errors: as call(); those of
+  // BoardThreads::hold.
+  Async<Value> run(Task task, std::vector<Value> arguments, Instant deadline, RunOptions options = {});
+
+  // Starts `function` in a thread of the board, which is stopped when the session ends, and returns the thread's id.
+  // Errors: as call(); those of BoardThreads::start.
+  Async<std::string> start_thread(Function function, std::vector<Value> arguments, Instant deadline,
+                                  ThreadOptions options = {});
+
+  // Errors: as call(); those of BoardThreads::stop.
+  Async<void> stop_thread(std::string id, Instant deadline);
+
+  // Looks after what is declared while there is no operation: opens the wire again where it was lost, runs what runs
+  // by itself and restores threads where the board started anew, and returns the threads of which there is news
+  // (BoardThreads::check). It is no use of the session. Errors: as exec().
+  Async<std::vector<BackgroundThreadInfo>> watch(Instant deadline);
+  bool wants_watch() const;  // whether there is anything to look after
+
+  const ExecutorContext& executor_context() const { return executors_; }
+  std::string allocate_thread_id(std::string_view method) { return executors_.allocate_thread_id(method); }
 
   // Tears down, cleans up the resources newest first and forgets the methods, each until its own deadline, all of
   // them tried. The session is over whatever fails. Idempotent. Errors: ResourceCleanupError with every failure.
@@ -86,9 +103,13 @@ class DeviceSession {
 
  private:
   void require_active() const;
-  Async<void> prepare(Instant deadline);
+  Async<AsyncMutex::Turn> take_turn(Instant deadline);
+  Async<void> prepare(Instant deadline, bool auto_run_only = false);
+  Async<std::string> run_on_board(Step step, Instant deadline);
+  template <class T>
+  Async<T> run_alone(Async<T> operation, Instant deadline);
+  Async<void> stop_for_good(std::string id);
   Async<void> tear_down(JsonArray& failures);
-  Async<void> forget_methods(JsonArray& failures);
 
   session::Session state_;
   Board& board_;
@@ -98,11 +119,12 @@ class DeviceSession {
   Time created_at_;
   Instant last_use_;
   bool active_ = true;
-  std::uint64_t prepared_boot_ = 0;  // the boot in which set-up ran; boots count from 1
+  std::uint64_t used_boot_ = 0;      // the last boot in which anything ran; boots count from 1
+  std::uint64_t prepared_boot_ = 0;  // that in which all set-up ran
+  ExecutorContext executors_;
   session::ResourceTracker resources_;
-  std::vector<Step> setups_;  // by order
-  std::vector<Step> teardowns_;
-  std::set<std::string> methods_;  // deployed by this session
+  Steps setups_;
+  Steps teardowns_;
   AsyncMutex turn_;
 };
 

@@ -9,6 +9,12 @@
 
 namespace sojourn::device {
 
+namespace {
+
+constexpr Milliseconds longest_watch_wait(30'000);
+
+}  // namespace
+
 std::string_view to_string(DeviceSessionState state) {
   switch (state) {
     case DeviceSessionState::inactive:
@@ -28,7 +34,7 @@ DeviceSessionManager::DeviceSessionManager(Executor executor, Clock& clock, Rand
       clock_(clock),
       random_(random),
       log_(log),
-      options_(options),
+      options_(std::move(options)),
       expiring_(executor_) {}
 
 DeviceSessionManager::~DeviceSessionManager() {
@@ -107,6 +113,9 @@ Async<std::shared_ptr<DeviceSessionManager::Live>> DeviceSessionManager::begin(B
       id, board, std::move(capabilities), executor_, clock_,
       DeviceSession::Options{options_.enable_resource_tracking, options_.resource_cleanup_timeout});
   live->board = &board;
+  co_await declare(*live->session);
+  if (state_ != DeviceSessionState::inactive && state_ != DeviceSessionState::active) live->session->abandon();
+  refuse_if_over();
   live_.emplace(id, live);
   if (options_.enable_session_metrics) {
     ++stats_.total_session_count;
@@ -116,7 +125,67 @@ Async<std::shared_ptr<DeviceSessionManager::Live>> DeviceSessionManager::begin(B
   go(DeviceSessionState::active);
   touch(*live);
   watch(live);
+  watch_later(live, options_.watch_interval);
   co_return live;
+}
+
+// A session whose set-up fails does not begin.
+Async<void> DeviceSessionManager::declare(DeviceSession& session) {
+  std::exception_ptr failure;
+  try {
+    for (const Step& step : options_.setups) session.add_setup(step);
+    for (const Step& step : options_.teardowns) session.add_teardown(step);
+    if (session.wants_watch()) co_await session.watch(clock_.instant() + options_.watch_timeout);
+    co_return;
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  try {
+    co_await session.end();
+  } catch (const ResourceCleanupError& error) {
+    log_.warning("session clean-up failed", {{"session", session.id()}, {"error", to_text(error.to_json())}});
+  }
+  std::rethrow_exception(failure);
+}
+
+void DeviceSessionManager::watch_later(const std::shared_ptr<Live>& live, Milliseconds wait) {
+  live->watch = clock_.set_alarm(clock_.instant() + wait, executor_, [this, weak = std::weak_ptr(live), wait] {
+    const auto strong = weak.lock();
+    if (strong == nullptr) return;
+    if (!strong->session->wants_watch()) return watch_later(strong, options_.watch_interval);
+    expiring_.spawn(watch_board(strong, wait));
+  });
+}
+
+Async<void> DeviceSessionManager::watch_board(std::shared_ptr<Live> live, Milliseconds wait) {
+  std::string failure;
+  try {
+    for (const BackgroundThreadInfo& thread :
+         co_await live->session->watch(clock_.instant() + options_.watch_timeout)) {
+      note_news(thread);
+    }
+  } catch (const Error& error) {
+    failure = error.message();
+  }
+  if (!live_.contains(live->session->id())) co_return;
+  if (failure.empty()) {
+    wait = options_.watch_interval;
+  } else {
+    log_.warning("board is not well", {{"session", live->session->id()}, {"error", failure}});
+    wait = std::max(options_.watch_interval, std::min(wait * 2, longest_watch_wait));
+  }
+  watch_later(live, wait);
+}
+
+void DeviceSessionManager::note_news(const BackgroundThreadInfo& thread) {
+  JsonObject fields{{"session", thread.session_id}, {"thread", thread.thread_id}, {"state", to_string(thread.state)}};
+  if (thread.error) fields["error"] = thread.error->message();
+  if (thread.state == ThreadState::running || thread.state == ThreadState::ended) {
+    log_.info("background thread", std::move(fields));
+  } else {
+    log_.warning("background thread", std::move(fields));
+  }
+  if (hear_thread_) hear_thread_(thread);
 }
 
 Async<Capabilities> DeviceSessionManager::ask(Board& board) {
@@ -155,6 +224,7 @@ void DeviceSessionManager::expire_if_idle(const std::shared_ptr<Live>& live) {
 Async<void> DeviceSessionManager::finish(std::shared_ptr<Live> live) {
   live_.erase(live->session->id());
   live->alarm.reset();
+  live->watch.reset();
   const std::size_t resources = live->session->resource_stats().total_resources;
   co_await live->session->end();
   log_.info("session ended", {{"session", live->session->id()}, {"resources_cleaned_up", resources}});
@@ -198,6 +268,7 @@ Async<void> DeviceSessionManager::close() {
 void DeviceSessionManager::dispose() {
   for (const auto& [id, live] : std::exchange(live_, {})) {
     live->alarm.reset();
+    live->watch.reset();
     JsonArray left;
     for (const std::string& resource : live->session->abandon()) left.push_back(Json(resource));
     log_.warning("session abandoned", {{"session", id}, {"left", std::move(left)}});

@@ -27,6 +27,15 @@ struct SessionManagementOptions {
   Seconds resource_cleanup_timeout = Seconds(30);
   Seconds capability_timeout = Seconds(10);
   bool fallback_capabilities = false;  // a board that cannot be asked is taken for one without modules
+
+  // What every session declares. The set-up among it that runs by itself does so before the session is handed out.
+  std::vector<Step> setups;
+  std::vector<Step> teardowns;
+
+  // How often boards are looked after that have threads, or set-up that runs by itself (DeviceSession::watch); after
+  // a failure each wait is twice the last, up to half a minute.
+  Milliseconds watch_interval{1'000};
+  Seconds watch_timeout{30};
 };
 
 // Nothing is counted without enable_session_metrics.
@@ -74,6 +83,9 @@ class DeviceSessionManager {
   // Called at each change of state.
   void on_state_changed(std::function<void(DeviceSessionState)> hear) { hear_ = std::move(hear); }
 
+  // Called with each thread of which watching brings news.
+  void on_thread_news(std::function<void(const BackgroundThreadInfo&)> hear) { hear_thread_ = std::move(hear); }
+
   // Ends all sessions; none begins any more. Idempotent. Errors: ResourceCleanupError with the failures of all.
   Async<void> close();
 
@@ -89,6 +101,7 @@ class DeviceSessionManager {
     int users = 0;  // operations that run in it
     Instant last_use;
     std::unique_ptr<Alarm> alarm;
+    std::unique_ptr<Alarm> watch;
   };
 
   void go(DeviceSessionState state);
@@ -96,6 +109,10 @@ class DeviceSessionManager {
   void touch(Live& live);
   void watch(const std::shared_ptr<Live>& live);
   void expire_if_idle(const std::shared_ptr<Live>& live);
+  void watch_later(const std::shared_ptr<Live>& live, Milliseconds wait);
+  Async<void> watch_board(std::shared_ptr<Live> live, Milliseconds wait);
+  void note_news(const BackgroundThreadInfo& thread);
+  Async<void> declare(DeviceSession& session);
   Async<std::shared_ptr<Live>> begin(Board& board);
   Async<Capabilities> ask(Board& board);
   Async<void> finish(std::shared_ptr<Live> live);
@@ -111,6 +128,7 @@ class DeviceSessionManager {
   std::string current_;
   SessionStats stats_;
   std::function<void(DeviceSessionState)> hear_;
+  std::function<void(const BackgroundThreadInfo&)> hear_thread_;
   AsyncMutex beginning_;
   TaskGroup expiring_;
 };

@@ -15,4 +15,8 @@ JsonArray ResourceCleanupError::failures() const {
   return details().at("failures").as_array();
 }
 
+void add_failure(JsonArray& failures, std::string_view id, std::string_view kind, const Error& error) {
+  failures.push_back(JsonObject{{"id", id}, {"kind", kind}, {"message", error.message()}});
+}
+
 }  // namespace sojourn::device

@@ -32,6 +32,9 @@ class ResourceCleanupError : public Error {
   JsonArray failures() const;
 };
 
+// Adds one of those failures.
+void add_failure(JsonArray& failures, std::string_view id, std::string_view kind, const Error& error);
+
 // How often to try, and how long to wait between: each wait is twice the last.
 struct Retry {
   int attempts = 3;

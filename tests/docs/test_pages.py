@@ -76,7 +76,7 @@ class Page:
         self.output = ""
         (folder / "bin").mkdir()
         (folder / "bin" / "sojourn").symlink_to(pages.BINARY)
-        for name in ("apps", "scripts", "demo", "docs", "examples", "sdk", "build"):
+        for name in ("apps", "scripts", "demo", "docs", "examples", "sdk", "tests", "build"):
             (folder / name).symlink_to(pages.BUILD if name == "build" else pages.ROOT / name)
         self.environment = {**pages.ENVIRONMENT, "PATH": f"{folder}/bin:{os.environ['PATH']}",
                             "SOJOURN_BINARY": str(pages.BINARY), "NO_COLOR": "1"}
