@@ -137,9 +137,10 @@ double written_us(Strategy& pool, int calls) {
 }
 
 // How much faster two threads do the same work than one: of nodes, and of bare threads, which is what the machine
-// itself gives at that moment. Short rounds of all four in turn, for the machine has other work too.
+// itself gives. Many short rounds of all four in turn, of which the shortest of each count: those that the machine's
+// other work did not disturb.
 struct SpeedUp {
-  std::vector<double> of_nodes, of_threads, of_both;
+  double of_nodes = 0, of_threads = 0;
 };
 
 SpeedUp speed_up() {
@@ -155,18 +156,14 @@ SpeedUp speed_up() {
       });
     }
   };
-  SpeedUp found;
-  for (int round = 0; round < 41; ++round) {
-    const double nodes_on_one = us_of_one([&] { on_one.call_sync(compute_all, calls); });
-    const double nodes_on_two = us_of_one([&] { on_two.call_sync(compute_all, calls); });
-    const double one_thread = us_of_one([&] { bare(1); });
-    const double two_threads = us_of_one([&] { bare(2); });
-    found.of_nodes.push_back(nodes_on_one / nodes_on_two);
-    found.of_threads.push_back(one_thread / two_threads);
-    found.of_both.push_back(found.of_nodes.back() / found.of_threads.back());
+  double nodes_on_one = 1e18, nodes_on_two = 1e18, one_thread = 1e18, two_threads = 1e18;
+  for (int round = 0; round < 120; ++round) {
+    nodes_on_one = std::min(nodes_on_one, us_of_one([&] { on_one.call_sync(compute_all, calls); }));
+    nodes_on_two = std::min(nodes_on_two, us_of_one([&] { on_two.call_sync(compute_all, calls); }));
+    one_thread = std::min(one_thread, us_of_one([&] { bare(1); }));
+    two_threads = std::min(two_threads, us_of_one([&] { bare(2); }));
   }
-  for (auto* ratios : {&found.of_nodes, &found.of_threads, &found.of_both}) std::ranges::sort(*ratios);
-  return found;
+  return {.of_nodes = nodes_on_one / nodes_on_two, .of_threads = one_thread / two_threads};
 }
 
 class Printer {
@@ -230,14 +227,11 @@ void print_speed_up(const Printer& print) {
   const std::string_view name = "CPU-bound nodes on two threads";
   if (!print.wants(name)) return;
   const SpeedUp found = speed_up();
-  const auto median = [](const std::vector<double>& sorted) { return sorted[sorted.size() / 2]; };
-  print.line(name, "times as fast as on one", 1.8, [&] { return median(found.of_nodes); });
-  print.line("CPU-bound nodes on two threads, best of 41 rounds", "times as fast as on one", std::nullopt,
-             [&] { return found.of_nodes.back(); });
-  print.line("CPU-bound nodes on two threads, bare threads", "times as fast as on one", std::nullopt,
-             [&] { return median(found.of_threads); });
+  const std::string_view unit = "times as fast as on one";
+  print.line(name, unit, 1.8, [&] { return found.of_nodes; });
+  print.line("CPU-bound nodes on two threads, bare threads", unit, std::nullopt, [&] { return found.of_threads; });
   print.line("CPU-bound nodes on two threads, of what bare threads gain", "of it", std::nullopt,
-             [&] { return median(found.of_both); });
+             [&] { return found.of_nodes / found.of_threads; });
 }
 
 void print(std::string only) {

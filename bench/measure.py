@@ -656,8 +656,8 @@ and checks nothing; both have a board of their own and take turns. A checked cal
 40 us. 16 boards share this machine's processors. Measured once."""),
     "flows": (flows, "Flows", """\
 `bench/flow_figures.cpp`: nodes that do next to nothing, on a pool of as many threads as the machine has processors, without log lines; the least of several
-rounds, measured once. Nodes that compute: the median of 41 short rounds in which one and two threads take turns, and bare threads with the same work
-beside them, which is what this machine gives at all."""),
+rounds, measured once. Nodes that compute: one and two threads take turns in 120 short rounds, of which the shortest of each count; bare threads with the same work
+beside them are what this machine gives at all."""),
     "start": (start, "Start of a server", ""),
     "trail": (trail, "Sessions as records, beside sessions in folders", """\
 `bench/folder_server.cpp` keeps a session as seed 001 does: a folder under its day, looked for in each of thirty, a file that is read and written anew for each step, and a list

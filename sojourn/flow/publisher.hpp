@@ -93,7 +93,8 @@ class Publisher {
                                    std::function<void(std::span<const std::shared_ptr<const Message>>)> handler,
                                    SubscriberOptions options = {});
 
-  // The first message from now on that `wants` says yes to; so ask for it before what causes it is begun.
+  // The first message from now on that `wants` says yes to; so ask for it before what causes it is begun. `wants` is
+  // called by the publisher, so it calls nothing of it. Errors: unavailable once it is closed.
   std::shared_ptr<Expected> expect(Executor home, std::function<bool(const Message&)> wants);
 
   // No delivery begins after it returns; one that runs is not waited for. Errors: not_found.

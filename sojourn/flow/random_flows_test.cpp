@@ -202,7 +202,8 @@ TEST_F(RandomFlows, GoTheSameWayEveryTimeOnOneThread) {
   for (std::uint64_t i = 0; i < 20; ++i) ASSERT_EQ(story(seed + i), story(seed + i)) << "seed " << seed + i;
 }
 
-Async<void> call_and_cancel(Session& session, std::uint64_t seed, unsigned turns) {
+// Whether the run was stopped before its end; from then on none of its nodes begins.
+Async<bool> call_and_cancel(Session& session, std::uint64_t seed, unsigned turns, bool by_caller) {
   TaskGroup group(co_await boost::asio::this_coro::executor);
   group.spawn([](Session& in, std::uint64_t with) -> Async<void> {
     try {
@@ -211,19 +212,26 @@ Async<void> call_and_cancel(Session& session, std::uint64_t seed, unsigned turns
     }
   }(session, seed));
   for (; turns > 0; --turns) co_await boost::asio::post(boost::asio::use_awaitable);
-  group.cancel();
+  const bool runs = session.info().running > 0;
+  const std::size_t begun = session.info().graph.calls().size();
+  by_caller ? group.cancel() : session.cancel();
   co_await group.join();
+  if (runs && !by_caller) EXPECT_EQ(session.info().graph.calls().size(), begun);
+  co_return runs;
 }
 
 // Cancelled after any number of turns: nothing runs any more, every call that began is over, and none begins later.
 TEST_F(RandomFlows, EndWholeWhereverTheyAreCancelled) {
   std::mt19937_64 random(seed);
-  for (int round = 0; round < 150 && !HasFatalFailure(); ++round) {
+  int stopped = 0;
+  for (int round = 0; round < 400 && !HasFailure(); ++round) {
     const std::uint64_t flow = random();
-    const auto turns = static_cast<unsigned>(random() % 120);
+    const auto turns = static_cast<unsigned>(random() % 60);
     SCOPED_TRACE(testing::Message() << "seed " << flow << ", cancelled after " << turns << " turns");
     Session session(one_thread, clock, {});
-    loop.run(call_and_cancel(session, flow, turns));
+    loop.run([](Session& in, std::uint64_t with, unsigned after, bool by_caller, int& count) -> Async<void> {
+      if (co_await call_and_cancel(in, with, after, by_caller)) ++count;
+    }(session, flow, turns, round % 2 == 0, stopped));
     ASSERT_EQ(session.info().running, 0U);
     const Graph graph = session.info().graph;
     if (!graph.empty()) check_record(graph);
@@ -231,6 +239,7 @@ TEST_F(RandomFlows, EndWholeWhereverTheyAreCancelled) {
     ASSERT_EQ(session.info().graph.calls().size(), graph.calls().size());
     ASSERT_EQ(session.call_sync(node("after", [] { return 1; })), 1);
   }
+  EXPECT_GT(stopped, 20);
 }
 
 TEST_F(RandomFlows, EndWholeWhereverTheyAreCancelledOnManyThreads) {
