@@ -10,7 +10,7 @@ if(SOJOURN_SANITIZE)
   target_link_options(sojourn_boost INTERFACE $<INSTALL_INTERFACE:-fsanitize=${SOJOURN_SANITIZE}>)
 endif()
 
-set(rooms base http client store session flow worker steps device runtime server)
+set(rooms base http client store session flow worker crew steps device runtime server)
 foreach(room IN LISTS rooms)
   set_target_properties(sojourn_${room} PROPERTIES EXPORT_NAME ${room})
 endforeach()

@@ -36,6 +36,11 @@ Json run_of(const FlowOptions& options, const Settings& settings) {
   });
 }
 
+std::string state_of(const Json& run) {
+  const std::string state = field(run, "state");
+  return state == "running" ? ", which runs" : state == "cut_short" ? ", which was cut short" : "";
+}
+
 void write_file(const std::string& path, const std::string& text) {
   std::ofstream file(path, std::ios::binary | std::ios::trunc);
   file << text;
@@ -48,8 +53,8 @@ void write_file(const std::string& path, const std::string& text) {
 ExitCode show_flow(const FlowOptions& options, const Settings& settings, Console& console) {
   const Json run = run_of(options, settings);
   const std::vector<FlowCall> calls = calls_of(run);
-  const std::string title = fmt::format("{} of session {}, {}", printable(field(run, "function")),
-                                        printable(options.session), printable(field(run, "start")));
+  const std::string title = fmt::format("{} of session {}, {}{}", printable(field(run, "function")),
+                                        printable(options.session), printable(field(run, "start")), state_of(run));
   if (!options.svg.empty()) write_file(options.svg, svg_of(calls, title));
   if (console.json) {
     print_json(console, run);

@@ -113,8 +113,14 @@ Time end_of(const std::vector<FlowCall>& calls) {
 }
 
 std::string xml_text(std::string_view text) {
+  std::string allowed = printable(text);
+  for (const char* const nonesuch : {"\xEF\xBF\xBE", "\xEF\xBF\xBF"}) {  // U+FFFE and U+FFFF
+    for (std::size_t at = 0; (at = allowed.find(nonesuch, at)) != std::string::npos; at += 3) {
+      allowed.replace(at, 3, "\xEF\xBF\xBD");
+    }
+  }
   std::string escaped;
-  for (const char c : printable(text)) {
+  for (const char c : allowed) {
     if (c == '<') {
       escaped += "&lt;";
     } else if (c == '>') {
@@ -173,10 +179,12 @@ void draw_tree(Console& console, const std::vector<FlowCall>& calls, bool all) {
     const FlowCall& call = *line.call;
     const bool failed = call.status == "Failed";
     const Colour colour = failed ? Colour::red : call.status == "Open" ? Colour::yellow : Colour::green;
-    const std::string took = call.status == "Open" ? "open" : duration_text(call.duration);
+    const bool open = call.status == "Open";
+    const std::string took = duration_text(call.duration);
     console.out << fmt::format("{:<{}}", line.branches + printable(call.node), name_columns)
                 << fmt::format("{:>10}  ", took)
                 << paint(console, colour, bar_of(span_of(call), Time(), end, bar_columns));
+    if (open) console.out << "  " << paint(console, Colour::yellow, "open");
     if (failed) console.out << "  " << paint(console, Colour::red, printable("FAILED " + call.error));
     console.out << '\n';
   }

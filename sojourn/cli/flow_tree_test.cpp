@@ -29,7 +29,7 @@ const std::string report = R"([
   {"call":1,"caller":0,"node":"walk","status":"Completed","start_us":0,"us":2000},
   {"call":2,"caller":0,"node":"look","status":"Completed","start_us":2000,"us":4000},
   {"call":3,"caller":2,"node":"count","status":"Completed","start_us":3000,"us":1000},
-  {"call":4,"caller":0,"node":"rank","status":"Open","start_us":6000,"us":0}])";
+  {"call":4,"caller":0,"node":"rank","status":"Open","start_us":6000,"us":2000}])";
 
 TEST(FlowTree, ShowsWhoCalledWhomAndWhen) {
   EXPECT_EQ(drawn(calls(report)),
@@ -37,7 +37,7 @@ TEST(FlowTree, ShowsWhoCalledWhomAndWhen) {
             "|- walk                                 2.0 ms  #######.................\n"
             "|- look                                 4.0 ms  ......#############.....\n"
             "|  `- count                             1.0 ms  .........####...........\n"
-            "`- rank                                   open  ..................+.....\n");
+            "`- rank                                 2.0 ms  ..................######  open\n");
 }
 
 TEST(FlowTree, RefusesTwoCallsOfOneNumber) {
@@ -113,6 +113,18 @@ TEST(FlowTree, WritesAPictureWithEachCallAndNothingOfTheirsAsMarkup) {
   std::size_t bars = 0;
   for (auto at = svg.find("<rect"); at != std::string::npos; at = svg.find("<rect", at + 1)) ++bars;
   EXPECT_EQ(bars, 5U);
+}
+
+TEST(FlowTree, WritesNothingIntoAPictureThatXmlForbids) {
+  auto run = calls(report);
+  run[0].node =
+      "a\xEF\xBF\xBE"
+      "b\xEF\xBF\xBF"
+      "c\xEF\xBF\xBD\x01"
+      "d";
+  EXPECT_THAT(svg_of(run, "t"), HasSubstr("a\xEF\xBF\xBD"
+                                          "b\xEF\xBF\xBD"
+                                          "c\xEF\xBF\xBD?d"));
 }
 
 }  // namespace

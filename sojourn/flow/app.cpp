@@ -1,12 +1,14 @@
 #include "sojourn/flow/app.hpp"
 
 #include <algorithm>
+#include <boost/asio/cancellation_state.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <utility>
 
-#include "sojourn/base/limits.hpp"
+#include "sojourn/base/task_group.hpp"
+#include "sojourn/flow/run_progress.hpp"
 
 namespace sojourn::flow {
 
@@ -14,42 +16,9 @@ namespace asio = boost::asio;
 
 namespace {
 
-constexpr std::size_t told_calls = 1'000;
-constexpr std::size_t told_bytes = 192 * limits::kibibyte;  // with the rest of an event, within limits::event_bytes
-
-std::string beginning_of(const std::string& text, std::size_t bytes) {
-  return to_valid_utf8(std::string_view(text).substr(0, bytes));
-}
-
-JsonObject told(const CallRecord& call, Time start) {
-  JsonObject json{{"call", call.id},
-                  {"caller", call.caller ? Json(*call.caller) : Json()},
-                  {"node", beginning_of(call.node->name, 100)},
-                  {"status", to_string(call.status())},
-                  {"start_us", (call.created.time - start).count()},
-                  {"us", std::chrono::duration_cast<Microseconds>(call.duration).count()}};
-  if (call.failure) json["error"] = beginning_of(call.failure->message, 200);
-  return json;
-}
-
-// What the journal is told of a run.
-JsonObject told(const session::CallRequest& request, const Graph& graph) {
-  const auto start = graph.empty() ? Time() : graph.calls().front().created.time;
-  JsonArray calls;
-  std::size_t bytes = 0;
-  for (const CallRecord& call : graph.calls().first(std::min(told_calls, graph.calls().size()))) {
-    JsonObject json = told(call, start);
-    bytes += to_text(json).size() + 1;
-    if (bytes > told_bytes) break;
-    calls.push_back(std::move(json));
-  }
-  const std::size_t left_out = graph.calls().size() - calls.size();
-  return {{"task", request.task_id},
-          {"function", request.function},
-          {"start", format_time(start)},
-          {"calls", std::move(calls)},
-          {"left_out", left_out}};
-}
+// Between two looks at how far a run is: a sixteenth of what it has taken, within these.
+constexpr Instant::duration shortest_look = Milliseconds(250);
+constexpr Instant::duration longest_look = Seconds(30);
 
 // Where the broadcasts of the running call go. Shared with what is posted to the session's executor, which may come
 // when the call is over.
@@ -68,9 +37,14 @@ class FlowWorker final : public session::Worker {
     if (function == functions_.end()) {
       throw Error(ErrorCode::function_not_found, "the flow has no function \"" + request.function + "\"");
     }
+    // Before there was a run to cancel.
+    if (scope.cancel_requested()) throw Error(ErrorCode::cancelled, "the call was cancelled");
     const auto sink = std::make_shared<Sink>(&scope);
     Session run(strategy_, settings_for(scope, sink));
     run_ = &run;
+    TaskGroup telling(executor_);
+    Completion<bool> over;
+    telling.spawn(tell_progress(scope, run, over));
     std::exception_ptr failure;
     Json output;
     try {
@@ -79,11 +53,15 @@ class FlowWorker final : public session::Worker {
       failure = std::current_exception();
     }
     run_ = nullptr;
+    over.set(true);
+    // It works on this frame, so nothing may end it before.
+    co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
+    co_await telling.join();
     co_await run.close();
     // What was broadcast was posted before this.
     co_await asio::post(executor_, asio::use_awaitable);
     sink->scope = nullptr;
-    scope.record("flow.run", told(request, run.info().graph));
+    scope.record("flow.run", told_run(request, run.info().graph));
     if (!failure) co_return output;
     // What a call that fails has recorded since its last checkpoint is dropped.
     try {
@@ -92,7 +70,7 @@ class FlowWorker final : public session::Worker {
       scope.log(LogLevel::warning, "the journal could not be told of a flow that failed",
                 {{"error", to_valid_utf8(error.what())}});
     }
-    std::rethrow_exception(as_error(failure));
+    throw error_of(failure);
   }
 
   void cancel() override {
@@ -102,10 +80,31 @@ class FlowWorker final : public session::Worker {
   Async<void> close(session::CloseReason, Instant) override { co_return; }
 
  private:
+  // Tells the journal how far the run is, so that it shows while it runs, and after the process was killed.
+  Async<void> tell_progress(session::CallScope& scope, const Session& run, Completion<bool>& over) {
+    RunProgress progress(scope.request());
+    const Instant began = clock_.instant();
+    std::optional<Error> failed;
+    while (!failed) {
+      const Instant now = clock_.instant();
+      const Instant next = now + std::clamp((now - began) / 16, shortest_look, longest_look);
+      if (co_await over.wait_until(clock_, next)) co_return;
+      const std::optional<JsonObject> changed = progress.changed(run.beginning(told_calls), run.size());
+      if (!changed) continue;
+      try {
+        scope.record("flow.progress", *changed);
+        co_await scope.checkpoint();
+      } catch (const Error& error) {
+        failed = error;
+      }
+    }
+    scope.log(LogLevel::warning, "the journal could not be told how far a flow is", {{"error", failed->message()}});
+  }
+
   Settings settings_for(session::CallScope& scope, const std::shared_ptr<Sink>& sink) const {
     Settings settings = settings_;
     for (const auto& [key, value] : scope.session().context()) settings.context[key] = value;
-    const auto left = std::chrono::duration_cast<Milliseconds>(scope.request().deadline - SystemClock().instant());
+    const auto left = std::chrono::duration_cast<Milliseconds>(scope.request().deadline - clock_.instant());
     settings.timeout = std::max(Milliseconds(1), std::min(settings.timeout.value_or(left), left));
     settings.broadcast_callback = [executor = executor_, sink](const Json& item) {
       asio::post(executor, [sink, item] {
@@ -115,19 +114,8 @@ class FlowWorker final : public session::Worker {
     return settings;
   }
 
-  // What the runtime shows of a node's own exception.
-  static std::exception_ptr as_error(const std::exception_ptr& failure) {
-    try {
-      std::rethrow_exception(failure);
-    } catch (const Error&) {
-      return failure;
-    } catch (...) {
-      const Failure known = failure_of(failure);
-      return std::make_exception_ptr(Error(ErrorCode::app_error, known.message, {{"type", known.type}}));
-    }
-  }
-
   Executor executor_;
+  SystemClock clock_;
   Strategy& strategy_;
   const std::vector<Function>& functions_;
   Settings settings_;

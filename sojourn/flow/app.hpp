@@ -28,10 +28,13 @@ class Function {
           return output_of<Result>(session.call(node, from_json<Argument>(input, what)));
         }) {}
 
+  Function(std::string name, std::function<Async<Json>(Session&, Json)> call)
+      : name_(std::move(name)), call_(std::move(call)) {}
+
   const std::string& name() const { return name_; }
   Async<Json> operator()(Session& session, Json input) const { return call_(session, std::move(input)); }
 
- private:
+  // What came of `call`, as JSON; null where it returns nothing.
   template <class Result>
   static Async<Json> output_of(Async<Result> call) {
     if constexpr (std::is_void_v<Result>) {
@@ -42,6 +45,7 @@ class Function {
     }
   }
 
+ private:
   std::string name_;
   std::function<Async<Json>(Session&, Json)> call_;
 };

@@ -22,8 +22,16 @@ class Notes final : public session::CallScope {
   session::Session& session() override { return session_; }
   void emit(Json output) override { emitted.push_back(std::move(output)); }
   void emit_delta(Json) override {}
-  void log(LogLevel, std::string_view message, JsonObject) override { logged.emplace_back(message); }
+  void log(LogLevel, std::string_view message, JsonObject) override {
+    logged.emplace_back(message);
+    told.notify_all();
+  }
   void record(std::string type, JsonObject data) override {
+    if (type == "flow.progress") {
+      progress.push_back(std::move(data));
+      told.notify_all();
+      return;
+    }
     EXPECT_EQ(type, "flow.run");
     recorded.push_back(std::move(data));
   }
@@ -39,7 +47,9 @@ class Notes final : public session::CallScope {
 
   std::vector<Json> emitted;
   std::vector<JsonObject> recorded;
+  std::vector<JsonObject> progress;
   std::vector<std::string> logged;
+  Event told;
   int checkpoints = 0;
   bool refuses = false;
   session::CallRequest request_;
@@ -109,6 +119,39 @@ TEST_F(FlowApp, TellsTheJournalOfItsCallsAlsoWhenItFails) {
   EXPECT_EQ(notes.recorded[0].at("task"), Json("t"));
   EXPECT_EQ(notes.recorded[0].at("function"), Json("both"));
   EXPECT_EQ(notes.checkpoints, 1);  // else it would be dropped with the failed call
+}
+
+TEST_F(FlowApp, TellsTheJournalHowFarARunIsWhileItRuns) {
+  const auto quick = node("quick", [] { return 1; });
+  const auto slow = node("slow", [this, quick](Scope& scope) -> Async<void> {
+    co_await scope.call(quick);
+    while (notes.progress.empty()) co_await notes.told.wait();
+    co_await scope.call(quick);
+    while (notes.progress.size() < 2) co_await notes.told.wait();
+  });
+  served = app({.name = "flows"}, one_thread, {slow});
+  call("slow", nullptr);
+  const JsonArray& first = notes.progress.at(0).at("calls").as_array();
+  ASSERT_EQ(first.size(), 2U);
+  EXPECT_EQ(first[0].at("status"), Json("Open"));
+  EXPECT_EQ(first[1].at("status"), Json("Completed"));
+  const JsonArray& second = notes.progress.at(1).at("calls").as_array();
+  ASSERT_EQ(second.size(), 1U);  // what has changed
+  EXPECT_EQ(second[0].at("call").to_number<int>(), 2);
+  EXPECT_EQ(notes.progress[1].at("task"), Json("t"));
+  EXPECT_EQ(notes.checkpoints, 2);
+  EXPECT_EQ(notes.recorded.size(), 1U);
+}
+
+TEST_F(FlowApp, GoesOnWhereTheJournalCannotBeToldHowFarItIs) {
+  notes.refuses = true;
+  const auto slow = node("slow", [this](Scope&) -> Async<int> {
+    while (notes.logged.empty()) co_await notes.told.wait();
+    co_return 7;
+  });
+  served = app({.name = "flows"}, one_thread, {slow});
+  EXPECT_EQ(call("slow", nullptr), Json(7));
+  EXPECT_THAT(notes.logged, ElementsAre(HasSubstr("how far")));
 }
 
 TEST_F(FlowApp, FailsWithWhatTheNodeThrewWhereTheJournalCannotBeTold) {

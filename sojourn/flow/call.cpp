@@ -10,6 +10,8 @@ namespace sojourn::flow {
 
 namespace {
 
+constexpr std::size_t told_bytes = 1'000;  // of a message within an error's details
+
 Text text_of(const Json& value, bool must_be_whole) {
   if (must_be_whole) return std::make_shared<const std::string>(to_text(value));
   try {
@@ -231,8 +233,12 @@ void Call::fail(const std::exception_ptr& error) noexcept {
   const std::string path = fmt::format("{}", fmt::join(scope_.path(), " > "));
   const std::string message =
       fmt::format("the run ended with an error in node \"{}\" ({}): {}", scope_.node_name(), path, failure.message);
-  const bool is_cause = scope_.run_.stop(
-      Error(ErrorCode::app_error, message, {{"node", scope_.node_name()}, {"path", path}, {"type", failure.type}}));
+  const bool is_cause =
+      scope_.run_.stop(Error(ErrorCode::app_error, message,
+                             {{"node", scope_.node_name()},
+                              {"path", path},
+                              {"type", failure.type},
+                              {"message", to_valid_utf8(std::string_view(failure.message).substr(0, told_bytes))}}));
   if (is_cause) core.publisher.publish(now, FatalFailure{.call = scope_.id_, .message = message});
 }
 

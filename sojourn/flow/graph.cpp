@@ -36,6 +36,12 @@ std::string_view to_string(CallStatus status) {
 Failure failure_of(const std::exception_ptr& error) {
   try {
     std::rethrow_exception(error);
+  } catch (const Error& known) {
+    // One that came from another process, or out of a journal, says what it was there.
+    const Json* type = typeid(known) == typeid(Error) ? known.details().if_contains("type") : nullptr;
+    const bool is_told = type != nullptr && type->is_string();
+    return {.type = is_told ? std::string(type->get_string()) : readable(typeid(known)),
+            .message = to_valid_utf8(known.message())};
   } catch (const std::exception& known) {
     // What a node threw is the program's own text, of any bytes.
     return {.type = readable(typeid(known)), .message = to_valid_utf8(known.what())};
@@ -52,6 +58,20 @@ std::vector<Text> CallRecord::question(std::size_t index) const {
     messages.insert(messages.end(), model_calls[i]->messages.begin(), model_calls[i]->messages.end());
   }
   return messages;
+}
+
+Error error_of(const std::exception_ptr& error) {
+  const Failure failure = failure_of(error);
+  try {
+    std::rethrow_exception(error);
+  } catch (const Error& known) {
+    if (typeid(known) == typeid(Error)) return known;
+    JsonObject details = known.details();
+    details["type"] = failure.type;
+    return Error(known.code(), known.message(), std::move(details)).set_retryable(known.retryable());
+  } catch (...) {
+    return Error(ErrorCode::app_error, failure.message, {{"type", failure.type}});
+  }
 }
 
 Graph::Graph(std::vector<CallRecord> calls) : calls_(std::move(calls)) {

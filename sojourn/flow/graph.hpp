@@ -51,6 +51,10 @@ struct ModelCall {
   std::string head, tail;      // the members of its llm_details before "input" and after "output"
 };
 
+// It as an Error, for who is in another process: of any other exception an app_error. Of what is no plain Error, the
+// details name the type ("type"), from which failure_of() has it.
+Error error_of(const std::exception_ptr& error);
+
 struct CallRecord {
   CallId id = 0;
   std::optional<CallId> caller;  // nothing for a call from outside

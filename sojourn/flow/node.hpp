@@ -9,6 +9,7 @@
 #include <variant>
 
 #include "sojourn/base/async.hpp"
+#include "sojourn/base/json.hpp"
 #include "sojourn/flow/conversion.hpp"
 
 // A node: a named function whose calls a flow session runs and records.
@@ -21,6 +22,9 @@
 //
 // A function may take the Scope first; one that calls other nodes is a coroutine. What else it takes, and what it
 // returns, converts to and from JSON. The captures of a coroutine lambda live as long as its call.
+//
+// A node marked `isolated("parse")` runs in another process, that of whoever runs isolated nodes for the session
+// (Settings::isolated). It takes no Scope, for the session is not there.
 namespace sojourn::flow {
 
 class Scope;
@@ -36,11 +40,27 @@ struct NodeType {
 
   // Whether a call of it that a crash cut short may be made again. One that calls others and does nothing else may.
   bool replay_safe = false;
+
+  bool isolated = false;  // see isolated()
 };
 
 inline NodeType replay_safe(NodeType type) {
   type.replay_safe = true;
   return type;
+}
+
+// The type of a node that runs in another process.
+struct Isolated {
+  NodeType type;
+};
+
+inline Isolated isolated(NodeType type) {
+  type.isolated = true;
+  return {std::move(type)};
+}
+
+inline Isolated replay_safe(Isolated node) {
+  return {replay_safe(std::move(node.type))};
 }
 
 template <class Result, class... Arguments>
@@ -50,8 +70,9 @@ class Node {
   using Plain = std::function<Result(Scope&, Arguments&...)>;
   using Coroutine = std::function<Async<Result>(Scope&, Arguments&...)>;
 
-  Node(NodeType type, std::variant<Plain, Coroutine> body)
-      : shared_(std::make_shared<const Shared>(std::move(type), std::move(body))) {}
+  // `here` is what an isolated node is in the process that runs it.
+  Node(NodeType type, std::variant<Plain, Coroutine> body, std::shared_ptr<const Node> here = nullptr)
+      : shared_(std::make_shared<const Shared>(std::move(type), std::move(body), std::move(here))) {}
 
   const std::string& name() const { return shared_->type.name; }
 
@@ -61,10 +82,14 @@ class Node {
   const Plain* plain() const { return std::get_if<Plain>(&shared_->body); }
   const Coroutine& coroutine() const { return std::get<Coroutine>(shared_->body); }
 
+  // The node that runs its function where it is called, also of an isolated one.
+  Node here() const { return shared_->here ? *shared_->here : *this; }
+
  private:
   struct Shared {
     NodeType type;
     std::variant<Plain, Coroutine> body;
+    std::shared_ptr<const Node> here;
   };
   std::shared_ptr<const Shared> shared_;
 };
@@ -129,6 +154,23 @@ struct Shape<R (*)(Scope&, A...)> {
 template <class C, class R, class... A>
 struct Shape<R (C::*)(A...) const> : Shape<R (*)(A...)> {};
 
+// Has this scope's node run in another process. Cancel: ends it there.
+Async<Json> call_elsewhere(Scope& scope, JsonArray arguments);
+
+template <class Result, class... Arguments>
+Async<Result> call_isolated(Scope& scope, Arguments&... arguments) {
+  const Json output = co_await call_elsewhere(scope, JsonArray{to_json(arguments)...});
+  if constexpr (!std::is_void_v<Result>)
+    co_return from_json<Result>(output, "what an isolated node's process returned");
+}
+
+template <class Result, class... Arguments>
+Node<Result, Arguments...> isolated_node(Node<Result, Arguments...> here) {
+  using Made = Node<Result, Arguments...>;
+  return Made(*here.type(), typename Made::Coroutine(&call_isolated<Result, Arguments...>),
+              std::make_shared<const Made>(here));
+}
+
 }  // namespace detail
 
 // The node that calls `function`: a function, or a lambda that is neither generic nor mutable, for its calls may run
@@ -137,6 +179,14 @@ template <class F>
 auto node(NodeType type, F function) {
   using Shape = detail::Shape<F>;
   return Shape::Make::template make<Shape::takes_scope>(std::move(type), std::move(function));
+}
+
+// Likewise, but it runs in another process, which makes the same node of the same function.
+template <class F>
+auto node(Isolated isolated, F function) {
+  static_assert(!detail::Shape<F>::takes_scope,
+                "an isolated node takes no Scope: it runs in a process in which its session is not");
+  return detail::isolated_node(node(std::move(isolated.type), std::move(function)));
 }
 
 }  // namespace sojourn::flow

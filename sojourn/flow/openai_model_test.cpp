@@ -29,15 +29,14 @@ TEST_F(FlowOpenAi, AsksAndAnswers) {
 }
 
 TEST_F(FlowOpenAi, HandsOnAnAnswerAsItComes) {
-  std::vector<std::string> pieces;
   const std::string last = piece("{}", "\"stop\"");
   with({{.pieces = {": a comment\n\n", piece(R"({"content":"Hel"})"), piece(R"({"content":"lo"})").substr(0, 20),
                     piece(R"({"content":"lo"})").substr(20), last,
                     "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":2}}\r\n\r\n",
                     "data: [DONE]\n\n"}}},
-       [&pieces](FlowOpenAi& test) -> Async<void> {
+       [](FlowOpenAi& test) -> Async<void> {
          const ChatAnswer answer =
-             co_await ask(test, test.model(), [&pieces](std::string_view text) { pieces.emplace_back(text); });
+             co_await ask(test, test.model(), [&test](std::string_view text) { test.pieces.emplace_back(text); });
          EXPECT_EQ(answer.message.content, "Hello");
          EXPECT_EQ(answer.output_tokens, 2U);
        });
@@ -132,7 +131,7 @@ TEST_F(FlowOpenAi, TakesAnAnswerThatCountsNoTokens) {
 }
 
 TEST_F(FlowOpenAi, RefusesWhatIsNoAnswer) {
-  std::vector<Turn> turns;
+  std::vector<Turn> refused;
   const char* const bodies[] = {"",
                                 "7",
                                 "{}",
@@ -141,13 +140,12 @@ TEST_F(FlowOpenAi, RefusesWhatIsNoAnswer) {
                                 R"({"choices":[{"message":7}]})",
                                 R"({"choices":[{"message":{"content":7}}]})",
                                 R"({"choices":[{"message":{"tool_calls":[7]}}]})"};
-  for (const char* body : bodies) turns.push_back({.body = body});
-  turns.push_back({.pieces = {"data: garbage\n\n"}});
-  turns.push_back({.pieces = {piece("7")}});
-  turns.push_back({.pieces = {piece(R"({"tool_calls":[7]})")}});
-  const std::size_t count = turns.size();
-  with(std::move(turns), [count](FlowOpenAi& test) -> Async<void> {
-    for (std::size_t i = 0; i < count; ++i) {
+  for (const char* body : bodies) refused.push_back({.body = body});
+  refused.push_back({.pieces = {"data: garbage\n\n"}});
+  refused.push_back({.pieces = {piece("7")}});
+  refused.push_back({.pieces = {piece(R"({"tool_calls":[7]})")}});
+  with(std::move(refused), [](FlowOpenAi& test) -> Async<void> {
+    for (std::size_t i = 0; i < test.turns; ++i) {
       EXPECT_THAT(co_await error_of(ask(test, test.model({.attempts = 1}))),
                   Pair(ErrorCode::connection_failed, HasSubstr("gave no answer")))
           << i;
@@ -169,8 +167,10 @@ TEST_F(FlowOpenAi, IsBoundedInWhatItReads) {
 TEST_F(FlowOpenAi, EndsAtItsDeadlineAndDoesNotWaitPastIt) {
   with({{.is_silent = true}, {.status = 429, .body = "later", .retry_after = "3600"}},
        [](FlowOpenAi& test) -> Async<void> {
-         EXPECT_EQ((co_await error_of(ask(test, test.model(), nullptr, Milliseconds(30)))).first,
-                   ErrorCode::call_timeout);
+         EXPECT_EQ(
+             (co_await error_of(ask(test, test.model({.silence = std::chrono::hours(1)}), nullptr, Milliseconds(30))))
+                 .first,
+             ErrorCode::call_timeout);
          EXPECT_EQ((co_await error_of(ask(test, test.model()))).first, ErrorCode::unavailable);
        });
   EXPECT_EQ(requests.size(), 2U);

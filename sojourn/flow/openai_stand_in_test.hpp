@@ -41,8 +41,9 @@ struct Turn {
 class FlowOpenAi : public testing::Test {
  public:
   // Runs `fact` with an endpoint that takes these turns, then answers "late" for ever.
-  void with(std::vector<Turn> turns, std::function<Async<void>(FlowOpenAi&)> fact) {
-    turns_.assign(turns.begin(), turns.end());
+  void with(std::vector<Turn> given, std::function<Async<void>(FlowOpenAi&)> fact) {
+    turns_.assign(given.begin(), given.end());
+    turns = given.size();
     loop.run(serve(*this, std::move(fact)));
   }
 
@@ -79,6 +80,8 @@ class FlowOpenAi : public testing::Test {
   SystemClock clock;
   OneThread one_thread{loop};
   std::vector<http::Request> requests;
+  std::vector<std::string> pieces;  // that were handed on
+  std::size_t turns = 0;            // that it was given
 
  private:
   static Async<void> serve(FlowOpenAi& test, std::function<Async<void>(FlowOpenAi&)> fact) {

@@ -77,6 +77,12 @@ Graph Record::graph_at(std::uint32_t step) const {
   return Graph(std::move(then));
 }
 
+Graph Record::beginning(std::size_t calls) const {
+  const std::scoped_lock lock(mutex_);
+  const auto end = calls_.begin() + static_cast<std::ptrdiff_t>(std::min(calls, calls_.size()));
+  return Graph(std::vector<CallRecord>(calls_.begin(), end));
+}
+
 std::size_t Record::size() const {
   const std::scoped_lock lock(mutex_);
   return calls_.size();

@@ -31,6 +31,9 @@ class Record {
   Graph graph() const;
   Graph graph_at(std::uint32_t step) const;
 
+  // Its first calls, at most as many.
+  Graph beginning(std::size_t calls) const;
+
   std::size_t size() const;
 
  private:

@@ -137,6 +137,7 @@ class Scope {
 
  private:
   friend class Call;
+  friend Async<Json> detail::call_elsewhere(Scope& scope, JsonArray arguments);
   template <class Result, class... Arguments>
   friend Async<Result> invoke(Run& run, Job& job, Origin origin, Node<Result, Arguments...> node,
                               Arguments... arguments);

@@ -113,6 +113,14 @@ Graph Session::graph_at(std::uint32_t step) const {
   return core_->record.graph_at(step);
 }
 
+Graph Session::beginning(std::size_t calls) const {
+  return core_->record.beginning(calls);
+}
+
+std::size_t Session::size() const {
+  return core_->record.size();
+}
+
 std::string Session::payload() const {
   return saved_state(core_->saved(), core_->record.graph());
 }

@@ -84,6 +84,10 @@ class Session {
   // The graph as it was when `step` steps had been taken.
   Graph graph_at(std::uint32_t step) const;
 
+  // Its first calls, at most as many, and how many there are. Cheaper than info() while many run.
+  Graph beginning(std::size_t calls) const;
+  std::size_t size() const;
+
   // The saved state as it is now, JSON: docs/formats/saved-flow.md. Also after the session is closed.
   std::string payload() const;
 

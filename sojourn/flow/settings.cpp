@@ -135,6 +135,7 @@ void fill(Settings& settings, const Settings& other) {
   fill(settings.flow_name, other.flow_name);
   fill(settings.grace, other.grace);
   fill(settings.record, other.record);
+  if (settings.isolated == nullptr) settings.isolated = other.isolated;
 }
 
 // The seed's set_config() is a setting of the whole process.
@@ -200,6 +201,7 @@ Config resolve(const Settings& settings, const ConfigSources& sources) {
   config.flow_name = all.flow_name;
   config.grace = all.grace.value_or(config.grace);
   config.record = all.record.value_or(config.record);
+  config.isolated = all.isolated;
   return config;
 }
 

@@ -16,6 +16,8 @@
 // environment, else in a configuration file, else by default.
 namespace sojourn::flow {
 
+class IsolatedCalls;
+
 // What a session logs: everything; from info on; from warning on; nothing.
 enum class LoggingSetting { verbose, regular, quiet, none };
 
@@ -60,6 +62,7 @@ struct Settings {
   std::optional<std::string> flow_name;       // of the flow; names the saved file before `name` does
   std::optional<Milliseconds> grace;          // how long what was stopped is waited for
   std::optional<bool> record;                 // whether calls are recorded at all
+  IsolatedCalls* isolated = nullptr;          // runs isolated nodes; outlives the session
 };
 
 // What holds for a session, with the defaults.
@@ -77,6 +80,7 @@ struct Config {
   std::optional<std::string> name;
   std::optional<std::string> flow_name;
   bool record = true;
+  IsolatedCalls* isolated = nullptr;
 
   // How long a run that was stopped, or a subscriber that is to be drained, is waited for before it is left alone.
   Milliseconds grace = Seconds(2);

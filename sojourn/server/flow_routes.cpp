@@ -3,40 +3,46 @@
 #include "sojourn/base/limits.hpp"
 #include "sojourn/server/api.hpp"
 #include "sojourn/server/ask.hpp"
-#include "sojourn/server/event_stream.hpp"
+#include "sojourn/server/flow_runs.hpp"
 #include "sojourn/server/query.hpp"
 
-// What is asked of the flows that ran in a session, as its journal tells of them: /sessions/{id}/flow.
+// What is asked of the flows that run and ran in a session, as its journal tells of them: /sessions/{id}/flow.
 namespace sojourn::server {
 
 namespace {
 
 constexpr std::uint64_t default_runs = 20;
 constexpr std::uint64_t most_runs = 100;
-constexpr JsonLimits answer_limits{.bytes = (most_runs + 1) * limits::event_bytes, .depth = limits::json_depth + 2};
-
-// {"seq", "time"} and what the app told.
-JsonObject run_object(const store::Event& event) {
-  JsonObject body = parse_json_object(event.body, answer_limits);
-  JsonObject run{{"seq", std::move(body.at("seq"))}, {"time", std::move(body.at("time"))}};
-  for (auto& [name, value] : body.at("data").as_object()) run.emplace(name, std::move(value));
-  return run;
-}
+constexpr std::size_t most_bytes = 4 * limits::mebibyte;  // of a page's events
+constexpr std::size_t events_at_once = 50;
 
 }  // namespace
 
+// Events may be large, so what is in them is looked at elsewhere than on the loop.
 Async<void> Api::get_flow(Ask& ask) {
-  const std::uint64_t limit = whole_number(ask.target, "limit", default_runs, most_runs);
-  const std::uint64_t from = whole_number(ask.target, "from", 1, INT64_MAX);
-  const FoundEvents found =
-      co_await find_events(runtime_, store_, ask.captures.at(0), from, limit, {.types = {"flow.run"}});
+  const std::string& id = ask.captures.at(0);
+  FlowRuns runs(whole_number(ask.target, "limit", default_runs, most_runs), most_bytes);
+  std::uint64_t next = whole_number(ask.target, "from", 1, INT64_MAX);
+  const auto is_running = [&] { return runtime_.live_call(runs.open_task()) != nullptr; };
+  for (bool was_running = true; !runs.is_full();) {
+    const std::uint64_t newest = (co_await runtime_.session(id)).record.head.chain.seq;
+    while (next <= newest && !runs.is_full()) {
+      const std::vector<store::Event> events = co_await store_.events(id, next, events_at_once);
+      if (events.empty()) break;
+      next = events.back().seq + 1;
+      co_await blocking_.run([&] { runs.add(events); });
+    }
+    // One that ended while its journal was read has told so by now.
+    if (!was_running || runs.open_task().empty() || is_running()) break;
+    was_running = false;
+  }
   co_await note_read(ask, "flow");
-  JsonArray runs;
-  for (const store::Event& event : found.events) runs.push_back(run_object(event));
-  http::Response response = data_response(ask.bare, 200, to_text(Json(std::move(runs)), answer_limits));
-  if (found.next > 0) {
-    const std::string path = fmt::format("/sessions/{}/flow", ask.captures.at(0));
-    response.headers.add("Link", next_page(path, ask.target, "from", std::to_string(found.next)));
+  runs.end(is_running(), clock_.now());
+  std::string json = co_await blocking_.run([&] { return runs.json(); });
+  http::Response response = data_response(ask.bare, 200, std::move(json));
+  if (runs.next() > 0) {
+    const std::string path = fmt::format("/sessions/{}/flow", id);
+    response.headers.add("Link", next_page(path, ask.target, "from", std::to_string(runs.next())));
   }
   co_await ask.responder.send(std::move(response));
 }

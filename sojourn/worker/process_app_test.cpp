@@ -168,6 +168,19 @@ TEST_F(ProcessAppTest, AsksTheWorkerToCancel) {
   });
 }
 
+// An app that goes by Worker::cancel hears of it as one does that asks its scope.
+TEST_F(ProcessAppTest, TellsTheAppInTheProcessOfACancel) {
+  run([](Bench& bench) -> Async<void> {
+    auto worker = co_await bench.open("app");
+    TestScope scope(bench.session, bench.request("until_told"));
+    TaskGroup group(bench.loop.executor());
+    group.spawn(cancel_when_running(*worker, scope));
+    EXPECT_EQ((co_await error_of(worker->call(scope))).message(), "as told");
+    co_await group.join();
+    co_await bench.close(*worker);
+  });
+}
+
 Async<void> cancel_and_continue(session::Worker& worker, pid_t process) {
   worker.cancel();
   ::kill(process, SIGCONT);

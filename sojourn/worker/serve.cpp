@@ -124,7 +124,9 @@ class Service final : public session::WorkerEvents {
         group_.spawn(serve_call());
       } else if (type == "cancel") {
         // The call may have ended while this was under way.
-        if (scope_ && scope_->request().task_id == frame->text("request_id")) scope_->cancel();
+        if (!scope_ || scope_->request().task_id != frame->text("request_id")) continue;
+        scope_->cancel();
+        worker_->cancel();
       } else if (type == "saved") {
         if (scope_) scope_->take_saved(*frame);
       } else if (type == "noted") {

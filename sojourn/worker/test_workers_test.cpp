@@ -101,6 +101,11 @@ class TestWorker final : public session::Worker {
       co_await scope.cancel_wait();
       throw Error(ErrorCode::cancelled, "as asked");
     }
+    if (name == "until_told") {
+      scope.emit("running");
+      co_await told_.wait();
+      throw Error(ErrorCode::cancelled, "as told");
+    }
     if (name == "call_other") co_return co_await scope.call_app("other", "double", input);
     if (name == "acquire") {
       opening_.events->resource_added({.id = "f1", .kind = "file", .cost = 3, .cleanup = {{"path", "/tmp/x"}}});
@@ -160,11 +165,13 @@ class TestWorker final : public session::Worker {
     co_return;
   }
 
+  void cancel() override { told_.notify_all(); }
   void kill(const Error&) override {}
 
  private:
   session::Opening opening_;
   bool hangs_;
+  Event told_;
 };
 
 // By a setup {"deaths": N, "folder": where they are counted, "holds": whether it notes a resource first}.
@@ -182,11 +189,14 @@ class TestApp final : public session::App {
  public:
   explicit TestApp(bool hangs) : hangs_(hangs) {
     info_.name = "test";
-    info_.functions = {
-        "echo",       "opening",     "count",           "forget",          "state",           "count_and_fail",
-        "checkpoint", "progress",    "until_cancelled", "call_other",      "acquire",         "end",
-        "print",      "environment", "daemon",          "hopper",          "too_much_output", "exit",
-        "abort",      "hang",        "claim_lost",      "acquire_recorded"};
+    info_.functions = {"echo",       "opening",         "count",
+                       "forget",     "state",           "count_and_fail",
+                       "checkpoint", "progress",        "until_cancelled",
+                       "until_told", "call_other",      "acquire",
+                       "end",        "print",           "environment",
+                       "daemon",     "hopper",          "too_much_output",
+                       "exit",       "abort",           "hang",
+                       "claim_lost", "acquire_recorded"};
   }
 
   const session::AppInfo& info() const override { return info_; }
