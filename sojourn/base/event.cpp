@@ -3,30 +3,100 @@
 #include <boost/asio/associated_cancellation_slot.hpp>
 #include <boost/asio/associated_executor.hpp>
 #include <boost/asio/error.hpp>
+#include <boost/asio/execution/context.hpp>
+#include <boost/asio/execution_context.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <cassert>
 #include <functional>
+#include <mutex>
 #include <utility>
+
+#include "sojourn/base/loop_end.hpp"
 
 namespace sojourn {
 
 namespace asio = boost::asio;
 
+namespace {
+
+// What waits on the executors of one context. A coroutine that waits is held by its waiter alone, and holds that: it
+// is let go with the context, as Asio does with what waits for a socket or a timer.
+class Suspended final : public asio::execution_context::service {
+ public:
+  using key_type = Suspended;
+  static inline asio::execution_context::id id;
+
+  // One that waits.
+  struct Entry {
+    virtual void take_off() = 0;  // its event knows it no more
+    virtual void let_go() = 0;    // ends it, and with it perhaps others
+    std::optional<std::list<Entry*>::iterator> suspended_place;
+
+   protected:
+    ~Entry() = default;
+  };
+
+  explicit Suspended(asio::execution_context& context) : asio::execution_context::service(context) {}
+
+  bool is_ending = false;
+
+  void add(Entry& entry) {
+    const std::scoped_lock lock(mutex_);
+    entry.suspended_place = entries_.insert(entries_.end(), &entry);
+  }
+  void remove(Entry& entry) {
+    const std::scoped_lock lock(mutex_);
+    if (entry.suspended_place) entries_.erase(*std::exchange(entry.suspended_place, std::nullopt));
+  }
+
+ private:
+  // No thread runs anything of the context any more. What goes first may own the events of the others.
+  void shutdown() override {
+    is_ending = true;
+    for (Entry* const entry : entries_) entry->take_off();
+    while (!entries_.empty()) {
+      Entry& entry = *entries_.front();
+      remove(entry);
+      entry.let_go();
+    }
+  }
+
+  std::mutex mutex_;
+  std::list<Entry*> entries_;
+};
+
+}  // namespace
+
 // Woken once: by the event, by its deadline, or by cancellation. Whichever it is takes it off the event's list at
 // once, so that nothing which happens before the coroutine resumes can reach it, and the coroutine need not reach the
 // event.
-struct Event::Waiter {
+struct Event::Waiter final : Suspended::Entry {
   enum class Outcome { waiting, notified, late, cancelled };
 
   explicit Waiter(std::list<Waiter*>& list) : waiters(list), place(list.insert(list.end(), this)) {}
-  ~Waiter() { take_off(); }
+  ~Waiter() {
+    take_off();
+    if (suspended != nullptr) suspended->remove(*this);
+  }
   Waiter(const Waiter&) = delete;
   Waiter& operator=(const Waiter&) = delete;
 
-  void take_off() {
+  void take_off() override {
     if (place) waiters.erase(*std::exchange(place, std::nullopt));
+  }
+
+  void suspend(asio::execution_context& context, std::move_only_function<void(boost::system::error_code)> how) {
+    resume = std::move(how);
+    suspended = &asio::use_service<Suspended>(context);
+    suspended->add(*this);
+  }
+
+  void let_go() override {
+    outcome = Outcome::cancelled;
+    suspended = nullptr;
+    const auto handler = std::move(resume);  // which may be the last that holds this
   }
 
   void wake(Outcome how) {
@@ -34,6 +104,7 @@ struct Event::Waiter {
     outcome = how;
     take_off();
     if (!resume) return;
+    std::exchange(suspended, nullptr)->remove(*this);
     auto handler = std::move(resume);
     handler(how == Outcome::cancelled ? asio::error::operation_aborted : boost::system::error_code());
   }
@@ -42,6 +113,7 @@ struct Event::Waiter {
   std::optional<std::list<Waiter*>::iterator> place;
   Outcome outcome = Outcome::waiting;
   std::move_only_function<void(boost::system::error_code)> resume;
+  Suspended* suspended = nullptr;  // while it is
 };
 
 namespace {
@@ -56,15 +128,20 @@ Async<void> suspend(std::shared_ptr<Waiter> waiter) {
             if (const auto strong = weak.lock()) strong->wake(Waiter::Outcome::cancelled);
           });
         }
-        waiter->resume = [handler = std::move(handler)](boost::system::error_code error) mutable {
+        auto& context = asio::query(asio::get_associated_executor(handler), asio::execution::context);
+        waiter->suspend(context, [handler = std::move(handler)](boost::system::error_code error) mutable {
           const auto executor = asio::get_associated_executor(handler);
           asio::post(executor, [handler = std::move(handler), error]() mutable { std::move(handler)(error); });
-        };
+        });
       },
       asio::use_awaitable);
 }
 
 }  // namespace
+
+bool is_ending(const Executor& executor) {
+  return asio::use_service<Suspended>(asio::query(executor, asio::execution::context)).is_ending;
+}
 
 Event::Event() = default;
 

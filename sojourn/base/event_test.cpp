@@ -226,6 +226,36 @@ TEST_F(Waiting, OfASleeperEndsAtItsTime) {
   run(sleep());
 }
 
+Async<void> wait_holding(Event& event, std::shared_ptr<int>) {
+  co_await event.wait();
+}
+
+// Waits for another that waits, with all that is between them on its own frame.
+Async<void> wait_with_another(std::shared_ptr<TaskGroup> in, std::shared_ptr<int> held) {
+  Event event;
+  TaskGroup group(in->executor());
+  group.spawn(wait_holding(event, held));
+  co_await group.join();
+}
+
+Async<void> leave_waiting(std::shared_ptr<int> held, Executor executor) {
+  const auto group = std::make_shared<TaskGroup>(std::move(executor));  // shared with what it runs
+  group->spawn(wait_with_another(group, std::move(held)));
+  co_await settle();
+}
+
+// A coroutine that waits was held by nobody but itself, and stayed for ever.
+TEST(EventOfALoop, WhatStillWaitsGoesWithTheLoop) {
+  auto held = std::make_shared<int>();
+  const std::weak_ptr<int> seen = held;
+  {
+    Loop loop;
+    loop.run(leave_waiting(std::move(held), loop.executor()));
+    EXPECT_FALSE(seen.expired());
+  }
+  EXPECT_TRUE(seen.expired());
+}
+
 class CompletionTest : public EventTest {
  public:
   Async<void> note_value(Completion<int>& completion) {

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "sojourn/base/event.hpp"
+#include "sojourn/base/loop_end.hpp"
 
 namespace sojourn {
 
@@ -45,7 +46,7 @@ Async<void> run_from_queue(Async<void> work) {
 TaskGroup::TaskGroup(Executor executor) : executor_(std::move(executor)), state_(std::make_shared<State>()) {}
 
 TaskGroup::~TaskGroup() {
-  assert(state_->running.empty());
+  assert(state_->running.empty() || is_ending(executor_));
 }
 
 void TaskGroup::spawn(Async<void> work) {

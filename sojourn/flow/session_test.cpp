@@ -582,5 +582,28 @@ TEST_F(FlowSession, RefusesALogFileThatCannotBeWritten) {
               Pair(ErrorCode::io_error, HasSubstr("/nowhere/flow.log")));
 }
 
+// Each held the other: what waits in a node its job, and the job what waits.
+TEST(FlowSessionAlone, LeavesNothingOfARunBehindWhoseLoopIsGone) {
+  auto held = std::make_shared<int>();
+  const std::weak_ptr<int> seen = held;
+  {
+    Loop loop;
+    OneThread one_thread(loop);
+    ManualClock clock;
+    const auto waits = node("waits", [held](int) { return wait_for_ever(); });
+    const auto both =
+        node("both", [waits](Scope& scope) -> Async<void> { co_await scope.call_batch(waits, {1, 2}); });
+    held.reset();
+    Session session(one_thread, clock, {});
+    loop.run([](Session& in, Executor lane, Node<void> called, ManualClock& with) -> Async<void> {
+      Job::create(std::move(lane), nullptr)->start(in.call(std::move(called)), [](const std::exception_ptr&) {});
+      co_await settle(with);
+    }(session, loop.executor(), both, clock));
+    EXPECT_EQ(session.info().running, 1U);
+    EXPECT_FALSE(seen.expired());
+  }
+  EXPECT_TRUE(seen.expired());
+}
+
 }  // namespace
 }  // namespace sojourn::flow

@@ -4,7 +4,7 @@ import os
 import signal
 from pathlib import Path
 
-from e2e.program import FAILED, SOURCE, Served, family_of, wait_for
+from e2e.program import CANCELLED, FAILED, SOURCE, Served, family_of, wait_for
 
 BUILD = Path(os.environ.get("SOJOURN_BUILD", str(SOURCE / "build" / "release")))
 
@@ -85,3 +85,14 @@ default_function = "survey"
         _, cut = self.runs(session, "cut_short")
         self.assertEqual([call["status"] for call in cut["calls"]], ["Open", "Open"])
         self.assertIn("cut short", self.server.command("flow", "show", session).stderr)
+
+    def test_a_cancel_stops_the_node_and_leaves_the_worker(self):
+        session = self.server.new_session("survey")
+        task, process = self.stopped_run(session)
+        self.runs(session, "running")  # so that the node has begun
+        worker = self.server.worker(session)
+        self.server.post(f"/tasks/{task}/cancel")
+        self.assertEqual(self.server.final_task(task)["status"], CANCELLED)
+        wait_for(lambda: process not in self.node_processes(session), "the end of the process of a node that was stopped")
+        self.assertEqual(self.server.worker(session), worker)
+        self.assertEqual(self.server.output("survey", input=["sky.png"], session=session), ["sky.png: 7"])
