@@ -1,5 +1,6 @@
 #include "sojourn/base/event.hpp"
 
+#include <atomic>
 #include <boost/asio/associated_cancellation_slot.hpp>
 #include <boost/asio/associated_executor.hpp>
 #include <boost/asio/error.hpp>
@@ -32,7 +33,10 @@ class Suspended final : public asio::execution_context::service {
   struct Entry {
     virtual void take_off() = 0;  // its event knows it no more
     virtual void let_go() = 0;    // ends it, and with it perhaps others
-    std::optional<std::list<Entry*>::iterator> suspended_place;
+
+    Entry* next = nullptr;
+    Entry* previous = nullptr;
+    bool is_kept = false;
 
    protected:
     ~Entry() = default;
@@ -40,31 +44,55 @@ class Suspended final : public asio::execution_context::service {
 
   explicit Suspended(asio::execution_context& context) : asio::execution_context::service(context) {}
 
+  // Asio looks through a list under a lock, so each thread remembers what it asked for last.
+  static Suspended& of(asio::execution_context& context) {
+    struct Known {
+      asio::execution_context* context = nullptr;
+      Suspended* suspended = nullptr;
+      std::uint64_t ended = 0;
+    };
+    thread_local Known known;
+    const std::uint64_t ended = ended_.load(std::memory_order_acquire);
+    if (known.context != &context || known.ended != ended) {
+      known = {.context = &context, .suspended = &asio::use_service<Suspended>(context), .ended = ended};
+    }
+    return *known.suspended;
+  }
+
   bool is_ending = false;
 
   void add(Entry& entry) {
     const std::scoped_lock lock(mutex_);
-    entry.suspended_place = entries_.insert(entries_.end(), &entry);
+    entry.next = first_;
+    if (first_ != nullptr) first_->previous = &entry;
+    first_ = &entry;
+    entry.is_kept = true;
   }
   void remove(Entry& entry) {
     const std::scoped_lock lock(mutex_);
-    if (entry.suspended_place) entries_.erase(*std::exchange(entry.suspended_place, std::nullopt));
+    if (!std::exchange(entry.is_kept, false)) return;
+    (entry.previous == nullptr ? first_ : entry.previous->next) = entry.next;
+    if (entry.next != nullptr) entry.next->previous = entry.previous;
   }
 
  private:
   // No thread runs anything of the context any more. What goes first may own the events of the others.
   void shutdown() override {
     is_ending = true;
-    for (Entry* const entry : entries_) entry->take_off();
-    while (!entries_.empty()) {
-      Entry& entry = *entries_.front();
+    ended_.fetch_add(1, std::memory_order_release);
+    for (Entry* entry = first_; entry != nullptr; entry = entry->next) entry->take_off();
+    while (first_ != nullptr) {
+      Entry& entry = *first_;
       remove(entry);
       entry.let_go();
     }
   }
 
+  // Contexts that have ended: another may be where one of them was.
+  static inline std::atomic<std::uint64_t> ended_ = 0;
+
   std::mutex mutex_;
-  std::list<Entry*> entries_;
+  Entry* first_ = nullptr;
 };
 
 }  // namespace
@@ -89,7 +117,7 @@ struct Event::Waiter final : Suspended::Entry {
 
   void suspend(asio::execution_context& context, std::move_only_function<void(boost::system::error_code)> how) {
     resume = std::move(how);
-    suspended = &asio::use_service<Suspended>(context);
+    suspended = &Suspended::of(context);
     suspended->add(*this);
   }
 
@@ -140,7 +168,7 @@ Async<void> suspend(std::shared_ptr<Waiter> waiter) {
 }  // namespace
 
 bool is_ending(const Executor& executor) {
-  return asio::use_service<Suspended>(asio::query(executor, asio::execution::context)).is_ending;
+  return Suspended::of(asio::query(executor, asio::execution::context)).is_ending;
 }
 
 Event::Event() = default;
