@@ -55,18 +55,26 @@ void FlowRuns::take(const store::Event& event) {
 }
 
 void FlowRuns::take_progress(const JsonObject& body, const JsonObject& data) {
+  // All that may be wrong with it first, so that nothing of it is taken then.
+  const Time start = parse_time(data.at("start").as_string());
+  const Time seen = parse_time(body.at("time").as_string());
+  const Json left_out = data.at("left_out");
+  std::vector<std::pair<std::uint64_t, JsonObject>> calls;
+  for (const Json& call : data.at("calls").as_array()) {
+    static_cast<void>(call.at("status").as_string());
+    static_cast<void>(call.at("start_us").to_number<std::int64_t>());
+    calls.emplace_back(call.at("call").to_number<std::uint64_t>(), call.as_object());
+  }
   if (!open_) {
     open_.emplace();
     open_->task = std::string(data.at("task").as_string());
-    open_->start = parse_time(data.at("start").as_string());
+    open_->start = start;
     open_->told = run_object(body, "running", data);
   }
   open_->told["time"] = body.at("time");
-  open_->told["left_out"] = data.at("left_out");
-  open_->seen = parse_time(body.at("time").as_string());
-  for (const Json& call : data.at("calls").as_array()) {
-    open_->calls[call.at("call").to_number<std::uint64_t>()] = call.as_object();
-  }
+  open_->told["left_out"] = left_out;
+  open_->seen = seen;
+  for (auto& [number, call] : calls) open_->calls[number] = std::move(call);
 }
 
 void FlowRuns::end(bool is_running, Time now) {

@@ -129,6 +129,7 @@ TEST_F(FlowRunsTest, PassesOverWhatWasAltered) {
   journal.push_back({.seq = 2, .body = "{"});
   journal.push_back(
       {.seq = 3, .body = R"({"seq":3,"time":"x","type":"flow.progress","data":{"task":"b","calls":7}})"});
+  progress("c", {JsonObject{{"call", 1}}});
   FlowRuns runs(20, 1'000'000);
   runs.add(journal);
   runs.end(true, now);
