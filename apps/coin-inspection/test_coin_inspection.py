@@ -92,7 +92,7 @@ class Facts:
             ({"file": "x"}, "1012", "must be a file that was sent along"),
             ({"file": {"path": str(self.worker.folder / "none.png")}}, "1002", "none.png is no picture"),
             ({"file": {"path": str(broken)}}, "1002", "broken.png is no picture"),
-            ({}, "1012", "is no id of an image"),
+            ({}, "1012", "the step was given no picture"),
         ):
             with self.subTest(meta=meta), self.assertRaises(Error) as caught:
                 self.worker.call("execute", {"step_index": 1, "image_meta": meta})

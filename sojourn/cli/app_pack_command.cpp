@@ -74,7 +74,10 @@ ExitCode pack(const PackOptions& options, const Settings&, Console& console) {
 }
 
 ExitCode unpack(const UnpackOptions& options, const Settings&, Console& console) {
-  const fs::path apps = fs::absolute(options.into);
+  const fs::path apps = fs::absolute(options.into).lexically_normal();
+  if (std::error_code error; !fs::is_directory(apps, error)) {
+    throw Error(ErrorCode::config_invalid, fmt::format("--into: {} is no folder", apps.string()));
+  }
   // Beside its place, so that it can be moved there; hidden, and a level deeper, so that no server takes it for an
   // app.
   const ScratchFolder scratch(apps, ".unpacking-");

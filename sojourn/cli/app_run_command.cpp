@@ -1,6 +1,8 @@
 #include <fmt/format.h>
 
+#include <optional>
 #include <ostream>
+#include <string>
 #include <utility>
 
 #include "sojourn/base/loop.hpp"
@@ -10,6 +12,7 @@
 #include "sojourn/cli/input.hpp"
 #include "sojourn/cli/picture_file.hpp"
 #include "sojourn/cli/remote.hpp"
+#include "sojourn/steps/step_error.hpp"
 
 namespace sojourn::cli {
 
@@ -100,6 +103,27 @@ void print_outcome(const Json& outcome, Console& console) {
   table.print(console);
 }
 
+// What a step failed with, in the words of the one table of codes; nothing for another error.
+std::optional<std::string> failure_of_step(const Error& error) {
+  const Json* code = error.details().if_contains("error");
+  const auto known = code != nullptr && code->is_string() ? steps::find_step_code(code->get_string()) : std::nullopt;
+  if (!known) return std::nullopt;
+  const steps::StepCodeInfo& told = steps::info(*known);
+  const Json* step = error.details().if_contains("step_index");
+  return fmt::format("{}{} ({} {})\n         {}\n", step == nullptr ? "" : fmt::format("step {}: ", to_text(*step)),
+                     error.message(), told.number, told.name, told.advice);
+}
+
+// Says where an algorithm failed, and what its program said of it.
+ExitCode report_failure(const Error& error, Console& console) {
+  if (console.json) return report(console, error);
+  console.err << printable(last_words(error), true);
+  const std::optional<std::string> of_step = failure_of_step(error);
+  if (!of_step) return report(console, error);
+  console.err << paint(console, Colour::red, "sojourn:") << ' ' << printable(*of_step, true);
+  return ExitCode::failed;
+}
+
 }  // namespace
 
 ExitCode try_algorithm(const TryOptions& options, const Settings&, Console& console) {
@@ -126,7 +150,11 @@ ExitCode try_algorithm(const TryOptions& options, const Settings&, Console& cons
   const auto told = [](DryRun& run_in, Json given, Console& errors, Json& output) -> Async<void> {
     output = co_await run(run_in, std::move(given), errors);
   };
-  loop.run(told(dry_run, std::move(input), console, outcome));
+  try {
+    loop.run(told(dry_run, std::move(input), console, outcome));
+  } catch (const Error& error) {
+    return report_failure(error, console);
+  }
   if (console.json) {
     print_json(console, outcome);
   } else {

@@ -60,7 +60,12 @@ class DryRun::Events final : public session::WorkerEvents {
  public:
   explicit Events(Listener listener) : listener_(std::move(listener)) {}
 
-  void log(LogLevel, std::string_view stream, std::string_view message, JsonObject) override {
+  void log(LogLevel, std::string_view stream, std::string_view message, JsonObject fields) override {
+    if (fields.contains("code") && fields.at("code") == Json(sojourn::info(ErrorCode::cleanup_failed).wire)) {
+      const Json* failure = fields.if_contains("failure");
+      unclean.push_back("clean-up failed: " + to_text(failure == nullptr ? Json() : *failure));
+      return;
+    }
     if (stream == "stdout" && !printed) printed = std::string(message);
     if (listener_) listener_(stream, message);
   }
@@ -77,6 +82,7 @@ class DryRun::Events final : public session::WorkerEvents {
 
   session::Session session{"check"};
   runtime::ResourceLedger resources;
+  std::vector<std::string> unclean;  // what the worker said it could not clean up
   std::optional<std::string> printed;
   std::optional<Error> loss;
 
@@ -139,6 +145,7 @@ Async<void> DryRun::end() {
   }
   co_await app_.close();
   co_await supervisor_.close();
+  leaked_ = std::exchange(events_->unclean, {});
   for (const store::ResourceRecord& resource : events_->resources.take_open()) {
     const auto failure = runtime::clean_up_leftover(resource, folder_);
     if (failure) leaked_.push_back(fmt::format("{} '{}' was left behind: {}", resource.kind, resource.id, *failure));

@@ -8,6 +8,7 @@
 #include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "sojourn/base/loop.hpp"
 #include "sojourn/steps/detection.hpp"
@@ -34,7 +35,21 @@ class PostingRecorder final : public Recorder {
       : executor_(std::move(executor)), events_(events) {}
 
   // The call that runs, or null. Threads: that of the session.
-  void serve(session::CallScope* scope) { scope_ = scope; }
+  void serve(session::CallScope* scope) {
+    scope_ = scope;
+    records_.clear();  // of a call that did not come to its end
+  }
+
+  // Takes the records of the steps that have ended. Threads: that of the session, while the algorithm rests.
+  void take_records() {
+    for (JsonObject& record : std::exchange(records_, {})) {
+      try {
+        if (scope_ != nullptr) scope_->record("algorithm.step", std::move(record));
+      } catch (const Error& refused) {
+        tell(LogLevel::error, "the record of a step was refused: " + refused.message(), {});
+      }
+    }
+  }
 
   void log(LogLevel level, std::string_view message, JsonObject fields) override {
     boost::asio::post(executor_, [this, level, text = std::string(message), fields = std::move(fields)]() mutable {
@@ -42,16 +57,8 @@ class PostingRecorder final : public Recorder {
     });
   }
 
-  void step_finished(JsonObject record) override {
-    boost::asio::post(executor_, [this, record = std::move(record)]() mutable {
-      if (scope_ == nullptr) return;
-      try {
-        scope_->record("algorithm.step", std::move(record));
-      } catch (const Error& refused) {
-        tell(LogLevel::error, "the record of a step was refused: " + refused.message(), {});
-      }
-    });
-  }
+  // It goes along with the step's result, so nobody need be woken for it.
+  void step_finished(JsonObject record) override { records_.push_back(std::move(record)); }
 
  private:
   // Nobody could catch what it throws, and the session would end with it.
@@ -70,6 +77,7 @@ class PostingRecorder final : public Recorder {
   Executor executor_;
   session::WorkerEvents& events_;
   session::CallScope* scope_ = nullptr;
+  std::vector<JsonObject> records_;  // of the algorithm's thread, until it rests
 };
 
 // Order: what the algorithm posts to the loop runs before the coroutine that waits for the algorithm goes on.
@@ -127,6 +135,7 @@ class AlgorithmWorker final : public session::Worker {
     const StepInput input = step_input(scope.request().input);
     co_await images_.take(input.shared_mem_id);
     const Outcome outcome = co_await thread_.run([&] { return ((*runner_).*step)(scope.session(), input); });
+    recorder_.take_records();
     if (!outcome.result.ok) throw to_call_error(outcome.result, outcome.step_index);
     co_return outcome.to_json();
   }
@@ -146,6 +155,7 @@ class AlgorithmWorker final : public session::Worker {
       if (scope.cancel_requested())
         throw Error(ErrorCode::cancelled, "the detection was cancelled between two steps");
       co_await thread_.run([&] { detection->run_step(); });
+      recorder_.take_records();
       if (detection->done()) break;
       co_await scope.checkpoint();
       scope.emit(detection->outcome());

@@ -40,6 +40,9 @@ std::byte* map(const Descriptor& shm, std::size_t bytes, int protection) {
 
 void check_id(const std::string& id) {
   if (is_image_id(id)) return;
+  if (id.empty()) {
+    throw StepError(StepCode::image_not_found, "shared_mem_id: is missing; the step was given no picture");
+  }
   throw StepError(StepCode::image_not_found,
                   fmt::format("shared_mem_id: \"{}\" is no id of an image; it starts with {}", id, id_prefix));
 }

@@ -110,7 +110,8 @@ TEST_F(Images, MayBeReadOnAfterTheyWereRemoved) {
 }
 
 TEST_F(Images, OnlyAreOpenedAndRemovedByIdsOfImages) {
-  for (const std::string id : {"", "dev-shm:s-1", "sojourn-image-../x", "sojourn-image-a/b", "/sojourn-image-a"}) {
+  EXPECT_THAT(refusal("", image.describe()), HasSubstr("image_not_found: shared_mem_id: is missing"));
+  for (const std::string id : {"dev-shm:s-1", "sojourn-image-../x", "sojourn-image-a/b", "/sojourn-image-a"}) {
     EXPECT_THAT(refusal(id, image.describe()), HasSubstr("is no id of an image"));
     EXPECT_THROW(SharedImage::remove(id), StepError);
   }

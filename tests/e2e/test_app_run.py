@@ -182,6 +182,27 @@ class AppRun(unittest.TestCase):
         self.assertIn("function detect", self.run_app(SOURCE / "apps" / "counter", code=1).stderr)
         self.run_app(self.app, "--params", "{", code=2)
 
+    def test_a_step_that_fails_is_told_by_its_number_with_the_advice_of_the_table(self):
+        done = self.run_app(self.app, "--pid", "A01", "--params", "{}", "--params", '{"m": 1}', code=1)
+        self.assertEqual(done.stderr.splitlines()[-2:], [
+            "sojourn: step 2: user_params.m: the step declares no such parameter (1006 invalid_params)",
+            "         Correct the parameter that the message names."])
+
+    def test_an_exception_is_told_with_its_line(self):
+        (self.app / "look.py").write_text(LOOK.replace("if shared_mem_id:", "if 1 / 0:"))
+        done = self.run_app(self.app, "--pid", "A01", code=1)
+        self.assertRegex(done.stderr, r'(?s)Traceback .*look.py", line \d+, in execute\n.*'
+                                      r"sojourn: step 1: ZeroDivisionError: division by zero \(1009 algorithm_failed\)")
+
+    def test_a_teardown_that_fails_is_told_and_fails_the_check(self):
+        text = LOOK.replace("    def pre_execute", "    def teardown(self):\n        raise OSError('lamp 3')\n\n    def pre_execute")
+        (self.app / "look.py").write_text(text)
+        self.assertIn("clean-up failed: ", self.run_app(self.app, "--pid", "A01").stderr)
+        checks = json.loads(command("app", "check", self.app, "--json").stdout)["checks"]
+        (failed,) = [check for check in checks if check["result"] == "FAIL"]
+        self.assertEqual(failed["name"], "clean-up")
+        self.assertIn("teardown: OSError: lamp 3", failed["message"])
+
     def test_leaves_no_picture_and_no_folder_behind(self):
         scratch = self.folder / "scratch"
         scratch.mkdir()

@@ -70,14 +70,19 @@ def to_fields(error: BaseException) -> dict[str, Any]:
         "code": "app_error",
         "message": _text(f"{name}: {text}" if text else name),
         "retryable": False,
-        "details": {"type": name, "traceback": _traceback(error, _app_frames(error))},
+        "details": {"type": name, "traceback": traceback_of(error)},
     }
+
+
+def traceback_of(error: BaseException) -> str:
+    """As text, from the app's first line on."""
+    return _traceback(error, _app_frames(error))
 
 
 def _app_frames(error: BaseException) -> Optional[TracebackType]:
     """The traceback from the app's first line on; the frames of this SDK and of asyncio above it say nothing to anybody."""
     frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_globals.get("__package__") in (__package__, "asyncio"):
+    while frames is not None and frames.tb_frame.f_globals.get("__package__") in (__package__, f"{__package__}.steps", "asyncio"):
         frames = frames.tb_next
     return frames
 

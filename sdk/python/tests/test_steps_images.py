@@ -74,7 +74,8 @@ class Images(ImageTest):
         self.assertTrue((open_image(*padded).array()[:, :, 0] == pixels[:, :3]).all())
 
     def test_only_are_opened_and_removed_by_ids_of_images(self):
-        for id in ("", "dev-shm:s-1", "sojourn-image-../x", "sojourn-image-a/b", "/sojourn-image-a", None):
+        self.refused("image_not_found", "shared_mem_id: is missing", "", {})
+        for id in ("dev-shm:s-1", "sojourn-image-../x", "sojourn-image-a/b", "/sojourn-image-a", None):
             with self.subTest(id=id):
                 self.refused("image_not_found", "is no id of an image", id, {})
                 self.assertRaises(StepError, remove_image, id)

@@ -23,6 +23,8 @@ SERVED = """
             session.set("seen", session.get("seen", []) + [f"shot {step_index}"])
             if image_meta.get("kill") == os.getpid():
                 os.kill(os.getpid(), 9)
+            if image_meta.get("bug"):
+                return 1 / 0
             if image_meta.get("smoke"):
                 raise FatalError("smoke")
             return {"status": "OK", "data": {"result_status": "OK", "pid": os.getpid(), "seen": session.get("seen")}}
@@ -101,6 +103,13 @@ class AsAnApp(unittest.TestCase):
         smoke = {"steps": [{}, {"image_meta": {"smoke": True}}]}
         self.assertEqual(self.refused(worker, "detect", smoke).details["step_index"], 2)
         self.assertEqual(len(worker.state["sojourn.detection"]["steps"]), 1)
+
+    def test_an_exception_that_was_not_meant_tells_its_line(self):
+        worker = self.start()
+        details = self.refused(worker, "execute", {"step_index": 2, "image_meta": {"bug": True}}).details
+        self.assertEqual((details["error"], details["type"]), ("algorithm_failed", "ZeroDivisionError"))
+        self.assertRegex(details["traceback"], r'(?s)^Traceback .*served.py", line \d+, in execute.*division by zero\n$')
+        self.assertNotIn("runner.py", details["traceback"])
 
     def test_refuses_input_of_the_wrong_shape_by_the_name_of_the_field(self):
         worker = self.start()

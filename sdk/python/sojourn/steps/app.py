@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Callable, Collection, Union
+from typing import Any, Callable, Collection, Optional, Union
 
 from ..app import App
-from ..error import Error
+from ..error import Error, traceback_of
 from ..session import Session as ServedSession
 from .algorithm import Algorithm, Fields
 from .codes import StepError, find_code
@@ -41,7 +41,7 @@ class _AlgorithmApp(App):
         try:
             self._runner = StepRunner(self._make, _Journal(session), keeps_state=False)
         except StepError as error:
-            raise _call_error(error_result(error)) from error
+            raise _call_error(error_result(error), error) from error
 
     def unload(self) -> None:
         self._runner.close()
@@ -72,13 +72,19 @@ class _AlgorithmApp(App):
     def _step(self, run: Callable[..., Fields], input: Any) -> Fields:
         step = _step_input(input)
         self._take_images(step)
-        return _worked(run(self._session, **step))
+        return self._worked(run(self._session, **step))
+
+    def _worked(self, outcome: Fields) -> Fields:
+        """The outcome of a step that worked. Raises Error for one that did not."""
+        if outcome["status"] == "ERROR":
+            raise _call_error(outcome, self._runner.raised)
+        return outcome
 
     def reset(self) -> None:
         try:
             self._runner.reset(self._session)
         except StepError as error:
-            raise _call_error(error_result(error)) from error
+            raise _call_error(error_result(error), error) from error
         self._release_images()
 
     def detect(self, session: ServedSession, input: Any) -> Fields:
@@ -89,7 +95,7 @@ class _AlgorithmApp(App):
         try:
             detection = Detection(self._runner, self._session, **fields)
         except StepError as error:
-            raise _call_error(error_result(error)) from error
+            raise _call_error(error_result(error), error) from error
         while not detection.done:
             if session.cancel_requested:
                 raise Error("cancelled", "the detection was cancelled between two steps", False)
@@ -98,7 +104,7 @@ class _AlgorithmApp(App):
                 session.checkpoint()
                 session.emit(detection.outcome())
         if detection.failure:
-            _worked(detection.failure)
+            self._worked(detection.failure)
         return detection.outcome()
 
 
@@ -116,19 +122,16 @@ class _Journal(Recorder):
         self._session.record("algorithm.step", record)
 
 
-def _worked(outcome: Fields) -> Fields:
-    """The outcome of a step that worked. Raises Error for one that did not."""
-    if outcome["status"] == "ERROR":
-        raise _call_error(outcome)
-    return outcome
-
-
-def _call_error(failed: Fields) -> Error:
+def _call_error(failed: Fields, raised: Optional[Exception]) -> Error:
+    """`raised` is what the algorithm failed with; where it did not mean to, its author wants to know the line."""
     details: Fields = {"error_code": failed["error_code"], "recoverable": not is_fatal(failed)}
     if code := find_code(failed["error_code"]):
         details["error"] = code.name
     if "step_index" in failed:
         details["step_index"] = failed["step_index"]
+    cause = raised.__cause__ if isinstance(raised, StepError) else raised
+    if cause is not None and not isinstance(cause, (StepError, Error)):
+        details.update(type=type(cause).__qualname__, traceback=traceback_of(cause))
     return Error("app_error", failed["message"], False, details)
 
 

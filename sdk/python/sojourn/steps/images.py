@@ -153,6 +153,8 @@ def _number(meta: Meta, key: str, least: int, most: int) -> int:
 
 
 def _check_id(id: object) -> None:
+    if id == "":
+        raise StepError("shared_mem_id: is missing; the step was given no picture", "image_not_found")
     if not is_image_id(id):
         raise StepError(f'shared_mem_id: "{id}" is no id of an image; it starts with sojourn-image-', "image_not_found")
 

@@ -47,6 +47,7 @@ class StepRunner:
         self._open: Optional[int] = None  # the step that is open
         self._worked = 0.0
         self.info: Fields = {}
+        self.raised: Optional[Exception] = None  # by the algorithm, in the step that failed last
         self._set_up()
 
     def pre_execute(self, session: Session, step_index: int, pid: str = "", **input: Any) -> Fields:
@@ -95,6 +96,7 @@ class StepRunner:
     def _run(self, session: Session, step_index: int, pid: str, input: Fields, parts: tuple[str, ...]) -> Fields:
         start = self._clock()
         begun = False
+        self.raised = None
         try:
             algorithm = self._algorithm or self._set_up()
             if self._open is not None and self._open != step_index:
@@ -109,6 +111,7 @@ class StepRunner:
             shot = (step_index, pid, session, params, input.get("shared_mem_id", ""), input.get("image_meta") or {})
             result = self._run_parts(algorithm, shot, parts)
         except Exception as error:
+            self.raised = error
             result = error_result(_step_error(error, "algorithm_failed"))
         outcome = {**result, "step_index": step_index, "latency_us": 0}
         if not begun:
@@ -170,6 +173,7 @@ class StepRunner:
                 )
             except StepError as error:
                 if outcome["status"] == "OK":
+                    self.raised = error
                     outcome = {**outcome, **error_result(error)}
                 else:  # the first failure is the outcome; this one is only said
                     algorithm.logger.error(error.message)
