@@ -35,7 +35,8 @@ def listed(path, content, **fields):
 
 def archive(files, members=None, **fields):
     """One of `files`, as they are listed; `members` are what is really in it."""
-    text = json.dumps({"format": "sojourn app 1", "name": "x", "version": "1.0", "files": files, **fields}).encode()
+    listing = {"format": "sojourn app 1", "name": "x", "version": "1.0", "files": files, **fields}
+    text = json.dumps(listing, separators=(",", ":"), ensure_ascii=False).encode()
     return member(LIST, text) + b"".join(members) + bytes(1024)
 
 
@@ -134,10 +135,25 @@ class Archives(unittest.TestCase):
 
     def test_no_archive_reaches_outside_its_folder(self):
         toml = (listed("app.toml", TOML), member("app.toml", TOML))
-        for path in ("../evil", "a/../../evil", "/tmp/evil", "a//b", "./a", "a/", "", "a\nb", LIST, "a/" + "x" * 256):
+        for path in ("../evil", "a/../../evil", "/tmp/evil", "a//b", "./a", "a/", "", "a\nb", LIST, "a/" + "x" * 256, ".git/config",
+                     "build/x", "a/__pycache__/b"):
             with self.subTest(path=path):
                 self.refused(archive([listed(path, b"evil"), toml[0]], [member("evil", b"evil"), toml[1]]), "files[0].path")
         self.assertFalse((self.folder / "evil").exists())
+
+    def test_a_list_has_one_spelling(self):
+        toml, content = listed("app.toml", TOML), member("app.toml", TOML)
+        whole = archive([toml], [content])
+        text = whole[512:].split(b"\0", 1)[0]
+        spaced = text.replace(b":", b": ", 1)
+        self.refused(member(LIST, spaced) + content + bytes(1024), "its list is in another spelling")
+        self.refused(archive([toml, listed("x-9.tar", b"")], [content, member("x-9.tar", b"")]), '"x-9.tar" is an archive of it')
+
+    def test_a_folder_that_is_not_there_is_named(self):
+        self.pack(self.app())
+        done = command("app", "unpack", "x-1.0.tar", "--into", self.folder / "nowhere", cwd=self.folder)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("/nowhere is no folder", done.stderr)
 
     def test_only_plain_files_are_unpacked_and_each_once(self):
         toml, content = listed("app.toml", TOML), member("app.toml", TOML)
@@ -163,7 +179,7 @@ class Archives(unittest.TestCase):
         self.refused(archive([listed("a", b"")], [member("a", b"")]), "app.toml: there is no such file")
         self.refused(archive([toml], [content], format="sojourn app 2"), "format: must be")
         self.refused(archive(5, []), "files: must be a list")
-        self.refused(archive([toml], [content]).replace(b'"executable": false', b'"executable": 12345'), "executable")
+        self.refused(archive([toml], [content]).replace(b'"executable":false', b'"executable":12345'), "executable")
 
     def test_every_changed_byte_and_every_missing_one_is_found(self):
         shutil.copytree(SOURCE / "apps" / "counter", self.folder / "source")
