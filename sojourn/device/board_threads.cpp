@@ -17,8 +17,9 @@ constexpr Milliseconds longest_wait(100);
 constexpr Milliseconds longest_hold(86'400'000);  // well within what ticks can tell
 
 // The class of the threads there. Their prints are told from others' by who runs, so `print` is exchanged while there
-// are threads. Ticks wrap around, so times are sums of differences. What threads share is under a lock, for not every
-// port has an interpreter lock.
+// are threads. What others print goes out at once, and the guard's answer with a mark behind it, so that what a
+// thread writes by other ways neither comes within it nor counts as part of it. Ticks wrap around, so times are sums
+// of differences. What threads share is under a lock, for not every port has an interpreter lock.
 const Function support{"_sj_threads",
                        R"(def _sj_threads():
  import _thread,time,sys
@@ -28,8 +29,11 @@ const Function support{"_sj_threads",
  had='print' in globals()
  def hear(*a,**k):
   with lock:t=own.get(_thread.get_ident())
-  if t is None or 'file' in k:return say(*a,**k)
+  if 'file' in k:return say(*a,**k)
   x=k.get('sep',' ').join([str(i) for i in a])+k.get('end','\n')
+  if t is None:
+   if x[:1]=='\6'and x[2:]and x[-1]=='\n':x=x[:-1]+'\6\n'
+   return say(x,end='')
   with lock:t.o=(t.o+x)[-1024:]
  def told(e):
   try:
@@ -61,6 +65,7 @@ const Function support{"_sj_threads",
    s.n+=1
    return s.go
   def nap(s,d):
+   s.beat()
    e=s.x+d
    while s.beat() and s.x<e:time.sleep_ms(min(e-s.x,50))
   def main(s):

@@ -236,7 +236,9 @@ bool DeviceSession::wants_watch() const {
 }
 
 Async<std::vector<BackgroundThreadInfo>> DeviceSession::watch(Instant deadline) {
-  const auto turn = co_await take_turn(deadline);
+  const auto turn = co_await turn_.take_until(clock_, deadline);
+  if (!turn) co_return std::vector<BackgroundThreadInfo>();  // an operation runs, and would notice
+  require_active();
   BoardThreads& threads = executors_.board_threads();
   if (board_.link().state() != ConnectionState::connected) co_await board_.open(deadline);
   if (threads.empty() && used_boot_ != 0) {

@@ -87,7 +87,7 @@ class DeviceSession {
 
   // Looks after what is declared while there is no operation: opens the wire again where it was lost, runs what runs
   // by itself and restores threads where the board started anew, and returns the threads of which there is news
-  // (BoardThreads::check). It is no use of the session. Errors: as exec().
+  // (BoardThreads::check). It is no use of the session, and gives way to operations. Errors: as exec().
   Async<std::vector<BackgroundThreadInfo>> watch(Instant deadline);
   bool wants_watch() const;  // whether there is anything to look after
 

@@ -70,8 +70,29 @@ std::size_t find_begin(std::string_view text) {
   return text.npos;
 }
 
+// Where there are threads the value ends with a mark, and what they write may come anywhere after it: before the
+// prompt, and where a traceback would be.
+bool is_beside_threads(std::string_view answer) {
+  return answer.substr(0, answer.find(end_byte)).find(begin_mark) != answer.npos;
+}
+
+// Where the last of an answer's bytes 04 is, from `at` on.
+std::size_t find_answer_end(std::string_view text, std::size_t at) {
+  const std::size_t end = text.find(end_of_answer, at);
+  if (end != text.npos || !is_beside_threads(text) || text.find(raw_banner, at) != text.npos) return end;
+  const std::size_t last = text.rfind(end_byte);
+  const bool is_end = last != text.npos && last >= at && text.find(end_of_answer.back(), last) != text.npos;
+  return is_end ? last : text.npos;
+}
+
+std::string traceback_of(std::string_view answer, std::string_view text) {
+  const bool is_noise = is_beside_threads(answer) && text.find("Traceback (") == text.npos;
+  return is_noise ? std::string() : without_cr(text);
+}
+
 // What follows the end mark: a repr and a line end, or the latter alone where the code raised.
 std::string value_of(std::string_view text) {
+  text = text.substr(0, text.find(begin_mark));  // where there are threads: the mark that ends it
   if (text.ends_with('\n')) text.remove_suffix(1);
   if (text.ends_with('\r')) text.remove_suffix(1);
   return std::string(text == "None" ? "" : text);
@@ -499,9 +520,9 @@ bool RawRepl::read_output(Instant now) {
 
 bool RawRepl::read_end(Instant now) {
   const std::size_t first = in_.find(end_byte);
-  const std::size_t second = first == in_.npos ? first : in_.find(end_of_answer, first + 1);
+  const std::size_t second = first == in_.npos ? first : find_answer_end(in_, first + 1);
   if (second != in_.npos) {
-    std::string error = without_cr(std::string_view(in_).substr(first + 1, second - first - 1));
+    std::string error = traceback_of(in_, std::string_view(in_).substr(first + 1, second - first - 1));
     if (is_unread(error)) {
       run_->begun = false;
       if (!collected_) {

@@ -87,6 +87,25 @@ class RawReplTest : public testing::Test {
   std::string mark;  // after the run
 };
 
+TEST_F(RawReplTest, SeesARestartThoughThereAreThreads) {
+  get_ready();
+  start("raise SystemExit");
+  sent_to_the_end();
+  says("OK\6\r\n" + mark + "\6\r\n\x04\x04" + "MPY: soft reboot\r\n" + std::string(banner));
+  EXPECT_EQ(take_seen(), "rebooted ");
+}
+
+TEST_F(RawReplTest, KeepsWhatAThreadWritesOutOfTheAnswer) {
+  get_ready();
+  start("6*7", true);
+  sent_to_the_end();
+  says("1OK2\r\n\6\r\n3" + mark + "42\6\r\n4\x04" + "5\x04" + "6\r\n");
+  EXPECT_EQ(take_seen(), "[3] ");
+  says(">7");
+  EXPECT_EQ(take_seen(), "finished(42|) ");
+  EXPECT_TRUE(repl.at_prompt());
+}
+
 TEST_F(RawReplTest, AsksForThePromptUntilTheBoardShowsIt) {
   repl.recover(now, false);
   EXPECT_EQ(sent(), seek);

@@ -71,7 +71,9 @@ Traceback parse_traceback(std::string_view text) {
   std::string rest;
   for (const auto part : std::views::split(text, '\n')) {
     const std::string_view line(part.begin(), part.end());
-    if (rest.empty() && line == "Traceback (most recent call last):") {
+    if (line.ends_with("Traceback (most recent call last):")) {  // what was before is a thread's
+      traceback.frames.clear();
+      rest.clear();
       in_frames = true;
       continue;
     }

@@ -24,6 +24,12 @@ TEST(Traceback, LeavesOutHowTheCodeWasRun) {
   EXPECT_EQ(traceback.message, "[Errno 110] ETIMEDOUT");
 }
 
+TEST(Traceback, LeavesOutWhatAThreadWroteBeforeIt) {
+  const Traceback traceback = parse_traceback("tick\ntock" + std::string(recorded));
+  EXPECT_EQ(traceback.type, "OSError");
+  EXPECT_EQ(traceback.frames.size(), 3u);
+}
+
 TEST(Traceback, NamesThePlacesOnTheHost) {
   Traceback traceback = parse_traceback(recorded);
   map_to_host(traceback, {"main.cpp", 100}, {{"read", {"pins.py", 40}}});
