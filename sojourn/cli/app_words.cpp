@@ -7,18 +7,6 @@ namespace sojourn::cli {
 
 namespace {
 
-// What carries out a command that needs nothing but its options.
-template <class Options>
-void on_call(CLI::App& command, Words& words, const Options& options,
-             ExitCode (*act)(const Options&, const Settings&, Console&)) {
-  add_common(command, words, 0);
-  command.callback([&words, &options, act] {
-    words.command = [&options, act](const Settings& settings, Console& console) {
-      return act(options, settings, console);
-    };
-  });
-}
-
 void add_app_new(CLI::App& app, Words& words) {
   CLI::App* command = app.add_subcommand("new", "Write a small app that builds and passes its test");
   command->footer("Example:\n  sojourn app new bolt-check --lang cpp");
@@ -32,7 +20,7 @@ void add_app_new(CLI::App& app, Words& words) {
       ->type_name("KIND")
       ->check(CLI::IsMember({"algorithm"}));
   command->add_option("--folder", options.folder, "Where to; else a folder of its name here")->type_name("DIR");
-  on_call(*command, words, options, new_app);
+  on_call(*command, words, SettingUser::nobody, options, new_app);
 }
 
 void add_app_check(CLI::App& app, Words& words) {
@@ -50,7 +38,7 @@ void add_app_check(CLI::App& app, Words& words) {
       ->type_name("NAME");
   command->add_option("--input", words.check.input, "Input of a dry run: JSON, @FILE, or @- for standard input")
       ->type_name("JSON");
-  on_call(*command, words, words.check, check_app);
+  on_call(*command, words, SettingUser::nobody, words.check, check_app);
 }
 
 void add_app_run(CLI::App& app, Words& words) {
@@ -72,7 +60,7 @@ void add_app_run(CLI::App& app, Words& words) {
       ->allow_extra_args(false);
   command->add_option("--pid", options.pid, "The product")->type_name("ID");
   command->add_option("--folder", options.folder, "Where the files that it writes stay")->type_name("DIR");
-  on_call(*command, words, options, try_algorithm);
+  on_call(*command, words, SettingUser::nobody, options, try_algorithm);
 }
 
 }  // namespace
@@ -89,7 +77,7 @@ void add_app(CLI::App& root, Words& words) {
   command->footer("Leaves out hidden files, build and __pycache__.\n\nExample:\n  sojourn app pack bolt-check");
   command->add_option("FOLDER", words.pack.folder, "The folder that holds app.toml")->required()->type_name("");
   command->add_option("--output", words.pack.output, "Where to; else NAME-VERSION.tar here")->type_name("FILE");
-  on_call(*command, words, words.pack, pack);
+  on_call(*command, words, SettingUser::nobody, words.pack, pack);
 
   command = app->add_subcommand("unpack", "Install an app from its archive, whole or not at all");
   command->footer(
@@ -97,7 +85,7 @@ void add_app(CLI::App& root, Words& words) {
   command->add_option("ARCHIVE", words.unpack.archive, "What sojourn app pack made")->required()->type_name("");
   command->add_option("--into", words.unpack.into, "Folder of apps [.]")->type_name("DIR");
   command->add_flag("--replace", words.unpack.replace, "Take the place of the app that is there");
-  on_call(*command, words, words.unpack, unpack);
+  on_call(*command, words, SettingUser::nobody, words.unpack, unpack);
 }
 
 }  // namespace sojourn::cli

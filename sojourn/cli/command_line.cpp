@@ -18,18 +18,13 @@ namespace {
 constexpr int min_timeout = static_cast<int>(limits::min_session_timeout.count());
 constexpr int max_timeout = static_cast<int>(limits::max_session_timeout.count());
 
-void add_common(CLI::App& command, Words& words, SettingUser user) {
-  add_common(command, words, static_cast<std::uint8_t>(user));
-}
-
 void add_serve(CLI::App& root, Words& words) {
   CLI::App* command = root.add_subcommand("serve", "Serve the apps of a folder over HTTP until SIGTERM");
   command->footer(
       "Prints 'listening on http://HOST:PORT' once it is ready. SIGTERM and SIGINT let running calls finish first.\n"
       "An address that other machines can reach takes API keys: sojourn keys create --help.\n\n"
       "Example:\n  sojourn serve --apps apps --data data --listen 127.0.0.1:0");
-  add_common(*command, words, SettingUser::server);
-  command->callback([&words] { words.command = serve; });
+  on_call(*command, words, SettingUser::server, serve);
 }
 
 void add_run(CLI::App& root, Words& words) {
@@ -56,12 +51,7 @@ void add_run(CLI::App& root, Words& words) {
       ->type_name("TIME");
   command->add_option("--webhook", options.webhook, "Where the server tells how the call ended")->type_name("URL");
   command->add_flag("--no-wait", options.no_wait, "Print the task's state as soon as it is accepted");
-  add_common(*command, words, SettingUser::client);
-  command->callback([&words] {
-    words.command = [&words](const Settings& settings, Console& console) {
-      return run_app(words.run, settings, console);
-    };
-  });
+  on_call(*command, words, SettingUser::client, options, run_app);
 }
 
 void add_session_command(CLI::App& sessions, Words& words, const std::string& name, const std::string& help,
@@ -69,12 +59,7 @@ void add_session_command(CLI::App& sessions, Words& words, const std::string& na
   CLI::App* command = sessions.add_subcommand(name, help);
   command->footer("Example:\n  sojourn sessions " + name + " sess_20260115_103045_a1b2c3");
   command->add_option("ID", words.session, "The session's id")->required()->type_name("");
-  add_common(*command, words, SettingUser::client);
-  command->callback([&words, act] {
-    words.command = [&words, act](const Settings& settings, Console& console) {
-      return act(words.session, settings, console);
-    };
-  });
+  on_call(*command, words, SettingUser::client, words.session, act);
 }
 
 void add_new_session(CLI::App& sessions, Words& words) {
@@ -91,12 +76,7 @@ void add_new_session(CLI::App& sessions, Words& words) {
   command->add_option("--session-timeout", options.session_timeout, "Idle seconds after which it expires")
       ->type_name("SECONDS")
       ->check(CLI::Range(min_timeout, max_timeout));
-  add_common(*command, words, SettingUser::client);
-  command->callback([&words] {
-    words.command = [&words](const Settings& settings, Console& console) {
-      return create_session(words.new_session, settings, console);
-    };
-  });
+  on_call(*command, words, SettingUser::client, options, create_session);
 }
 
 void add_stage(CLI::App& sessions, Words& words) {
@@ -106,12 +86,7 @@ void add_stage(CLI::App& sessions, Words& words) {
   command->add_option("ID", words.stage.session, "The session's id")->required()->type_name("");
   command->add_option("STAGE", words.stage.stage, "The stage to move it to")->type_name("");
   command->add_option("--reason", words.stage.reason, "Why, for the journal")->type_name("TEXT");
-  add_common(*command, words, SettingUser::client);
-  command->callback([&words] {
-    words.command = [&words](const Settings& settings, Console& console) {
-      return show_or_move_stage(words.stage, settings, console);
-    };
-  });
+  on_call(*command, words, SettingUser::client, words.stage, show_or_move_stage);
 }
 
 void add_step(CLI::App& sessions, Words& words) {
@@ -128,12 +103,7 @@ void add_step(CLI::App& sessions, Words& words) {
       ->type_name("NUMBER");
   command->add_option("--duration-ms", options.duration_ms, "How long it took; a report needs it")->type_name("MS");
   command->add_option("--error", options.error, "What it failed with")->type_name("TEXT");
-  add_common(*command, words, SettingUser::client);
-  command->callback([&words] {
-    words.command = [&words](const Settings& settings, Console& console) {
-      return change_step(words.step, settings, console);
-    };
-  });
+  on_call(*command, words, SettingUser::client, options, change_step);
 }
 
 void add_sessions(CLI::App& root, Words& words) {
@@ -189,19 +159,13 @@ void add_flow(CLI::App& root, Words& words) {
   command->add_option("--task", words.flow.task, "The run of this call; else the newest")->type_name("ID");
   command->add_option("--svg", words.flow.svg, "Write a picture of it instead")->type_name("FILE");
   command->add_flag("--all", words.flow.all, "Each call, also where a node was called many times");
-  add_common(*command, words, SettingUser::client);
-  command->callback([&words] {
-    words.command = [&words](const Settings& settings, Console& console) {
-      return show_flow(words.flow, settings, console);
-    };
-  });
+  on_call(*command, words, SettingUser::client, words.flow, show_flow);
 }
 
 void add_apps(CLI::App& root, Words& words) {
   CLI::App* command = root.add_subcommand("apps", "List the apps of the server");
   command->footer("Example:\n  sojourn apps");
-  add_common(*command, words, SettingUser::client);
-  command->callback([&words] { words.command = list_apps; });
+  on_call(*command, words, SettingUser::client, list_apps);
 }
 
 void add_verify(CLI::App& audit, Words& words) {
@@ -224,12 +188,7 @@ void add_verify(CLI::App& audit, Words& words) {
       ->type_name("FILE")
       ->excludes(id)
       ->needs(key);
-  add_common(*command, words, SettingUser::reader);
-  command->callback([&words] {
-    words.command = [&words](const Settings& settings, Console& console) {
-      return verify_journals(words.verify, settings, console);
-    };
-  });
+  on_call(*command, words, SettingUser::reader, words.verify, verify_journals);
 }
 
 void add_purge(CLI::App& root, Words& words) {
@@ -246,12 +205,7 @@ void add_purge(CLI::App& root, Words& words) {
       ->type_name("AGE");
   command->add_option("--app", words.purge.app, "Only those of this app")->type_name("NAME");
   command->add_flag("--dry-run", words.purge.dry_run, "Say what would go, and remove nothing");
-  add_common(*command, words, SettingUser::reader);
-  command->callback([&words] {
-    words.command = [&words](const Settings& settings, Console& console) {
-      return purge_sessions(words.purge, settings, console);
-    };
-  });
+  on_call(*command, words, SettingUser::reader, words.purge, purge_sessions);
 }
 
 void add_show(CLI::App& audit, Words& words) {
@@ -261,12 +215,7 @@ void add_show(CLI::App& audit, Words& words) {
       "Example:\n  sojourn audit show sess_20260115_103045_a1b2c3");
   command->add_option("ID", words.show.session, "The session's id")->required()->type_name("");
   command->add_flag("--all", words.show.all, "Every event, also log lines and changes of state");
-  add_common(*command, words, SettingUser::reader);
-  command->callback([&words] {
-    words.command = [&words](const Settings& settings, Console& console) {
-      return show_trail(words.show, settings, console);
-    };
-  });
+  on_call(*command, words, SettingUser::reader, words.show, show_trail);
 }
 
 void add_rebuild(CLI::App& audit, Words& words) {
@@ -277,12 +226,7 @@ void add_rebuild(CLI::App& audit, Words& words) {
       "running server or without one.\n\n"
       "Example:\n  sojourn audit rebuild --data data");
   command->add_option("ID", words.rebuild.session, "One session; else all of them")->type_name("");
-  add_common(*command, words, SettingUser::reader);
-  command->callback([&words] {
-    words.command = [&words](const Settings& settings, Console& console) {
-      return rebuild_folders(words.rebuild, settings, console);
-    };
-  });
+  on_call(*command, words, SettingUser::reader, words.rebuild, rebuild_folders);
 }
 
 void add_audit(CLI::App& root, Words& words) {
@@ -300,12 +244,7 @@ void add_audit(CLI::App& root, Words& words) {
       "Example:\n  sojourn audit export sess_20260115_103045_a1b2c3 --output trail.tar");
   command->add_option("ID", words.export_to.session, "The session's id")->required()->type_name("");
   command->add_option("--output", words.export_to.output, "Where to; else ID.tar here")->type_name("FILE");
-  add_common(*command, words, SettingUser::reader);
-  command->callback([&words] {
-    words.command = [&words](const Settings& settings, Console& console) {
-      return export_session(words.export_to, settings, console);
-    };
-  });
+  on_call(*command, words, SettingUser::reader, words.export_to, export_session);
 
   command = audit->add_subcommand("key", "Print the public key that journals are signed with");
   command->footer(
@@ -314,12 +253,7 @@ void add_audit(CLI::App& root, Words& words) {
       "before. What the old one signed is still verified, by its public half, which is kept.\n\n"
       "Example:\n  sojourn audit key --data data > journal-key.pub.pem");
   command->add_flag("--rotate", words.journal_key.rotate, "Sign with another key from now on");
-  add_common(*command, words, SettingUser::reader);
-  command->callback([&words] {
-    words.command = [&words](const Settings& settings, Console& console) {
-      return show_journal_key(words.journal_key, settings, console);
-    };
-  });
+  on_call(*command, words, SettingUser::reader, words.journal_key, show_journal_key);
 }
 
 void add_config(CLI::App& root, Words& words) {
@@ -327,8 +261,7 @@ void add_config(CLI::App& root, Words& words) {
   command->footer(
       "A flag wins over the environment, that over sojourn.toml, that over the default.\n\n"
       "Example:\n  SOJOURN_DATA=/srv/sojourn sojourn config");
-  add_common(*command, words, 0xff);
-  command->callback([&words] { words.command = show_settings; });
+  on_call(*command, words, SettingUser::everybody, show_settings);
 }
 
 void add_keys(CLI::App& root, Words& words) {
@@ -348,12 +281,7 @@ void add_keys(CLI::App& root, Words& words) {
       ->type_name("SCOPE")
       ->allow_extra_args(false);
   command->add_option("--file", words.new_key.file, "Key file; else the setting keys")->type_name("FILE");
-  add_common(*command, words, 0);
-  command->callback([&words] {
-    words.command = [&words](const Settings& settings, Console& console) {
-      return create_key(words.new_key, settings, console);
-    };
-  });
+  on_call(*command, words, SettingUser::nobody, words.new_key, create_key);
 }
 
 // A command of `sojourn board` that `run` carries out.

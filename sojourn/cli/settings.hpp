@@ -55,8 +55,8 @@ struct Settings {
   const SettingValue& value(std::string_view name) const;
 };
 
-// Which commands take a setting's flag; `sojourn config` takes all.
-enum class SettingUser : std::uint8_t { server = 1, client = 2, reader = 4 };  // reader: of the data folder
+// Which commands take a setting's flag. A reader is one of the data folder.
+enum class SettingUser : std::uint8_t { nobody = 0, server = 1, client = 2, reader = 4, everybody = 7 };
 
 struct SettingInfo {
   std::string_view name;      // in sojourn.toml

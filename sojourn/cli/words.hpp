@@ -1,6 +1,5 @@
 #pragma once
 
-#include <cstdint>
 #include <functional>
 #include <string>
 
@@ -42,8 +41,19 @@ struct Words {
   bool all = false;
 };
 
-// What every command takes: --json, --config, and the flags of the settings that it uses.
-void add_common(CLI::App& command, Words& words, std::uint8_t users);
+// What every command takes: --json, --config, and the flags of the settings that `user` uses.
+void add_common(CLI::App& command, Words& words, SettingUser user);
+
+// What carries `command` out once all words are read, with what every command takes.
+void on_call(CLI::App& command, Words& words, SettingUser user,
+             std::function<ExitCode(const Settings&, Console&)> act);
+
+template <class Options>
+void on_call(CLI::App& command, Words& words, SettingUser user, const Options& options,
+             ExitCode (*act)(const Options&, const Settings&, Console&)) {
+  on_call(command, words, user,
+          [&options, act](const Settings& settings, Console& console) { return act(options, settings, console); });
+}
 
 void add_app(CLI::App& root, Words& words);
 
