@@ -1,9 +1,6 @@
 #include <fmt/core.h>
-#include <signal.h>
 
 #include <CLI/CLI.hpp>
-#include <boost/asio/signal_set.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <cstdio>
 #include <exception>
 #include <filesystem>
@@ -14,11 +11,11 @@
 
 #include "bench/bare_store.hpp"
 #include "bench/bare_worker.hpp"
+#include "bench/loopback_server.hpp"
 #include "sojourn/base/clock.hpp"
 #include "sojourn/base/error.hpp"
 #include "sojourn/base/ids.hpp"
 #include "sojourn/base/json.hpp"
-#include "sojourn/base/log.hpp"
 #include "sojourn/base/loop.hpp"
 #include "sojourn/base/random.hpp"
 #include "sojourn/http/server.hpp"
@@ -102,31 +99,13 @@ class BareServer {
   std::unordered_map<std::string, std::unique_ptr<BareSession>> sessions_;
 };
 
-http::Response failure(const Error& error) {
-  http::Response response;
-  response.status = info(error.code()).http_status;
-  response.body = to_text(error.to_json());
-  return response;
-}
-
 Async<void> serve(Executor executor, std::string folder, std::string worker_script) {
   std::filesystem::create_directories(folder);
-  const Log log(LogLevel::warning);
-  SystemClock clock;
   BareStore store(folder + "/bare.db");
   BareServer bare(executor, store, std::move(worker_script));
-  http::Server server(
-      executor, clock, log, {},
-      [&bare](http::Request request, http::Responder& responder) {
-        return bare.handle(std::move(request), responder);
-      },
-      failure);
-  const std::uint16_t port = server.listen("127.0.0.1", 0);
-  fmt::print("listening on http://127.0.0.1:{}\n", port);
-  std::fflush(stdout);
-  boost::asio::signal_set signals(executor, SIGTERM, SIGINT);
-  co_await signals.async_wait(boost::asio::use_awaitable);
-  co_await server.close(clock.instant() + Seconds(2));
+  co_await serve_until_stopped(executor, [&bare](http::Request request, http::Responder& responder) {
+    return bare.handle(std::move(request), responder);
+  });
 }
 
 }  // namespace

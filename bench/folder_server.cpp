@@ -1,10 +1,7 @@
 #include <fmt/core.h>
-#include <signal.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <boost/asio/signal_set.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <cstdio>
 #include <exception>
 #include <filesystem>
@@ -13,12 +10,12 @@
 #include <string>
 #include <vector>
 
+#include "bench/loopback_server.hpp"
 #include "sojourn/base/clock.hpp"
 #include "sojourn/base/error.hpp"
 #include "sojourn/base/ids.hpp"
 #include "sojourn/base/json.hpp"
 #include "sojourn/base/limits.hpp"
-#include "sojourn/base/log.hpp"
 #include "sojourn/base/loop.hpp"
 #include "sojourn/base/random.hpp"
 #include "sojourn/http/server.hpp"
@@ -141,27 +138,14 @@ class FolderServer {
   SystemClock clock_;
 };
 
-http::Response failure(const Error& error) {
-  return {.status = info(error.code()).http_status, .body = to_text(error.to_json())};
-}
-
 Async<void> serve(Executor executor, std::string folder, std::size_t stored) {
-  const Log log(LogLevel::warning);
   SystemClock clock;
   FolderSessions sessions(fs::path(folder) / "sessions");
   for (std::size_t i = 0; i < stored; ++i) sessions.create(clock.now() - Seconds(86'400 * (1 + i % 30)));
   FolderServer folders(sessions);
-  http::Server server(
-      executor, clock, log, {},
-      [&folders](http::Request request, http::Responder& responder) {
-        return folders.handle(std::move(request), responder);
-      },
-      failure);
-  fmt::print("listening on http://127.0.0.1:{}\n", server.listen("127.0.0.1", 0));
-  std::fflush(stdout);
-  boost::asio::signal_set signals(executor, SIGTERM, SIGINT);
-  co_await signals.async_wait(boost::asio::use_awaitable);
-  co_await server.close(clock.instant() + Seconds(2));
+  co_await serve_until_stopped(executor, [&folders](http::Request request, http::Responder& responder) {
+    return folders.handle(std::move(request), responder);
+  });
 }
 
 }  // namespace
