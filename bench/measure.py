@@ -16,84 +16,13 @@ import time
 from concurrent import futures
 
 from report import Figure, median_figures
-
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-BUILD = ROOT / "build" / "release"
-WORK = ROOT / "build" / "bench"
-PROGRAMS = BUILD / "bench"
-STOP_DEADLINE = 30  # seconds
+from under_load import BUILD, PROGRAMS, ROOT, WORK, Server, call_body, command_of, load, request, send
 
 OWN_APPS = ROOT / "bench" / "apps"
 
 FACES = {"cpp": "an app in C++", "worker": "C++ workers", "python": "Python workers"}
 STATE_SIZES = [1, 10, 100]  # KB
 STORED = [10, 1_000, 100_000]
-
-
-class Server:
-    """A server under test: on a fresh data folder, or on one that was made before."""
-
-    def __init__(self, command, data, fresh=True):
-        if fresh:
-            shutil.rmtree(data, ignore_errors=True)
-        os.makedirs(data, exist_ok=True)
-        self.log = WORK / "server.log"
-        with open(self.log, "w", encoding="utf-8") as log:
-            began = time.monotonic()
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True)
-        line = self.process.stdout.readline()
-        self.seconds_to_start = time.monotonic() - began
-        match = re.match(r"listening on http://[\d.]+:(\d+)", line)
-        if not match:
-            self.process.kill()
-            self.process.wait()
-            raise SystemExit(f"bench: {command[0]} did not start; see {self.log}")
-        self.port = int(match.group(1))
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.terminate()
-        try:
-            self.process.wait(STOP_DEADLINE)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.process.stdout.close()
-
-    def resident(self):
-        """Bytes of memory that are its own and in use."""
-        text = pathlib.Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8")
-        return int(re.search(r"VmRSS:\s+(\d+) kB", text).group(1)) * 1024
-
-
-def command_of(server, face, data, apps=ROOT / "apps"):
-    """The command that serves `face`, the bare server or Sojourn; `apps` are those of Python."""
-    if server == "bare":
-        worker = ["--worker", str(ROOT / "bench" / "bare_worker.py")] if face == "python" else []
-        return [str(PROGRAMS / "bare_server"), "--data", data, *worker]
-    if face == "cpp":
-        return [str(PROGRAMS / "bench_server"), "--listen", "127.0.0.1:0", "--data", data]
-    if face == "worker":
-        apps = PROGRAMS / "apps"
-    return [str(BUILD / "sojourn"), "serve", "--apps", str(apps), "--listen", "127.0.0.1:0", "--data", data]
-
-
-def call_body(session, app="counter", function="increment", **arguments):
-    return json.dumps({"app": app, "function": function, "input": arguments or {"key": "n", "amount": 1},
-                       "session": session, "wait": True})
-
-
-def load(server, connections, sessions, seconds, opening=None, body=None, warm_up=1000):
-    done = subprocess.run(
-        [PROGRAMS / "load_client", "--port", str(server.port), "--path", "/apps/run", "--header", "X-API-Version: 2",
-         "--connections", str(connections), "--sessions", str(sessions), "--open", opening or call_body("new"),
-         "--body", body or call_body("{session}"), "--warm-up", str(warm_up), "--duration", str(int(seconds * 1000))],
-        capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise SystemExit(f"bench: a call failed\n{done.stdout}{done.stderr}see {server.log}")
-    return json.loads(done.stdout)
 
 
 def program(section, name, *arguments):
@@ -427,17 +356,6 @@ def trail_of(running, wanted, seconds, stored, any_id=None, ids=0, size=None):
                          max(0, measured["calls"] - kept), "of them", 0)
 
 
-def send(running, method, path, body, connections, seconds=0.0, ids=0, calls=0):
-    """What load_client tells of so many seconds, without warming up; or of at least so many calls."""
-    done = subprocess.run(
-        [PROGRAMS / "load_client", "--port", str(running.port), "--method", method, "--path", path, "--body", body, "--ids",
-         str(ids), "--connections", str(connections), "--warm-up", "0", "--duration", str(int(seconds * 1000)), "--calls",
-         str(calls)], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise SystemExit(f"bench: {method} {path} failed\n{done.stdout}{done.stderr}see {running.log}")
-    return json.loads(done.stdout)
-
-
 def stored_in(database):
     """Bytes and rows of a store that a server has."""
     with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as store:
@@ -451,17 +369,6 @@ def stored_in(database):
 
 def growth_of(before, after, what):
     return (after["bytes"] - before["bytes"]) / (after[what] - before[what])
-
-
-def request(port, method, path, body=""):
-    """The body of the answer; the connection is closed."""
-    with socket.create_connection(("127.0.0.1", port)) as client:
-        head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n"
-        client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
-        answer = bytearray()
-        while part := client.recv(1 << 20):
-            answer += part
-    return bytes(answer).partition(b"\r\n\r\n")[2]
 
 
 def stream(plan, count=10_000):
