@@ -2,6 +2,10 @@
 
 #include <unistd.h>
 
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <string_view>
 #include <utility>
 
 namespace sojourn {
@@ -30,5 +34,13 @@ class Descriptor {
  private:
   int number_ = -1;
 };
+
+// Writes `bytes` to an open descriptor, in as many pieces as it takes them.
+// Returns how many were written. Errors: fewer than all, and `errno` says why the next was refused.
+std::size_t write_all(int file, std::string_view bytes);
+
+// Fills `buffer` from an open descriptor, in as many pieces as it gives them.
+// Returns how many were read: fewer than fit at its end only. Errors: nothing, and `errno` says why.
+std::optional<std::size_t> read_up_to(int file, std::span<char> buffer);
 
 }  // namespace sojourn

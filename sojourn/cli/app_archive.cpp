@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <functional>
+#include <span>
 
 #include "sojourn/base/descriptor.hpp"
 #include "sojourn/base/error.hpp"
@@ -35,16 +36,10 @@ Descriptor open_plain(const fs::path& path) {
   return file;
 }
 
-std::size_t read_some(const Descriptor& file, const fs::path& path, char* buffer, std::size_t size) {
-  std::size_t got = 0;
-  while (got < size) {
-    const ::ssize_t count = ::read(file.get(), buffer + got, size - got);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) throw io_error(path.string(), errno);
-    if (count == 0) break;
-    got += static_cast<std::size_t>(count);
-  }
-  return got;
+std::size_t read_some(const Descriptor& file, const fs::path& path, std::span<char> buffer) {
+  const std::optional<std::size_t> got = read_up_to(file.get(), buffer);
+  if (!got) throw io_error(path.string(), errno);
+  return *got;
 }
 
 using Sink = std::function<void(std::string_view)>;
@@ -58,7 +53,7 @@ PackedFile read_through(const fs::path& folder, const std::string& path, const S
   PackedFile packed{.path = path, .executable = (found.st_mode & S_IXUSR) != 0};
   Hasher hasher;
   std::string buffer(piece_bytes, '\0');
-  while (const std::size_t got = read_some(file, place, buffer.data(), buffer.size())) {
+  while (const std::size_t got = read_some(file, place, buffer)) {
     const std::string_view piece(buffer.data(), got);
     hasher.add(piece);
     packed.bytes += got;
@@ -106,12 +101,7 @@ void unpack_file(tar::Reader& reader, const PackedFile& file, const fs::path& fo
   Hasher hasher;
   for (std::string piece = reader.read(piece_bytes); !piece.empty(); piece = reader.read(piece_bytes)) {
     hasher.add(piece);
-    for (std::string_view rest = piece; !rest.empty();) {
-      const ::ssize_t written = ::write(made.get(), rest.data(), rest.size());
-      if (written < 0 && errno == EINTR) continue;
-      if (written < 0) throw io_error(place.string(), errno);
-      rest.remove_prefix(static_cast<std::size_t>(written));
-    }
+    if (write_all(made.get(), piece) < piece.size()) throw io_error(place.string(), errno);
   }
   if (to_hex(hasher.finish()) != file.sha256) {
     throw Error(ErrorCode::invalid_request,
@@ -173,7 +163,7 @@ PackedApp pack_app(const fs::path& folder, const fs::path& file) {
 
 PackedApp unpack_app(const fs::path& archive, const fs::path& folder) {
   const Descriptor file = open_plain(archive);
-  tar::Reader reader([&](char* buffer, std::size_t size) { return read_some(file, archive, buffer, size); });
+  tar::Reader reader([&](char* buffer, std::size_t size) { return read_some(file, archive, {buffer, size}); });
   try {
     PackedApp packed = read_archive(reader, folder);
     const worker::Manifest manifest = worker::read_manifest(folder);

@@ -3,6 +3,8 @@
 #include <filesystem>
 #include <string_view>
 
+#include "sojourn/base/descriptor.hpp"
+
 namespace sojourn::cli {
 
 // A file that gets its name when it is whole and on the disk, and leaves nothing before. Errors: io_error.
@@ -21,7 +23,7 @@ class WholeFile {
 
   std::filesystem::path path_;
   std::filesystem::path fresh_;
-  int number_;
+  Descriptor file_;
 };
 
 }  // namespace sojourn::cli

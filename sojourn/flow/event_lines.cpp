@@ -10,6 +10,7 @@
 #include <tuple>
 #include <type_traits>
 
+#include "sojourn/base/descriptor.hpp"
 #include "sojourn/base/error.hpp"
 #include "sojourn/store/durable_file.hpp"
 
@@ -41,17 +42,11 @@ EventLines::~EventLines() {
 }
 
 void EventLines::put(const std::string& lines) {
-  std::size_t written = 0;
-  while (written < lines.size()) {
-    const ssize_t count = ::write(file_, lines.data() + written, lines.size() - written);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) {
-      const int problem = errno;
-      take_back(written, lines);
-      throw io_error(path_.string(), problem);
-    }
-    written += static_cast<std::size_t>(count);
-  }
+  const std::size_t written = write_all(file_, lines);
+  if (written == lines.size()) return;
+  const int problem = errno;
+  take_back(written, lines);
+  throw io_error(path_.string(), problem);
 }
 
 // A line that is there in part only would swallow the next one.

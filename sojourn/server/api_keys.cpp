@@ -16,6 +16,7 @@
 #include <span>
 #include <utility>
 
+#include "sojourn/base/descriptor.hpp"
 #include "sojourn/base/error.hpp"
 #include "sojourn/base/limits.hpp"
 
@@ -31,20 +32,6 @@ Error invalid(const std::filesystem::path& file, const toml::source_region& plac
   return Error(ErrorCode::config_invalid, fmt::format("{}:{}: {}", file.string(), place.begin.line, problem));
 }
 
-class Descriptor {
- public:
-  explicit Descriptor(int number) : number_(number) {}
-  ~Descriptor() {
-    if (number_ >= 0) ::close(number_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return number_; }
-
- private:
-  int number_;
-};
-
 // Looks at the mode of the very file it reads, so that exchanging the file in between helps nobody.
 std::string read_private(const std::filesystem::path& file) {
   const auto refuse = [&](std::string_view problem) {
@@ -52,22 +39,18 @@ std::string read_private(const std::filesystem::path& file) {
   };
   const Descriptor descriptor(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   struct stat status = {};
-  if (descriptor.get() < 0 || ::fstat(descriptor.get(), &status) != 0) throw refuse(std::strerror(errno));
+  if (!descriptor || ::fstat(descriptor.get(), &status) != 0) throw refuse(std::strerror(errno));
   if (!S_ISREG(status.st_mode)) throw refuse("it is no regular file");
   if ((status.st_mode & 077) != 0) {
     throw refuse(fmt::format("its mode {:o} lets others than its owner at it; run: chmod 600 {}",
                              status.st_mode & 07777, file.string()));
   }
-  std::string text;
-  std::array<char, 16 * limits::kibibyte> piece;
-  while (true) {
-    const ssize_t count = ::read(descriptor.get(), piece.data(), piece.size());
-    if (count == 0) return text;
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) throw refuse(std::strerror(errno));
-    text.append(piece.data(), static_cast<std::size_t>(count));
-    if (text.size() > max_file_bytes) throw refuse(fmt::format("it is larger than {} bytes", max_file_bytes));
-  }
+  std::string text(max_file_bytes + 1, '\0');
+  const std::optional<std::size_t> size = read_up_to(descriptor.get(), text);
+  if (!size) throw refuse(std::strerror(errno));
+  if (*size > max_file_bytes) throw refuse(fmt::format("it is larger than {} bytes", max_file_bytes));
+  text.resize(*size);
+  return text;
 }
 
 std::string_view problem_of_name(std::string_view name) {
@@ -129,28 +112,19 @@ const toml::array* key_tables(const std::filesystem::path& file, const toml::tab
   return root["key"].as_array();
 }
 
-void write_all(const std::filesystem::path& file, int descriptor, std::string_view text) {
-  while (!text.empty()) {
-    const ssize_t count = ::write(descriptor, text.data(), text.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) throw io_error(file.string(), errno);
-    text.remove_prefix(static_cast<std::size_t>(count));
-  }
-}
-
 // Writes beside `file`, then takes its place, so that a reader and a power cut find the old text or the new one.
 void replace_private(const std::filesystem::path& given, std::string_view text) {
   const std::filesystem::path file =
       std::filesystem::weakly_canonical(std::filesystem::absolute(given));  // a link stays a link
   std::string beside = file.string() + ".XXXXXX";
   const Descriptor descriptor(::mkostemp(beside.data(), O_CLOEXEC));  // mode 600
-  if (descriptor.get() < 0) throw io_error(beside, errno);
+  if (!descriptor) throw io_error(beside, errno);
   try {
     // Root may add a key to the file of a service's user, who must still be able to read it.
     struct stat before = {};
     const bool replaces = ::stat(file.c_str(), &before) == 0;
     if (replaces && ::fchown(descriptor.get(), before.st_uid, before.st_gid) != 0) throw io_error(beside, errno);
-    write_all(beside, descriptor.get(), text);
+    if (write_all(descriptor.get(), text) < text.size()) throw io_error(beside, errno);
     if (::fsync(descriptor.get()) != 0) throw io_error(beside, errno);
     if (::rename(beside.c_str(), file.c_str()) != 0) throw io_error(file.string(), errno);
   } catch (const Error&) {
@@ -159,7 +133,7 @@ void replace_private(const std::filesystem::path& given, std::string_view text) 
   }
   const std::filesystem::path folder = file.parent_path();
   const Descriptor opened(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (opened.get() < 0 || ::fsync(opened.get()) != 0) throw io_error(folder.string(), errno);
+  if (!opened || ::fsync(opened.get()) != 0) throw io_error(folder.string(), errno);
 }
 
 }  // namespace

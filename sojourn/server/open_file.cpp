@@ -101,12 +101,7 @@ bool OpenFile::is_plain() const {
 }
 
 void OpenFile::write(std::string_view bytes) const {
-  while (!bytes.empty()) {
-    const ::ssize_t written = ::write(file_.get(), bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) throw store::file_refused("write", path_, errno);
-    bytes.remove_prefix(static_cast<std::size_t>(written));
-  }
+  if (write_all(file_.get(), bytes) < bytes.size()) throw store::file_refused("write", path_, errno);
 }
 
 std::string OpenFile::read(std::uint64_t offset, std::size_t most) const {

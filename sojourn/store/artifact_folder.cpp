@@ -66,15 +66,6 @@ Descriptor make_folder(const Descriptor& above, const std::string& name) {
   return folder;
 }
 
-void write_all(const Descriptor& file, std::string_view bytes, const std::string& name) {
-  while (!bytes.empty()) {
-    const ::ssize_t written = ::write(file.get(), bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) throw file_refused("write", name, errno);
-    bytes.remove_prefix(static_cast<std::size_t>(written));
-  }
-}
-
 // Artefacts have no such name, and what writes meanwhile has another.
 std::string fresh_name() {
   return fmt::format(".artifact.{}.new", ::gettid());
@@ -102,7 +93,9 @@ void place(const ArtifactStore& contents, std::string_view session_id, std::stri
   if (!file) throw file_refused("make", name, errno);
   try {
     give_to_owner(within, file, name);
-    contents.read(session_id, sha256, [&](std::string_view piece) { write_all(file, piece, name); });
+    contents.read(session_id, sha256, [&](std::string_view piece) {
+      if (write_all(file.get(), piece) < piece.size()) throw file_refused("write", name, errno);
+    });
     if (::fsync(file.get()) != 0) throw file_refused("sync", name, errno);
     if (::renameat(within.get(), fresh.c_str(), within.get(), name.c_str()) != 0)
       throw file_refused("make", name, errno);
@@ -128,11 +121,10 @@ std::optional<std::string> hash_of_placed(const fs::path& folder, const std::vec
   Hasher hasher;
   std::string piece(256 * limits::kibibyte, '\0');
   for (;;) {
-    const ::ssize_t got = ::read(file.get(), piece.data(), piece.size());
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) throw file_refused("read", names.back(), errno);
-    if (got == 0) return to_hex(hasher.finish());
-    hasher.add({piece.data(), static_cast<std::size_t>(got)});
+    const std::optional<std::size_t> got = read_up_to(file.get(), piece);
+    if (!got) throw file_refused("read", names.back(), errno);
+    if (*got == 0) return to_hex(hasher.finish());
+    hasher.add({piece.data(), *got});
   }
 }
 

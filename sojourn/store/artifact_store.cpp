@@ -66,12 +66,7 @@ ArtifactStore::Incoming::~Incoming() {
 void ArtifactStore::Incoming::write(std::string_view bytes) {
   hasher_.add(bytes);
   size_ += bytes.size();
-  while (!bytes.empty()) {
-    const ::ssize_t written = ::write(file_.get(), bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) throw file_refused("write", path_, errno);
-    bytes.remove_prefix(static_cast<std::size_t>(written));
-  }
+  if (write_all(file_.get(), bytes) < bytes.size()) throw file_refused("write", path_, errno);
 }
 
 std::string ArtifactStore::Incoming::commit() {
@@ -105,12 +100,11 @@ std::uint64_t ArtifactStore::read(std::string_view session_id, std::string_view 
   const Descriptor file = content(session_id, sha256);
   std::string piece(piece_bytes, '\0');
   for (std::uint64_t size = 0;;) {
-    const ::ssize_t got = ::read(file.get(), piece.data(), piece.size());
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) throw file_refused("read", folder_of(session_id) / sha256, errno);
-    if (got == 0) return size;
-    size += static_cast<std::uint64_t>(got);
-    take({piece.data(), static_cast<std::size_t>(got)});
+    const std::optional<std::size_t> got = read_up_to(file.get(), piece);
+    if (!got) throw file_refused("read", folder_of(session_id) / sha256, errno);
+    if (*got == 0) return size;
+    size += *got;
+    take({piece.data(), *got});
   }
 }
 

@@ -31,12 +31,7 @@ class Opened {
   }
 
   void write(std::string_view text) {
-    while (!text.empty()) {
-      const ::ssize_t written = ::write(file_.get(), text.data(), text.size());
-      if (written < 0 && errno == EINTR) continue;
-      if (written < 0) throw file_refused("write", path_, errno);
-      text.remove_prefix(static_cast<std::size_t>(written));
-    }
+    if (write_all(file_.get(), text) < text.size()) throw file_refused("write", path_, errno);
   }
 
   std::uint64_t size() const {
@@ -144,18 +139,12 @@ std::optional<std::string> read_small_file(const fs::path& file, std::size_t mos
     throw Error(ErrorCode::invalid_request, "'" + file.string() + "' is no plain file");
   }
   std::string content(std::min(static_cast<std::size_t>(found.st_size), most) + 1, '\0');
-  std::size_t size = 0;
-  while (size < content.size()) {
-    const ::ssize_t got = ::read(opened.get(), content.data() + size, content.size() - size);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) throw file_refused("read", file, errno);
-    if (got == 0) break;
-    size += static_cast<std::size_t>(got);
-  }
-  if (size == content.size()) {
+  const std::optional<std::size_t> size = read_up_to(opened.get(), content);
+  if (!size) throw file_refused("read", file, errno);
+  if (*size == content.size()) {
     throw Error(ErrorCode::too_large, "'" + file.string() + "' has more than " + std::to_string(most) + " bytes");
   }
-  content.resize(size);
+  content.resize(*size);
   return content;
 }
 
