@@ -105,7 +105,7 @@ class Program:
         folder = str(self.data.resolve()) + "/"
         left = []
         for pid in processes():
-            if _environment(pid).find(self.mark.encode()) >= 0 or _folder(pid).startswith(folder):
+            if _environment(pid).find(self.mark.encode()) >= 0 or folder_of(pid).startswith(folder):
                 left.append(f"{pid} {_command(pid)}")
         return left
 
@@ -273,8 +273,8 @@ class Stream:
         return json.loads(line)
 
 
-class Served(unittest.TestCase):
-    """Tests of one server, started once for all of them."""
+class Installed(unittest.TestCase):
+    """Tests with a folder of their own, and a server in it that is not started."""
 
     flags = ()
 
@@ -287,13 +287,36 @@ class Served(unittest.TestCase):
         cls.make_apps(apps)
         cls.server = Program(apps, cls.folder / "data", *cls.flags)
         cls.addClassCleanup(cls.server.log_file.close)
-        cls.server.start()
         cls.addClassCleanup(stop_if_running, cls.server)
 
     @classmethod
     def make_apps(cls, folder):
         """Fills the folder of apps."""
         link_apps(folder)
+
+
+class Stored(Installed):
+    """Tests of what a server left behind when it stopped: each of them has a copy, `data`."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.server.start()
+        cls.fill(cls.server)
+        cls.server.stop()
+
+    def setUp(self):
+        self.data = Path(tempfile.mkdtemp(dir=self.folder)) / "data"
+        shutil.copytree(self.server.data, self.data)
+
+
+class Served(Installed):
+    """Tests of one server, started once for all of them."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.server.start()
 
     def refused(self, answer, status, code, *words):
         """That `answer` is this error, told to every generation of callers, in words that help."""
@@ -343,7 +366,7 @@ class Gate:
 
 def stop_if_running(program):
     """Stops it, unless a test did."""
-    if program.process.poll() is None:
+    if program.process is not None and program.process.poll() is None:
         program.stop()
 
 
@@ -371,6 +394,15 @@ def clean_environment():
 def command(*words, environment=None, **options):
     return subprocess.run([BINARY, *map(str, words)], stdin=subprocess.DEVNULL, capture_output=True, text=True,
                           timeout=PATIENCE, env=environment or clean_environment(), **options)
+
+
+def wait_for_age(data, count):
+    """Waits until so many sessions were over for a second, which is the least that a purge takes."""
+    def old():
+        told = command("purge", "--older-than", "1s", "--dry-run", "--json", "--data", data)
+        return json.loads(told.stdout)["sessions"] == count
+
+    wait_for(old, f"{count} sessions to be old enough")
 
 
 def processes():
@@ -430,10 +462,3 @@ def _read(file):
             return opened.read()
     except OSError:  # gone meanwhile, or another user's
         return b""
-
-
-def _folder(pid):
-    try:
-        return os.readlink(f"/proc/{pid}/cwd")
-    except OSError:
-        return ""

@@ -12,7 +12,7 @@ import threading
 import unittest
 from pathlib import Path
 
-from e2e.program import BINARY, PATIENCE, Program, Served, clean_environment, command, link_apps, wait_for
+from e2e.program import BINARY, PATIENCE, Program, Served, Stored, clean_environment, command, wait_for
 
 
 class Follower:
@@ -364,27 +364,18 @@ class Keys(unittest.TestCase):
         self.assertFalse(self.data.exists())
 
 
-class Tampering(unittest.TestCase):
+class Tampering(Stored):
     """Somebody with the SQLite shell, who also makes all hashes fit again."""
 
     @classmethod
-    def setUpClass(cls):
-        cls.folder = Path(tempfile.mkdtemp(prefix="sojourn-e2e-"))
-        cls.addClassCleanup(shutil.rmtree, cls.folder, ignore_errors=True)
-        apps = cls.folder / "apps"
-        apps.mkdir()
-        link_apps(apps)
-        server = Program(apps, cls.folder / "data").start()
+    def fill(cls, server):
         cls.session = server.new_session("counter")
         for _ in range(3):
             server.output("counter", "increment", {"key": "a"}, session=cls.session)
         server.delete(f"/sessions/{cls.session}")
-        server.stop()
-        server.log_file.close()
 
     def setUp(self):
-        self.data = Path(tempfile.mkdtemp(dir=self.folder)) / "data"
-        shutil.copytree(self.folder / "data", self.data)
+        super().setUp()
         self.verify(0)
 
     def verify(self, code):

@@ -1,42 +1,31 @@
 """How long sessions are kept: the setting `retention`, `sojourn purge`, and purges that are killed in the middle."""
 
 import json
-import os
 import random
-import shutil
 import signal
 import subprocess
-import tempfile
 import time
 import unittest
-from pathlib import Path
 
-from e2e.program import BINARY, Program, clean_environment, command, link_apps, wait_for
+from e2e.program import BINARY, Program, Stored, clean_environment, command, wait_for, wait_for_age
 
 SESSIONS = 120
 
 
-class Retention(unittest.TestCase):
+class Retention(Stored):
     @classmethod
     def setUpClass(cls):
-        cls.folder = Path(tempfile.mkdtemp(prefix="sojourn-e2e-"))
-        cls.addClassCleanup(shutil.rmtree, cls.folder, ignore_errors=True)
-        cls.apps = cls.folder / "apps"
-        cls.apps.mkdir()
-        link_apps(cls.apps)
-        server = Program(cls.apps, cls.folder / "data").start()
+        super().setUpClass()
+        wait_for_age(cls.server.data, SESSIONS + 1)
+
+    @classmethod
+    def fill(cls, server):
         cls.active = server.new_session("counter")
         server.output("counter", "increment", {"key": "a"}, session=cls.active)
         cls.over = [server.post("/sessions", {}).data["id"] for _ in range(SESSIONS)]
         cls.called = server.run("counter", "increment", {"key": "a"})["session_id"]
         for id in [*cls.over, cls.called]:
             server.delete(f"/sessions/{id}")
-        server.stop()
-        server.log_file.close()
-
-    def setUp(self):
-        self.data = Path(tempfile.mkdtemp(dir=self.folder)) / "data"
-        shutil.copytree(self.folder / "data", self.data)
 
     def command(self, *words, code=0):
         done = command(*words, "--data", self.data, "--json", environment=clean_environment())
@@ -51,13 +40,11 @@ class Retention(unittest.TestCase):
 
     def test_dry_run_removes_nothing(self):
         self.assertEqual(self.command("purge", "--older-than", "1d", "--dry-run")["sessions"], 0)
-        time.sleep(1.1)  # the least age there is
         told = self.command("purge", "--older-than", "1s", "--dry-run")
         self.assertEqual((told["sessions"], told["removed"]), (SESSIONS + 1, 0))
         self.assertEqual(self.left(), {self.active, self.called, *self.over})
 
     def test_purge_leaves_what_is_active_and_proof_of_the_rest(self):
-        time.sleep(1.1)
         self.assertTrue(self.folder_of(self.called).is_dir())
         self.assertEqual(self.command("purge", "--older-than", "1s", "--app", "counter")["removed"], 1)
         self.assertFalse(self.folder_of(self.called).exists())
@@ -70,7 +57,7 @@ class Retention(unittest.TestCase):
         self.assertRegex(done.stdout, rf"(?m)^{self.called}  ok  \d+ events, signed, purged$")
 
     def test_purge_waits_for_no_server(self):
-        server = Program(self.apps, self.data).start()
+        server = Program(self.server.apps, self.data).start()
         self.addCleanup(server.log_file.close)
         try:
             told = self.command("purge", "--older-than", "1s", code=3)
@@ -87,7 +74,6 @@ class Retention(unittest.TestCase):
         self.assertFalse((self.folder / "no such").exists())
 
     def test_killed_purges_leave_each_session_whole_or_gone_and_are_gone_on_with(self):
-        time.sleep(1.1)
         for _ in range(12):
             purge = subprocess.Popen([BINARY, "purge", "--older-than", "1s", "--data", self.data], text=True,
                                      stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=clean_environment())
@@ -102,8 +88,7 @@ class Retention(unittest.TestCase):
             self.assertTrue(self.command("audit", "verify", id)["sessions"][0]["purged"])
 
     def test_server_removes_by_its_retention(self):
-        time.sleep(1.1)
-        server = Program(self.apps, self.data, "--retention", "1s").start()
+        server = Program(self.server.apps, self.data, "--retention", "1s").start()
         self.addCleanup(server.log_file.close)
         try:
             wait_for(lambda: [s["id"] for s in server.get("/sessions?limit=1000").data] == [self.active], "the purge")

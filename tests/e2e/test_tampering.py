@@ -5,13 +5,10 @@ import json
 import re
 import shutil
 import subprocess
-import tempfile
-import time
 import unittest
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 
-from e2e.program import SOURCE, Program, clean_environment, command, link_apps
+from e2e.program import SOURCE, Stored, clean_environment, command, wait_for_age
 
 
 def no_evidence():
@@ -22,21 +19,16 @@ def no_evidence():
     return {table: set(re.findall(r"`(\w+)`", columns)) for table, columns in rows}
 
 
-class EachColumn(unittest.TestCase):
+class EachColumn(Stored):
+    flags = ("--lifecycles", SOURCE / "lifecycles")
+
     @classmethod
-    def setUpClass(cls):
-        cls.folder = Path(tempfile.mkdtemp(prefix="sojourn-e2e-"))
-        cls.addClassCleanup(shutil.rmtree, cls.folder, ignore_errors=True)
-        apps = cls.folder / "apps"
-        apps.mkdir()
-        link_apps(apps)
-        data = cls.folder / "data"
-        server = Program(apps, data, "--lifecycles", SOURCE / "lifecycles").start()
+    def fill(cls, server):
         cls.purged = server.post("/sessions", {}).data["id"]
         server.delete(f"/sessions/{cls.purged}")
         server.stop()
-        time.sleep(1.1)  # the least age there is
-        done = command("purge", "--older-than", "1s", "--data", data, environment=clean_environment())
+        wait_for_age(server.data, 1)
+        done = server.command("purge", "--older-than", "1s")
         assert done.stdout == "1 sessions removed\n", done.stdout + done.stderr
         server.start()
         cls.session = server.new_session(
@@ -53,18 +45,12 @@ class EachColumn(unittest.TestCase):
         assert moved.status == 200, moved.text
         server.run("counter", "increment", 7, session=cls.session)
         server.delete(f"/sessions/{cls.session}")
-        server.stop()
-        server.log_file.close()
 
     @staticmethod
     def sql_on(data, sql):
         done = subprocess.run(["sqlite3", data / "sojourn.db"], input=sql, capture_output=True, text=True)
         assert (done.returncode, done.stderr) == (0, ""), f"{sql}: {done.stderr}"
         return done.stdout
-
-    def setUp(self):
-        self.data = Path(tempfile.mkdtemp(dir=self.folder)) / "data"
-        shutil.copytree(self.folder / "data", self.data)
 
     def verified(self, *words):
         return command("audit", "verify", *words, "--data", self.data, "--json", environment=clean_environment())
