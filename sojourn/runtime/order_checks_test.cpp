@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "sojourn/runtime/order_replay_test.hpp"
+
 namespace sojourn::runtime::order {
 
 using namespace std::chrono_literals;
@@ -219,7 +221,7 @@ Async<void> Round::check_session(std::string id) {
   for (const store::TaskRecord& task : tasks) by_id.emplace(task.id, task);
   model_.check_arrival(*session, tasks);
   const auto stored = co_await store_.load(id);
-  model_.replay(*session, co_await store_.events(id, 1, 100'000), by_id, *stored);
+  Replay(model_).check(*session, co_await store_.events(id, 1, 100'000), by_id, *stored);
 }
 
 }  // namespace sojourn::runtime::order
