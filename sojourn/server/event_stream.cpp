@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "sojourn/base/limits.hpp"
+#include "sojourn/server/query.hpp"
 
 namespace sojourn::server {
 
@@ -23,16 +24,6 @@ std::string_view text_of(const JsonObject& object, std::string_view field) {
 bool is_type(std::string_view type, std::string_view wanted) {
   if (!wanted.ends_with(".*")) return type == wanted;
   return type.starts_with(wanted.substr(0, wanted.size() - 1));
-}
-
-std::optional<Time> time_of(const http::Target& target, std::string_view field) {
-  const auto text = target.find(field);
-  if (!text) return std::nullopt;
-  try {
-    return parse_time(*text);
-  } catch (const Error& error) {
-    throw Error(ErrorCode::invalid_request, fmt::format("'{}': {}", field, error.message()), {{"field", field}});
-  }
 }
 
 void append_line(std::string& out, StreamFormat format, std::string_view json, std::uint64_t seq = 0) {

@@ -33,6 +33,16 @@ std::uint64_t whole_number(const http::Target& target, std::string_view field, s
   return number;
 }
 
+std::optional<Time> time_of(const http::Target& target, std::string_view field) {
+  const auto text = target.find(field);
+  if (!text) return std::nullopt;
+  try {
+    return parse_time(*text);
+  } catch (const Error& error) {
+    throw Error(ErrorCode::invalid_request, fmt::format("'{}': {}", field, error.message()), {{"field", field}});
+  }
+}
+
 std::string next_page(std::string_view path, const http::Target& target, std::string_view field,
                       std::string_view value) {
   std::string link = fmt::format("<{}?{}={}", path, field, percent_encoded(value));

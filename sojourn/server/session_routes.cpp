@@ -12,16 +12,6 @@ namespace sojourn::server {
 
 namespace {
 
-std::optional<Time> time_of(const http::Target& target, std::string_view field) {
-  const auto text = target.find(field);
-  if (!text) return std::nullopt;
-  try {
-    return parse_time(*text);
-  } catch (const Error& error) {
-    throw Error(error.code(), fmt::format("'{}': {}", field, error.message()), {{"field", field}});
-  }
-}
-
 store::SessionQuery session_query(const http::Target& target) {
   store::SessionQuery query;
   if (const auto status = target.find("status")) {

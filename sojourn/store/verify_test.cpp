@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "sojourn/store/forwarding_store.hpp"
 #include "sojourn/store/memory_store.hpp"
 #include "sojourn/store/sqlite.hpp"
 #include "sojourn/store/sqlite_store.hpp"
@@ -320,10 +321,11 @@ TEST_F(VerifyAltered, BoundsWhatItLists) {
 }
 
 // A session that goes on whenever somebody reads it.
-class GoesOn final : public Store {
+class GoesOn final : public ForwardingStore {
  public:
   // What is read at once is at most `most_bytes`.
-  GoesOn(Store& store, std::size_t most_bytes) : store_(store), most_bytes_(most_bytes), session_(id) {
+  GoesOn(Store& store, std::size_t most_bytes)
+      : ForwardingStore(store), store_(store), most_bytes_(most_bytes), session_(id) {
     write_history(store_);
   }
 
@@ -346,32 +348,11 @@ class GoesOn final : public Store {
     co_await go_on();
     co_return found;
   }
-  Async<std::optional<TaskRecord>> task(std::string task) override { return store_.task(task); }
-
-  Async<void> create(NewSession) override { co_return; }
-  Async<std::uint64_t> commit(Commit) override { co_return 0; }
-  Async<Snapshot> adopt(std::string, std::string) override { co_return Snapshot(); }
-  Async<std::optional<TaskRecord>> task_by_key(std::string, std::string) override { co_return std::nullopt; }
-  Async<std::string> session_opened_by(std::string) override { co_return ""; }
-  Async<SessionPage> list(SessionQuery, std::string, std::size_t) override { co_return SessionPage(); }
-  Async<std::uint64_t> count(SessionQuery) override { co_return 0; }
-  Async<std::optional<std::string>> cursor_after(SessionQuery, std::uint64_t) override { co_return std::nullopt; }
   Async<std::vector<StepRecord>> steps(std::string session, std::uint64_t from, std::size_t limit) override {
     auto found = co_await store_.steps(session, from, limit);
     co_await go_on();
     co_return found;
   }
-  Async<std::vector<StepRecord>> latest_attempts(std::string, std::vector<std::string>) override {
-    co_return std::vector<StepRecord>();
-  }
-  Async<StepSummary> step_summary(std::string) override { co_return StepSummary(); }
-  Async<Leftovers> leftovers() override { co_return Leftovers(); }
-  Async<Purgeable> purgeable(SessionQuery, std::size_t, std::uint64_t) override { co_return Purgeable(); }
-  Async<std::uint64_t> purge(std::vector<std::string>) override { co_return 0; }
-  Async<std::vector<std::string>> unswept(std::size_t) override { co_return std::vector<std::string>(); }
-  Async<void> sweep(std::string) override { co_return; }
-  Async<std::optional<Tombstone>> tombstone(std::string) override { co_return std::nullopt; }
-  Async<void> close() override { co_return; }
 
  private:
   Async<void> go_on() {

@@ -14,6 +14,8 @@
 #include "expect.hpp"
 #include "sojourn/base/error.hpp"
 #include "sojourn/base/loop.hpp"
+#include "sojourn/store/forwarding_store.hpp"
+#include "sojourn/store/memory_store.hpp"
 
 namespace {
 
@@ -23,9 +25,10 @@ using namespace sojourn::store;
 const std::string id = "sess_1";
 
 // What verification reads of a session: at once, or in parts.
-class OneSession final : public Store {
+class OneSession final : public ForwardingStore {
  public:
-  OneSession(const FullSession& stored, bool at_once) : stored_(stored), at_once_(at_once) {}
+  OneSession(const FullSession& stored, bool at_once)
+      : ForwardingStore(nothing_), stored_(stored), at_once_(at_once) {}
 
   Async<std::optional<FullSession>> load_all(std::string, std::size_t) override {
     FullSession all = at_once_ ? stored_ : FullSession{.snapshot = stored_.snapshot};
@@ -46,29 +49,6 @@ class OneSession final : public Store {
     co_return page(stored_.events, from, limit);
   }
 
-  Async<void> create(NewSession) override { co_return; }
-  Async<std::uint64_t> commit(Commit) override { co_return 0; }
-  Async<Snapshot> adopt(std::string, std::string) override { co_return Snapshot(); }
-  Async<std::optional<TaskRecord>> task_by_key(std::string, std::string) override { co_return std::nullopt; }
-  Async<std::string> session_opened_by(std::string) override { co_return ""; }
-  Async<SessionPage> list(SessionQuery, std::string, std::size_t) override { co_return SessionPage(); }
-  Async<std::uint64_t> count(SessionQuery) override { co_return 0; }
-  Async<std::optional<std::string>> cursor_after(SessionQuery, std::uint64_t) override { co_return std::nullopt; }
-  Async<std::vector<StepRecord>> steps(std::string, std::uint64_t, std::size_t) override {
-    co_return std::vector<StepRecord>();
-  }
-  Async<std::vector<StepRecord>> latest_attempts(std::string, std::vector<std::string>) override {
-    co_return std::vector<StepRecord>();
-  }
-  Async<StepSummary> step_summary(std::string) override { co_return StepSummary(); }
-  Async<Leftovers> leftovers() override { co_return Leftovers(); }
-  Async<Purgeable> purgeable(SessionQuery, std::size_t, std::uint64_t) override { co_return Purgeable(); }
-  Async<std::uint64_t> purge(std::vector<std::string>) override { co_return 0; }
-  Async<std::vector<std::string>> unswept(std::size_t) override { co_return std::vector<std::string>(); }
-  Async<void> sweep(std::string) override { co_return; }
-  Async<std::optional<Tombstone>> tombstone(std::string) override { co_return std::nullopt; }
-  Async<void> close() override { co_return; }
-
  private:
   template <class T>
   static std::vector<T> page(const std::vector<T>& all, std::uint64_t from, std::size_t limit) {
@@ -79,6 +59,7 @@ class OneSession final : public Store {
     return found;
   }
 
+  MemoryStore nothing_;  // what verification does not read
   const FullSession& stored_;
   const bool at_once_;
 };
