@@ -82,6 +82,20 @@ SessionStatus status_without_worker(const RecoverySurroundings& surroundings, co
   return SessionStatus::active;
 }
 
+// Cleans up what was left open, newest first, and tells of it in `step`.
+Async<void> clean_up(const RecoverySurroundings& around, const store::SessionRecord& record,
+                     std::vector<store::ResourceRecord> resources, session::Step& step) {
+  if (resources.empty()) co_return;
+  const std::string folder = co_await around.make_folder(record);
+  for (auto resource = resources.rbegin(); resource != resources.rend(); ++resource) {
+    JsonObject data{{"id", resource->id}, {"kind", resource->kind}};
+    const std::optional<std::string> failure = co_await around.clean_up(*resource, folder);
+    if (failure) data["reason"] = to_valid_utf8(*failure);
+    step.events.push_back(event(failure ? "resource.leaked" : "resource.released", data));
+    step.resources_released.push_back(resource->id);
+  }
+}
+
 Async<std::optional<Time>> settle_session(const RecoverySurroundings& around, std::string session_id) {
   store::Snapshot snapshot = co_await around.store.adopt(std::move(session_id), around.owner);
   const Time now = around.clock.now();
@@ -97,15 +111,7 @@ Async<std::optional<Time>> settle_session(const RecoverySurroundings& around, st
       open.begun ? std::optional(snapshot.open_tasks.back().created_at) : snapshot.record.head.last_call_at;
   fail_calls(std::move(snapshot.open_tasks), stopped(), now, step);
   fail_calls(dropped, why_dropped(snapshot.record.id, status), now, step);
-  const std::vector<store::ResourceRecord> resources = std::exchange(snapshot.resources, {});
-  const std::string folder = resources.empty() ? "" : co_await around.make_folder(snapshot.record);
-  for (auto resource = resources.rbegin(); resource != resources.rend(); ++resource) {
-    JsonObject data{{"id", resource->id}, {"kind", resource->kind}};
-    const std::optional<std::string> failure = co_await around.clean_up(*resource, folder);
-    if (failure) data["reason"] = to_valid_utf8(*failure);
-    step.events.push_back(event(failure ? "resource.leaked" : "resource.released", data));
-    step.resources_released.push_back(resource->id);
-  }
+  co_await clean_up(around, snapshot.record, std::exchange(snapshot.resources, {}), step);
   const bool ends = was_active && status != SessionStatus::active;
   if (step.events.empty() && !ends) {
     co_return was_active ? looked_at(snapshot.record, open.scheduled) : std::nullopt;

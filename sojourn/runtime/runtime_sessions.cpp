@@ -53,6 +53,47 @@ void check_labels(const JsonObject& labels) {
   }
 }
 
+// The record of a session as it is asked for, and the event that tells of it.
+session::Beginning beginning_of(const RunRequest& request, const session::App* app, const Options& options,
+                                Time now) {
+  session::Beginning beginning;
+  store::SessionRecord& record = beginning.record;
+  record.context = given_text("context", request.context);
+  record.labels = given_text("labels", request.labels);
+  record.metadata = given_text("metadata", request.metadata);
+  record.setup = given_text("setup", request.setup);
+  record.user = request.user;
+  record.lifecycle = request.lifecycle;
+  record.head.stage = options.lifecycles.named(record.lifecycle).first();
+  record.owner = options.owner;
+  record.lifetime = request.lifetime;
+  record.idle_timeout = request.session_timeout;
+  JsonObject data{{"user", record.user}, {"context", to_hex(sha256(record.context))}};
+  if (app != nullptr) {
+    record.app = app->info().name;
+    record.app_version = app->info().version;
+    if (!record.idle_timeout) record.idle_timeout = app->info().session_timeout;
+    data["app"] = record.app;
+    data["version"] = record.app_version;
+  }
+  if (!record.lifecycle.empty()) {
+    data["lifecycle"] = record.lifecycle;
+    data["stage"] = record.head.stage;
+  }
+  if (record.idle_timeout) data["timeout"] = record.idle_timeout->count();
+  if (record.lifetime) data["lifetime"] = record.lifetime->count();
+  if (record.labels != "{}") data["labels"] = to_hex(sha256(record.labels));
+  if (record.metadata != "{}") data["metadata"] = to_hex(sha256(record.metadata));
+  if (record.setup != "null") data["setup"] = to_hex(sha256(record.setup));
+  if (!options.journal_key.empty()) data["key"] = options.journal_key;
+  if (record.idle_timeout || record.lifetime) {
+    const Seconds longest = Seconds::max();
+    record.head.expires_at = now + std::min(record.idle_timeout.value_or(longest), record.lifetime.value_or(longest));
+  }
+  beginning.created = {.type = "session.created", .actor = request.actor, .data = to_text(data)};
+  return beginning;
+}
+
 }  // namespace
 
 // Begins a session and returns its id; or that of the one which the same request began before.
@@ -105,47 +146,11 @@ Async<std::shared_ptr<Actor>> Runtime::begin_session(const RunRequest& request, 
                                                      std::string opening_key) {
   check_timeout("session_timeout", request.session_timeout);
   check_labels(request.labels);
-  session::Beginning beginning;
+  session::Beginning beginning = beginning_of(request, app.get(), parts_->options, parts_->clock.now());
   beginning.opening_key = std::move(opening_key);
-  store::SessionRecord& record = beginning.record;
-  record.context = given_text("context", request.context);
-  record.labels = given_text("labels", request.labels);
-  record.metadata = given_text("metadata", request.metadata);
-  record.setup = given_text("setup", request.setup);
-  record.user = request.user;
-  record.lifecycle = request.lifecycle;
-  record.head.stage = parts_->options.lifecycles.named(record.lifecycle).first();
-  record.owner = parts_->options.owner;
-  record.lifetime = request.lifetime;
-  record.idle_timeout = request.session_timeout;
-  JsonObject data{{"user", record.user}, {"context", to_hex(sha256(record.context))}};
-  if (app) {
-    record.app = app->info().name;
-    record.app_version = app->info().version;
-    if (!record.idle_timeout) record.idle_timeout = app->info().session_timeout;
-    data["app"] = record.app;
-    data["version"] = record.app_version;
-  }
-  if (!record.lifecycle.empty()) {
-    data["lifecycle"] = record.lifecycle;
-    data["stage"] = record.head.stage;
-  }
-  if (record.idle_timeout) data["timeout"] = record.idle_timeout->count();
-  if (record.lifetime) data["lifetime"] = record.lifetime->count();
-  if (record.labels != "{}") data["labels"] = to_hex(sha256(record.labels));
-  if (record.metadata != "{}") data["metadata"] = to_hex(sha256(record.metadata));
-  if (record.setup != "null") data["setup"] = to_hex(sha256(record.setup));
-  if (!parts_->options.journal_key.empty()) data["key"] = parts_->options.journal_key;
-  if (record.idle_timeout || record.lifetime) {
-    const Seconds longest = Seconds::max();
-    record.head.expires_at =
-        parts_->clock.now() + std::min(record.idle_timeout.value_or(longest), record.lifetime.value_or(longest));
-  }
-  beginning.created = {.type = "session.created", .actor = request.actor, .data = to_text(data)};
-
   if (app) check_room_for(*app);
-  ++parts_->sessions_of_app[record.app];  // the place is taken before anything is awaited
-  const std::string app_name = record.app;
+  const std::string app_name = beginning.record.app;
+  ++parts_->sessions_of_app[app_name];  // the place is taken before anything is awaited
   const Instant start = parts_->clock.instant();
   std::unique_ptr<session::KeptSession> kept;
   try {
