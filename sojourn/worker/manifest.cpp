@@ -149,7 +149,10 @@ class Table {
 
 toml::table parse(const fs::path& file) {
   std::error_code error;
-  if (!fs::is_regular_file(file, error)) refuse_file(file, "there is no such file; expected the app's description");
+  const fs::file_status found = fs::status(file, error);
+  if (fs::is_directory(found)) refuse_file(file, "it is a folder; expected a file, the app's description");
+  if (!fs::exists(found)) refuse_file(file, "there is no such file; expected the app's description");
+  if (!fs::is_regular_file(found)) refuse_file(file, "it is no plain file; expected the app's description");
   if (fs::file_size(file, error) > max_file_bytes) refuse_file(file, "it has more than 1 MiB");
   std::ifstream stream(file, std::ios::binary);
   const std::string text{std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};

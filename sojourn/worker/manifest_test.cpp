@@ -2,10 +2,13 @@
 
 #include <gmock/gmock.h>
 
+#include <sys/stat.h>
+
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
+#include "sojourn/base/error_of_test.hpp"
 #include "sojourn/base/temporary_folder_test.hpp"
 
 namespace sojourn::worker {
@@ -135,15 +138,20 @@ TEST_F(ManifestTest, NamesTheLineThatIsNoToml) {
 }
 
 TEST_F(ManifestTest, SaysThatTheFileIsMissing) {
-  try {
-    read_manifest(root_ / "nowhere");
-    FAIL();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ErrorCode::manifest_invalid);
-    EXPECT_THAT(error.message(), AllOf(HasSubstr("nowhere/app.toml"), HasSubstr("no such file")));
-  }
+  const Error error = error_of([&] { read_manifest(root_ / "nowhere"); });
+  EXPECT_EQ(error.code(), ErrorCode::manifest_invalid);
+  EXPECT_THAT(error.message(), AllOf(HasSubstr("nowhere/app.toml"), HasSubstr("no such file")));
+}
+
+TEST_F(ManifestTest, SaysThatTheFileIsAFolderOrNoPlainFile) {
   fs::create_directories(root_ / "app" / "app.toml");
-  EXPECT_THROW(read_manifest(root_ / "app"), Error);
+  Error error = error_of([&] { read_manifest(root_ / "app"); });
+  EXPECT_EQ(error.code(), ErrorCode::manifest_invalid);
+  EXPECT_THAT(error.message(), AllOf(HasSubstr("app/app.toml"), HasSubstr("it is a folder")));
+  fs::remove(root_ / "app" / "app.toml");
+  ASSERT_EQ(::mkfifo((root_ / "app" / "app.toml").c_str(), 0600), 0);
+  error = error_of([&] { read_manifest(root_ / "app"); });
+  EXPECT_THAT(error.message(), HasSubstr("it is no plain file"));
 }
 
 TEST_F(ManifestTest, RefusesAFileThatIsTooLarge) {
