@@ -114,7 +114,9 @@ Async<void> Actor::submit(std::shared_ptr<LiveCall> call, bool durable) {
   if (was_scheduled) {
     call->accepted = {};
     call->task.seq = 0;
-    scheduled_.emplace(*call->task.run_at, call->task.id);
+    // Due first of its time, as it was.
+    const Time run_at = *call->task.run_at;
+    scheduled_.emplace_hint(scheduled_.lower_bound(run_at), run_at, call->task.id);
     around_.schedule.enter(1);
   }
   std::rethrow_exception(failure);

@@ -1,3 +1,5 @@
+#include <gmock/gmock.h>
+
 #include "sojourn/base/limits.hpp"
 #include "sojourn/base/task_group.hpp"
 #include "sojourn/runtime/schedule.hpp"
@@ -91,6 +93,23 @@ TEST_F(ScheduleTest, AStoreThatRefusesMakesItWaitAndRunOnce) {
     EXPECT_EQ(done.output, "1");
     EXPECT_EQ(test.served("increment"), 1u);
     EXPECT_TRUE((co_await store::verify(test.store, id)).ok());
+  });
+}
+
+TEST_F(ScheduleTest, OneThatCouldNotBeWrittenDownKeepsItsPlaceAmongThoseOfItsTime) {
+  with_runtime([](RuntimeTest& base) -> Async<void> {
+    ScheduleTest& test = of(base);
+    const std::string id = co_await test.new_session();
+    std::vector<store::TaskRecord> tasks;
+    for (int i = 0; i < 3; ++i) tasks.push_back(co_await test.schedule(id, "run", 10s));
+    test.guarded.refuses = [](const store::Commit&) { return true; };
+    co_await test.pass(10s);
+    EXPECT_EQ(co_await test.status(tasks.front()), TaskStatus::received);
+    test.guarded.refuses = nullptr;
+    co_await test.pass(2s);
+    std::vector<std::uint64_t> numbers;
+    for (const store::TaskRecord& task : tasks) numbers.push_back((co_await test.runtime->task(task.id)).task.seq);
+    EXPECT_THAT(numbers, testing::ElementsAre(3u, 4u, 5u));
   });
 }
 
