@@ -58,16 +58,17 @@ ExitCode export_session(const ExportOptions& options, const Settings& settings, 
 
 ExitCode show_journal_key(const JournalKeyOptions& options, const Settings& settings, Console& console) {
   const fs::path& data = settings.data;
-  if (options.rotate && !store::find_public_keys(data).empty()) {
-    const store::FolderLock lock(data);
-    console.err << "journals are signed by " << store::rotate_journal_key(data).id() << " from now on\n";
-  }
-  const std::optional<PublicKey> key = store::find_public_key(data);
-  if (!key) {
+  if (!store::had_a_journal_key(data)) {
     throw Error(ErrorCode::config_invalid,
                 fmt::format("there is no key in {} (data: {}): a server makes it when it first starts",
                             settings.data.string(), settings.value("data").source));
   }
+  if (options.rotate) {
+    const store::FolderLock lock(data);
+    console.err << "journals are signed by " << store::rotate_journal_key(data).id() << " from now on\n";
+  }
+  std::optional<PublicKey> key = store::find_public_key(data);
+  if (!key) key = store::read_journal_key(data).public_key();
   if (console.json) {
     print_json(console, store::shown_keys(*key, store::find_public_keys(settings.data)));
   } else {

@@ -57,12 +57,6 @@ std::optional<PublicKey> public_half_of_secret(const fs::path& data) {
   return std::nullopt;
 }
 
-bool had_a_key(const fs::path& data) {
-  std::error_code error;
-  return fs::exists(public_file(data), error) ||
-         (fs::is_directory(all_keys(data), error) && !fs::is_empty(all_keys(data), error));
-}
-
 std::string how_to_rotate(const fs::path& data) {
   return fmt::format(
       "make another by `sojourn audit key --rotate --data {}`, which leaves verifiable what the old "
@@ -84,6 +78,12 @@ Error no_key(const fs::path& data) {
                                                  secret_file(data).string()));
 }
 
+Error key_gone(const fs::path& data) {
+  return Error(ErrorCode::config_invalid,
+               fmt::format("'{}' is gone, by which journals are signed here: restore it from a backup, or {}",
+                           secret_file(data).string(), how_to_rotate(data)));
+}
+
 std::optional<SigningKey> find_journal_key(const fs::path& data) {
   const fs::path file = secret_file(data);
   const std::optional<std::string> pem = read_small_file(file, key_bytes);
@@ -99,13 +99,15 @@ std::optional<SigningKey> find_journal_key(const fs::path& data) {
 
 }  // namespace
 
+bool had_a_journal_key(const fs::path& data) {
+  std::error_code error;
+  return fs::exists(secret_file(data), error) || fs::exists(public_file(data), error) ||
+         (fs::is_directory(all_keys(data), error) && !fs::is_empty(all_keys(data), error));
+}
+
 SigningKey open_journal_key(const fs::path& data) {
   std::optional<SigningKey> key = find_journal_key(data);
-  if (!key && had_a_key(data)) {
-    throw Error(ErrorCode::config_invalid,
-                fmt::format("'{}' is gone, by which journals are signed here: restore it from a backup, or {}",
-                            secret_file(data).string(), how_to_rotate(data)));
-  }
+  if (!key && had_a_journal_key(data)) throw key_gone(data);
   if (!key) {
     key = SigningKey::generate();
     make_secret_file(secret_file(data), key->pem());
@@ -117,9 +119,8 @@ SigningKey open_journal_key(const fs::path& data) {
 }
 
 PublicKey rotate_journal_key(const fs::path& data) {
-  const std::optional<PublicKey> of_secret = public_half_of_secret(data);
-  if (!of_secret && !had_a_key(data)) throw no_key(data);
-  if (of_secret) keep(data, *of_secret);
+  if (!had_a_journal_key(data)) throw no_key(data);
+  if (const auto of_secret = public_half_of_secret(data)) keep(data, *of_secret);
   if (const auto before = readable_public_key(data)) keep(data, *before);
   const SigningKey key = SigningKey::generate();
   // Before it signs anything.
@@ -138,7 +139,7 @@ PublicKey rotate_journal_key(const fs::path& data) {
 SigningKey read_journal_key(const fs::path& data) {
   std::optional<SigningKey> key = find_journal_key(data);
   if (key) return std::move(*key);
-  throw no_key(data);
+  throw had_a_journal_key(data) ? key_gone(data) : no_key(data);
 }
 
 PublicKey read_public_key(const fs::path& file) {

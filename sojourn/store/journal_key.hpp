@@ -14,6 +14,9 @@
 // still be verified.
 namespace sojourn::store {
 
+// Whether there ever was a key in the data folder: any half of one is there, or a retired one.
+bool had_a_journal_key(const std::filesystem::path& data);
+
 // The data folder's key, made where there never was one. Only who holds the folder's lock may call it.
 // Errors: config_invalid where there was one and it is gone, and for a file that others than its owner may read;
 //         store_corrupt for a file that holds no key; store_read_only, store_full, io_error.

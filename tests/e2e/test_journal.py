@@ -359,6 +359,20 @@ class Keys(unittest.TestCase):
         self.command("audit", "verify", "--archive", archive, *keys[:2], code=1)
         self.server.stop()
 
+    def test_key_whose_public_half_alone_is_lost_is_shown_and_exchanged(self):
+        self.server.start()
+        key = self.server.get("/audit/key").data
+        self.server.stop()
+        shutil.rmtree(self.data / "journal-keys")
+        (self.data / "journal-key.pub.pem").unlink()
+        self.assertEqual(self.command("audit", "key").stdout, key["public_key"])
+        new = json.loads(self.command("audit", "key", "--rotate", "--json").stdout)
+        self.assertNotEqual(new["key"], key["key"])
+        self.assertEqual(new["retired"], [{"key": key["key"], "public_key": key["public_key"]}])
+        for name in ("journal-key.pem", "journal-key.pub.pem"):
+            (self.data / name).unlink()
+        self.assertIn("journal-key.pem' is gone", self.command("audit", "key", code=2).stderr)
+
     def test_there_is_nothing_to_exchange_before_there_is_a_key(self):
         self.assertIn("there is no key", self.command("audit", "key", "--rotate", code=2).stderr)
         self.assertFalse(self.data.exists())
