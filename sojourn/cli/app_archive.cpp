@@ -162,6 +162,10 @@ PackedApp pack_app(const fs::path& folder, const fs::path& file) {
 }
 
 PackedApp unpack_app(const fs::path& archive, const fs::path& folder) {
+  if (archive.filename() == "app.toml") {
+    throw Error(ErrorCode::invalid_request,
+                fmt::format("'{}' is no archive: name the folder that holds it", archive.string()));
+  }
   const Descriptor file = open_plain(archive);
   tar::Reader reader([&](char* buffer, std::size_t size) { return read_some(file, archive, {buffer, size}); });
   try {

@@ -81,6 +81,11 @@ class AppCheck(unittest.TestCase):
                 self.assertIn(name, failed)
                 self.assertIn(message, checks[name][1])
 
+    def test_whoever_names_the_description_is_told_to_name_its_folder(self):
+        done = command("app", "check", SOURCE / "apps" / "counter" / "app.toml")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("app.toml' is no archive: name the folder that holds it", done.stdout)
+
     def test_what_the_program_of_a_failure_said_last_is_shown(self):
         for program, words, said in (("raise SystemExit('no model')", (), "no model\n"),
                                      (APP.replace("if input ==", "if input and 1 / 0 =="), ("--input", "1"),
