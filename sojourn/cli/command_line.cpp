@@ -32,7 +32,7 @@ void add_run(CLI::App& root, Words& words) {
   command->footer(
       "Standard output gets the call's output; the session's id goes to standard error, or with --json into the "
       "task.\n"
-      "Interrupting it stops the waiting, not the call.\n\n"
+      "Interrupting it stops the waiting, not the call, and says which task goes on.\n\n"
       "Examples:\n"
       "  sojourn run counter --session new --function increment --input '{\"key\": \"a\"}'\n"
       "  sojourn run counter --session sess_20260115_103045_a1b2c3 --function increment --input @input.json");

@@ -2,10 +2,12 @@
 
 import json
 import re
+import signal
 import socket
+import subprocess
 import unittest
 
-from e2e.program import COMPLETED, FAILED, Served, clean_environment, command, wait_for
+from e2e.program import BINARY, COMPLETED, FAILED, PATIENCE, RUNNING, Served, clean_environment, command, wait_for
 
 
 class Commands(Served):
@@ -40,6 +42,26 @@ class Commands(Served):
         task = self.machines(0, "run", "counter", "--session", "new", "--no-wait", "--input", '{"key": "a"}')
         self.assertLess(task["status"], COMPLETED)
         self.assertEqual(self.server.final_task(task["id"])["status"], COMPLETED)
+
+    def test_run_that_is_interrupted_says_which_task_goes_on(self):
+        for session in ([], ["--session", "new"]):
+            with self.subTest(session=session):
+                gate = self.fifo()
+                # Whoever runs this test in the background has it ignore the signal.
+                waiting = subprocess.Popen(
+                    ["env", "--default-signal=INT", BINARY, "run", "tests/probe", *session, "--function", "hold",
+                     "--input", json.dumps({"gate": gate.path})], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE, text=True, env={**clean_environment(), "SOJOURN_URL": self.server.url})
+                gate.wait_until_read()
+                waiting.send_signal(signal.SIGINT)
+                out, err = waiting.communicate(timeout=PATIENCE)
+                self.assertEqual((waiting.returncode, out), (-signal.SIGINT, ""))
+                task = re.fullmatch(r"\nsojourn: task (task_\S+) of session sess_\S+ goes on\n(?s:.*)", err)[1]
+                self.assertIn(f"Follow it: curl -s {self.server.url}/tasks/{task}/stream\n", err)
+                self.assertIn(f"Stop it: curl -s -X POST {self.server.url}/tasks/{task}/cancel\n", err)
+                self.assertEqual(self.server.task(task)["status"], RUNNING)
+                gate.open()
+                self.assertEqual(self.server.final_task(task)["status"], COMPLETED)
 
     def test_run_of_a_call_that_fails(self):
         out, err = self.people(1, "run", "tests/probe", "--function", "fail", "--input", '"this"')
