@@ -278,6 +278,7 @@ Async<void> Api::healthz(Ask& ask) {
 
 Async<void> Api::readyz(Ask& ask) {
   if (runtime_.is_draining()) throw Error(ErrorCode::unavailable, "the server is stopping");
+  if (options_.check_store) co_await options_.check_store();
   const runtime::Statistics statistics = runtime_.statistics();
   JsonObject ready{{"status", "ready"},
                    {"live_sessions", statistics.live_sessions},

@@ -24,6 +24,7 @@ struct ApiOptions {
   std::optional<ApiKeys> keys;  // none: everyone who can connect may do everything
   StreamTimes stream;
   std::function<JsonObject()> isolation = [] { return JsonObject(); };  // of workers: /readyz tells it
+  std::function<Async<void>()> check_store;  // /readyz fails with it; none: nothing to check
   MetricSources metrics;
   Files* files = nullptr;                     // none: no routes for files
   Webhooks* webhooks = nullptr;               // none: refused

@@ -105,8 +105,10 @@ class Service {
         log_(log),
         keys_(read_keys(options)),
         lifecycles_(read_lifecycles(options)),
-        store_(store::SqliteStore::open(
-            {.folder = options.data, .lays_out_log = true, .sync_failed = [this] { tell_of_failed_sync(); }})),
+        store_(store::SqliteStore::open({.folder = options.data,
+                                         .lays_out_log = true,
+                                         .sync_failed = [this] { tell_of_failed_sync(); },
+                                         .lost = [this] { tell_of_lost_store(); }})),
         folders_(options.data, sessions_folder(options)),
         key_(store::open_journal_key(options.data)),
         public_key_(key_.public_key()),
@@ -136,6 +138,7 @@ class Service {
              {.keys = std::move(keys_),
               .stream = {},
               .isolation = [this] { return isolation_.describe(); },
+              .check_store = [this] { return store_->check_in_place(); },
               .metrics = {.store = [this] { return store_->statistics(); },
                           .http = [this] { return http_.statistics(); },
                           .webhooks = [this] { return webhooks_.statistics(); }},
@@ -176,6 +179,14 @@ class Service {
     log_.error(
         "the disk failed to sync the store; nothing is lost, but sojourn.db-wal grows until the server is started "
         "again: check the disk, then restart",
+        {{"folder", options_.data.string()}});
+  }
+
+  void tell_of_lost_store() const {
+    log_.error(
+        "the store was removed or replaced while the server runs: calls are refused until it is put back as it was, "
+        "or "
+        "the server is started again",
         {{"folder", options_.data.string()}});
   }
 

@@ -12,8 +12,10 @@ namespace sojourn::store {
 
 namespace asio = boost::asio;
 
-CommitWriter::CommitWriter(Connection& connection, std::function<void()> rolled_back, std::function<void()> answered)
+CommitWriter::CommitWriter(Connection& connection, std::function<void()> check, std::function<void()> rolled_back,
+                           std::function<void()> answered)
     : connection_(connection),
+      check_(std::move(check)),
       rolled_back_(std::move(rolled_back)),
       answered_(std::move(answered)),
       thread_([this] { write(); }) {}
@@ -95,6 +97,7 @@ void CommitWriter::resume(const std::vector<Change*>& batch) {
 
 void CommitWriter::commit(const std::vector<Change*>& batch) {
   try {
+    check_();
     while (!try_commit(batch)) {
     }
   } catch (...) {

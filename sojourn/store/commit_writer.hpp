@@ -29,10 +29,12 @@ struct WriterStatistics {
 
 class CommitWriter {
  public:
+  // `check` runs on the writer's thread before each transaction, and what it throws is why there is none.
   // `rolled_back` runs on the writer's thread after each transaction that did not become durable, and `answered`
   // outside of any once the callers of one are told how it ended.
   // Lifetime: `connection` is used until close() returns.
-  CommitWriter(Connection& connection, std::function<void()> rolled_back, std::function<void()> answered);
+  CommitWriter(Connection& connection, std::function<void()> check, std::function<void()> rolled_back,
+               std::function<void()> answered);
   ~CommitWriter();  // closes
   CommitWriter(const CommitWriter&) = delete;
   CommitWriter& operator=(const CommitWriter&) = delete;
@@ -76,6 +78,7 @@ class CommitWriter {
   static void resume(const std::vector<Change*>& batch);
 
   Connection& connection_;
+  std::function<void()> check_;
   std::function<void()> rolled_back_;
   std::function<void()> answered_;
   std::mutex mutex_;

@@ -47,6 +47,14 @@ Error store_closed() {
   return Error(ErrorCode::unavailable, "the store is closed");
 }
 
+Error store_lost(const std::filesystem::path& file) {
+  return Error(
+      ErrorCode::store_read_only,
+      fmt::format("'{}' was removed or replaced while it is open, so nothing more is written: put it back as it "
+                  "was, or start the server again",
+                  file.string()));
+}
+
 Error cursor_unknown() {
   return Error(ErrorCode::invalid_request,
                "the cursor is none that a page of this list gave; leave it out to begin with the newest session");

@@ -17,6 +17,7 @@ Error key_taken(const TaskRecord& task);                             // already_
 Error opening_key_taken(std::string_view id);                        // already_exists
 Error task_elsewhere(const TaskRecord& task);                        // already_exists
 Error store_closed();                                                // unavailable
+Error store_lost(const std::filesystem::path& file);                 // store_read_only
 Error cursor_unknown();                                              // invalid_request
 
 // That `events` go on from `before` without a gap, up to `after`. Errors: internal_error.

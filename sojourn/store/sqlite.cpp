@@ -213,6 +213,11 @@ std::int64_t Connection::checkpoint() noexcept {
   return result == SQLITE_OK ? std::max(folded, 0) : 0;
 }
 
+bool Connection::has_moved() const {
+  int moved = 0;
+  return sqlite3_file_control(database_.get(), "main", SQLITE_FCNTL_HAS_MOVED, &moved) == SQLITE_OK && moved != 0;
+}
+
 bool Connection::sync_has_failed() const {
   return store::sync_has_failed(sqlite3_db_filename(database_.get(), "main"));
 }

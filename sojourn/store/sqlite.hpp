@@ -167,6 +167,10 @@ class Connection {
   // Whether a sync of the database failed, by any connection: its log is folded no more (paced_file.hpp).
   bool sync_has_failed() const;
 
+  // Whether another file, or none, is where the database's was when it was opened: what is written to it then is lost
+  // with it. Cost: a stat.
+  bool has_moved() const;
+
   // Rows changed since it was opened, and by the last statement.
   std::int64_t total_changes() const;
   std::int64_t changes() const;

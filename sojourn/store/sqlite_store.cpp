@@ -6,6 +6,7 @@
 #include <mutex>
 #include <optional>
 #include <system_error>
+#include <utility>
 
 #include "sojourn/base/loop.hpp"
 #include "sojourn/store/checkpoints.hpp"
@@ -60,7 +61,15 @@ struct Writer {
     if (options.lays_out_log) lay_out(file.string() + "-wal", options.log_pages * log_frame_bytes);
     writes.emplace(*connection);
     checkpoints.emplace(*connection, file, options.log_pages, options.sync_failed);
-    commits.emplace(*connection, [this] { writes->rolled_back(); }, [this] { checkpoints->after_commit(); });
+    commits.emplace(
+        *connection, [this, file, lost = options.lost] { check_in_place(file, lost); },
+        [this] { writes->rolled_back(); }, [this] { checkpoints->after_commit(); });
+  }
+
+  void check_in_place(const std::filesystem::path& file, const std::function<void()>& lost) {
+    if (!connection->has_moved()) return;
+    if (!std::exchange(lost_is_told, true) && lost) lost();
+    throw store_lost(file);
   }
 
   void close() {
@@ -69,6 +78,7 @@ struct Writer {
     connection.reset();
   }
 
+  bool lost_is_told = false;
   FolderLock lock;
   std::optional<Connection> connection;
   std::optional<SqliteWrites> writes;
@@ -159,6 +169,12 @@ SqliteStore::SqliteStore(std::unique_ptr<Parts> parts) : parts_(std::move(parts)
 
 SqliteStore::~SqliteStore() {
   parts_->close();
+}
+
+Async<void> SqliteStore::check_in_place() {
+  co_await parts_->read([&](Connection& connection) {
+    if (connection.has_moved()) throw store_lost(parts_->file);
+  });
 }
 
 Async<void> SqliteStore::create(NewSession session) {

@@ -27,6 +27,9 @@ struct SqliteOptions {
   // Called once, by a thread of the store's, when the disk has refused to sync the database. Nothing is lost: the log
   // holds it all, is kept, and grows until the store is opened again.
   std::function<void()> sync_failed = {};
+  // Called once, by a thread of the store's, when a change is refused because the database's file was removed or
+  // replaced.
+  std::function<void()> lost = {};
 };
 
 class SqliteStore final : public Store, public Outbox {
@@ -61,6 +64,10 @@ class SqliteStore final : public Store, public Outbox {
   Async<void> sweep(std::string session_id) override;
   Async<std::optional<Tombstone>> tombstone(std::string session_id) override;
   Async<void> close() override;
+
+  // That its file is where it was when it was opened; changes are refused where it is not, and reads go on.
+  // Errors: store_read_only.
+  Async<void> check_in_place();
 
   // What the database takes up, without the pages of its file that are free.
   Async<std::uint64_t> bytes_used();

@@ -531,6 +531,27 @@ TEST_F(SqliteStoreTest, FindsWhatWasLeftOpenWithoutReadingEverySession) {
               AllOf(HasSubstr("COVERING INDEX"), Not(HasSubstr("TEMP B-TREE"))));
 }
 
+TEST_F(SqliteStoreTest, RefusesChangesWhileItsFileIsNotWhereItWas) {
+  int told = 0;
+  store_ = SqliteStore::open({.folder = folder_.path(), .lost = [&] { ++told; }});
+  write_new(*store_, "sess_1");
+  run(store_->check_in_place());
+  const std::filesystem::path aside = folder_.path() / "aside.db";
+  std::filesystem::rename(file(), aside);
+  for (const bool replaced : {false, true}) {
+    if (replaced) std::filesystem::copy_file(aside, file());
+    EXPECT_EQ(refusal(store_->create(new_session("sess_2"))), ErrorCode::store_read_only);
+    EXPECT_EQ(refusal(store_->check_in_place()), ErrorCode::store_read_only);
+    EXPECT_TRUE(run(store_->load("sess_1")));
+  }
+  EXPECT_EQ(told, 1);
+  std::filesystem::rename(aside, file());
+  run(store_->check_in_place());
+  run(store_->create(new_session("sess_2")));
+  reopen();
+  EXPECT_TRUE(run(store_->load("sess_2")));
+}
+
 TEST_F(SqliteStoreTest, ListsByLabelBesideARowWhoseLabelsAreNoJson) {
   NewSession session = new_session("sess_1");
   session.record.labels = R"({"line":"1"})";

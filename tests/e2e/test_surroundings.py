@@ -156,6 +156,52 @@ def wait_quietly(server):
         return False
 
 
+class Removed(Surroundings):
+    """Somebody takes the data folder away under a running server."""
+
+    def test_calls_are_refused_until_the_store_is_back_where_it_was(self):
+        server = self.program()
+        server.start()
+        session = server.new_session("counter")
+        server.output("counter", "increment", {"key": "a"}, session=session)
+        server.data.rename(self.folder / "aside")
+        ready = server.get("/readyz")
+        self.assertEqual((ready.status, ready.body["code"]), (503, "store_read_only"), ready.text)
+        self.assertIn("sojourn.db' was removed or replaced while it is open", ready.body["detail"])
+        for answer in (server.post("/sessions", {}), server.ask_run("counter", "increment", {"key": "a"}, session=session),
+                       server.ask_run("counter", "increment", {"key": "a"}, session=session, wait=False)):
+            error = answer.error if answer.status != 200 else answer.data["error_info"]
+            self.assertEqual(error["code"], "store_read_only", answer.text)
+            self.assertIn("was removed or replaced", error["message"])
+        self.assertIn("the store was removed or replaced while the server runs", server.log())
+        self.assertEqual(server.get("/healthz").status, 200)
+        self.assertEqual(server.session(session)["status"], "active")
+        shutil.rmtree(server.data, ignore_errors=True)  # what it made there meanwhile
+        (self.folder / "aside").rename(server.data)
+        self.assertEqual(server.get("/readyz").status, 200)
+        wait_for(lambda: (answer := server.ask_run("counter", "increment", {"key": "a"}, session=session)).status == 200
+                 and answer.data["status"] == COMPLETED, "a call")
+        server.stop()
+        self.verified(server)
+
+    def test_a_server_whose_data_is_removed_stops_and_another_begins_anew(self):
+        server = self.program()
+        server.start()
+        session = server.new_session("counter")
+        server.output("counter", "increment", {"key": "a"}, session=session)
+        # In two steps, for the server may be writing a file there.
+        server.data.rename(self.folder / "aside")
+        shutil.rmtree(self.folder / "aside")
+        self.assertEqual(server.get("/readyz").status, 503)
+        server.stop()
+        server.start()
+        self.assertEqual(server.get("/readyz").status, 200)
+        self.assertEqual(server.get(f"/sessions/{session}").status, 404)
+        self.assertEqual(server.output("counter", "increment", {"key": "a"})["current"], 1)
+        server.stop()
+        self.verified(server)
+
+
 @unittest.skipUnless(os.geteuid() == 0, "another user's limit of processes can be set by root only")
 class Processes(Surroundings):
     def limited(self, manifest_lines=""):
