@@ -1,8 +1,13 @@
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
 
+#include <cerrno>
 #include <exception>
+#include <optional>
 #include <ostream>
 
+#include "sojourn/base/descriptor.hpp"
 #include "sojourn/base/error.hpp"
 #include "sojourn/base/ids.hpp"
 #include "sojourn/cli/commands.hpp"
@@ -19,12 +24,23 @@ namespace {
 
 constexpr std::size_t sessions_at_once = 100;
 
+// That one process at most makes folders anew: what it writes beside a running server has names of its own, which
+// another would have too. Held by the data folder itself, since nobody else locks that, and released by any death.
+Descriptor take_turn(const std::filesystem::path& data) {
+  Descriptor folder(::open(data.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!folder) throw store::file_refused("open", data, errno);
+  if (::flock(folder.get(), LOCK_EX | LOCK_NB) == 0) return folder;
+  if (errno != EWOULDBLOCK) throw store::file_refused("lock", data, errno);
+  throw Error(ErrorCode::store_locked,
+              fmt::format("another `sojourn audit rebuild` works on '{}': wait until it is done", data.string()));
+}
+
 // Makes folders anew, and goes on where one cannot be.
 class Rebuilding {
  public:
   Rebuilding(store::Store& store, const Settings& settings, Console& console)
       : store_(store),
-        folders_(settings.data, settings.data_sessions_path),
+        folders_(settings.data, settings.data_sessions_path, ".rebuilt.new"),
         contents_(settings.data),
         console_(console) {}
 
@@ -108,7 +124,11 @@ Async<void> rebuild(store::Store& store, const RebuildOptions& options, const Se
 
 ExitCode rebuild_folders(const RebuildOptions& options, const Settings& settings, Console& console) {
   ExitCode code = ExitCode::ok;
-  read_store(settings, [&](store::Store& store) { return rebuild(store, options, settings, console, code); });
+  std::optional<Descriptor> turn;
+  read_store(settings, [&](store::Store& store) {
+    turn = take_turn(settings.data);
+    return rebuild(store, options, settings, console, code);
+  });
   return code;
 }
 

@@ -26,6 +26,7 @@
 #include "sojourn/store/durable_file.hpp"
 #include "sojourn/store/journal_key.hpp"
 #include "sojourn/store/session_folder.hpp"
+#include "sojourn/store/sessions_owner.hpp"
 #include "sojourn/store/sqlite_store.hpp"
 #include "sojourn/worker/isolation.hpp"
 #include "sojourn/worker/process_app.hpp"
@@ -157,6 +158,7 @@ class Service {
             error_response),
         signals_(executor_, SIGTERM, SIGINT),
         stopping_(executor_) {
+    if (!options.sessions.empty()) store::claim_sessions(options.sessions, public_key_.id(), journal_keys_.all);
     // A terminal that goes away ends it like Ctrl-C, but for one started by nohup.
     struct sigaction hangup{};
     if (::sigaction(SIGHUP, nullptr, &hangup) == 0 && hangup.sa_handler != SIG_IGN) signals_.add(SIGHUP);

@@ -39,8 +39,9 @@ struct ServeOptions {
 };
 
 // Serves until SIGTERM or SIGINT, then takes no more calls, lets those that run finish within the grace, and closes
-// every worker. A second signal does not wait for them. Errors: address_in_use, config_invalid (another address than
-// loopback without keys, a broken lifecycle, or ids for workers beside sessions elsewhere), store_locked,
+// every worker. A second signal does not wait for them.
+// Errors: address_in_use, config_invalid (another address than loopback without keys, a broken lifecycle, ids for
+//         workers beside sessions elsewhere, or sessions where another store has its own), store_locked,
 //         store_read_only, store_corrupt, store_newer, io_error: before anything is served. A broken app.toml is
 //         logged, not an error.
 // Threads: call it on the main thread; it returns when all is closed.

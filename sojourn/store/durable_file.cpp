@@ -148,10 +148,10 @@ std::optional<std::string> read_small_file(const fs::path& file, std::size_t mos
   return content;
 }
 
-void replace_file(const fs::path& file, std::string_view content, Durable durable) {
+void replace_file(const fs::path& file, std::string_view content, Durable durable, std::string_view ending) {
   const std::lock_guard turn(turn_of(file));
   fs::path fresh = file;
-  fresh += ".new";
+  fresh += ending;
   try {
     // Others may write to a session's folder: what they put there under that name is never written through.
     std::error_code error;

@@ -33,9 +33,10 @@ enum class Durable { content_and_name, content };
 
 // Gives the file this content; whoever reads it finds the old one or the new one, whole.
 // Errors: those of sync_folder(); the old content is there then, or either where only the folder's sync failed.
-// Threads: safe, also for one file.
+// Shape:  `ending` is added to its name while it is written; processes that write one file at once have each their
+// own. Threads: safe, also for one file.
 void replace_file(const std::filesystem::path& file, std::string_view content,
-                  Durable durable = Durable::content_and_name);
+                  Durable durable = Durable::content_and_name, std::string_view ending = ".new");
 
 // Makes a file that only its owner may read (mode 0600), with this content. Others find it whole or not at all.
 // Errors: already_exists, and the file is as it was; those of sync_folder().

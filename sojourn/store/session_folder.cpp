@@ -70,8 +70,8 @@ std::string day_of(std::string_view session_id) {
   return fmt::format("{}-{}-{}", date.substr(0, 4), date.substr(4, 2), date.substr(6, 2));
 }
 
-SessionFolders::SessionFolders(const fs::path& data, const fs::path& sessions)
-    : sessions_(sessions.empty() ? data / "sessions" : sessions) {}
+SessionFolders::SessionFolders(const fs::path& data, const fs::path& sessions, std::string ending)
+    : sessions_(sessions.empty() ? data / "sessions" : sessions), ending_(std::move(ending)) {}
 
 fs::path SessionFolders::path_of(std::string_view session_id) const {
   return sessions_ / day_of(session_id) / session_id;
@@ -137,7 +137,7 @@ void SessionFolders::write_metadata(const SessionRecord& record, const StepSumma
   sync_above(day);
   // Without a sync of its own: what is below comes first, and is nothing without it.
   const fs::path folder = make(record.id);
-  replace_file(folder / metadata_name, metadata_of(record, steps) + "\n");
+  replace_file(folder / metadata_name, metadata_of(record, steps) + "\n", Durable::content_and_name, ending_);
   // Also where it was there: who made it may have died before it synced it.
   sync_folder(day);
 }
@@ -171,7 +171,7 @@ void SessionFolders::renew_metadata(const SessionRecord& record, const StepSumma
   };
   if (!is_there()) return;
   try {
-    replace_file(folder / metadata_name, metadata_of(record, steps) + "\n");
+    replace_file(folder / metadata_name, metadata_of(record, steps) + "\n", Durable::content_and_name, ending_);
   } catch (const Error&) {
     if (is_there()) throw;
   }

@@ -21,8 +21,9 @@ namespace sojourn::store {
 // Threads: safe for different sessions. Everything but path_of blocks: call it on a BlockingPool.
 class SessionFolders {
  public:
-  // `sessions` is where they are kept instead of in the data folder; "" for there.
-  explicit SessionFolders(const std::filesystem::path& data, const std::filesystem::path& sessions = {});
+  // `sessions` is where they are kept instead of in the data folder; "" for there. `ending` is as of replace_file().
+  explicit SessionFolders(const std::filesystem::path& data, const std::filesystem::path& sessions = {},
+                          std::string ending = ".new");
 
   // The folder of that session, whether it exists or not; its date is the id's.
   // Errors: invalid_request for anything that is not shaped like a session id.
@@ -63,6 +64,7 @@ class SessionFolders {
   void sync_above(const std::filesystem::path& day) const;
 
   std::filesystem::path sessions_;
+  std::string ending_;
   std::shared_ptr<Synced> synced_ = std::make_shared<Synced>();  // shared by copies
 };
 

@@ -2,8 +2,10 @@
 
 import concurrent.futures
 import contextlib
+import fcntl
 import http.client
 import json
+import os
 import shutil
 import tempfile
 import threading
@@ -163,6 +165,37 @@ class Elsewhere(Served):
             self.server.output("counter", "increment", {"key": "a"}, session=id)
             over.set()
             self.assertEqual(watched.result(), [])
+
+    def test_another_store_is_refused_in_the_same_folder(self):
+        words = ("serve", "--data", "other", "--data-sessions-path", "audit-folders", "--listen", "127.0.0.1:0")
+        refused = command(*words)
+        self.assertEqual(refused.returncode, 2, refused.stderr)
+        self.assertIn("'audit-folders' holds the sessions' folders of another store", refused.stderr)
+        self.assertIn(self.server.get("/audit/key").data["key"], refused.stderr)
+
+    def test_folders_are_made_anew_beside_a_server_that_writes_one(self):
+        id = self.server.run("counter", "increment", {"key": "a"})["session_id"]
+        self.server.delete(f"/sessions/{id}")
+        [folder] = Path("audit-folders").glob(f"*/{id}")
+        wait_for(lambda: "ended by request" in (folder / "session_metadata.json").read_text(), "the end in the metadata")
+        kept = (folder / "session_metadata.json").read_text()
+        before = {path.name for path in folder.iterdir()}
+        (folder / "session_metadata.json").unlink()
+        (folder / "session_metadata.json.new").write_text("what the server is just writing")
+        self.command("audit", "rebuild", id)
+        self.assertEqual((folder / "session_metadata.json").read_text(), kept)
+        self.assertEqual((folder / "session_metadata.json.new").read_text(), "what the server is just writing")
+        self.assertEqual({path.name for path in folder.iterdir()}, before | {"session_metadata.json.new"})
+
+    def test_two_who_make_folders_anew_take_turns(self):
+        other = os.open(self.server.data, os.O_RDONLY)
+        self.addCleanup(os.close, other)
+        fcntl.flock(other, fcntl.LOCK_EX)
+        refused = self.server.command("audit", "rebuild")
+        self.assertEqual(refused.returncode, 3)
+        self.assertIn("another `sojourn audit rebuild` works on", refused.stderr)
+        fcntl.flock(other, fcntl.LOCK_UN)
+        self.command("audit", "rebuild")
 
     def test_ids_for_workers_need_the_folders_in_the_data_folder(self):
         refused = command("serve", "--data", "other", "--data-sessions-path", "x", "--worker-uids", "200000-200009",
