@@ -1,32 +1,17 @@
 """scripts/check-format names the files that are not formatted, and only those."""
-import os
-import pathlib
 import shutil
-import subprocess
-import tempfile
 import unittest
 
-SOURCE = pathlib.Path(os.environ["SOJOURN_SOURCE"])
-CHECK = SOURCE / "scripts" / "check-format"
+from checked_tree import SOURCE, CheckedTree
 
 
-class CheckFormat(unittest.TestCase):
+class CheckFormat(CheckedTree):
+    script = "check-format"
+
     def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.root = pathlib.Path(folder.name)
+        super().setUp()
         shutil.copy(SOURCE / ".clang-format", self.root)
         self.write("sojourn/base/good.hpp", "#pragma once\n\nint answer();\n")
-
-    def write(self, path, text):
-        file = self.root / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
-
-    def check(self):
-        done = subprocess.run([CHECK, self.root], capture_output=True, text=True)
-        self.assertEqual(done.stderr, "")
-        return done.returncode, done.stdout.splitlines()
 
     def test_formatted_files_pass(self):
         self.assertEqual(self.check(), (0, []))

@@ -1,29 +1,15 @@
 """scripts/check-rooms finds what breaks the arrows, and nothing else."""
-import os
-import pathlib
-import subprocess
-import tempfile
 import unittest
 
-CHECK = pathlib.Path(os.environ["SOJOURN_SOURCE"]) / "scripts" / "check-rooms"
+from checked_tree import CheckedTree
 
 
-class CheckRooms(unittest.TestCase):
+class CheckRooms(CheckedTree):
+    script = "check-rooms"
+
     def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.root = pathlib.Path(folder.name)
+        super().setUp()
         self.write("sojourn/base/error.hpp", "#pragma once\n#include <string>\n")
-
-    def write(self, path, text):
-        file = self.root / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
-
-    def check(self):
-        done = subprocess.run([CHECK, self.root], capture_output=True, text=True)
-        self.assertEqual(done.stderr, "")
-        return done.returncode, done.stdout.splitlines()
 
     def assert_fault(self, line):
         self.assertEqual(self.check(), (1, [line]))
