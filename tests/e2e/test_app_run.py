@@ -232,6 +232,8 @@ class AppRun(unittest.TestCase):
         scratch = tempfile.TemporaryDirectory(prefix="sojourn-e2e-", dir="/tmp")
         self.addCleanup(scratch.cleanup)
         names = [f"sojourn-e2e-{secrets.token_hex(8)}" for _ in range(2)]
+        for name in names:
+            self.addCleanup(Path("/dev/shm", name).unlink, missing_ok=True)
         folder = Path(scratch.name, "made")
         app, params = self.holding(shm=names, paths=[str(folder)], known="lamp 3", dies=True)
         told = "lamp 'lamp 3' was left behind: only the process that acquired it knew how"
