@@ -79,6 +79,8 @@ class BareClient {
     ::posix_spawn_file_actions_init(&actions);
     ::posix_spawn_file_actions_adddup2(&actions, ends[1], STDIN_FILENO);
     ::posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
+    command.insert(command.begin(),
+                   {"setpriv", "--pdeathsig", "KILL"});  // it dies with this, however that comes about
     std::vector<char*> arguments;
     for (std::string& word : command) arguments.push_back(word.data());
     arguments.push_back(nullptr);

@@ -25,7 +25,9 @@ DeviceSession::DeviceSession(std::string id, Board& board, Capabilities capabili
       created_at_(clock.now()),
       last_use_(clock.instant()),
       executors_(state_.id(), board, clock),
-      resources_(std::move(executor), clock) {}
+      resources_(std::move(executor), clock),
+      device_(state_.id(), board, capabilities_),
+      files_(*this) {}
 
 DeviceSession::~DeviceSession() {
   assert(!active_);
@@ -39,7 +41,19 @@ void DeviceSession::add_resource(session::Resource resource) {
   require_active();
   if (!options_.resource_tracking) return;
   resource.deadline = std::min(resource.deadline, options_.cleanup_timeout);
+  const std::string kind = resource.kind;
+  const std::string resource_id = resource.id;
+  const std::int64_t cost = resource.cost;
   resources_.add(std::move(resource));
+  note_registered(kind, resource_id, cost);
+}
+
+void DeviceSession::note_registered(std::string_view kind, std::string_view resource_id, std::int64_t cost) const {
+  if (options_.metrics != nullptr) options_.metrics->count_resource(kind);
+  if (options_.log == nullptr) return;
+  options_.log->debug(
+      "resource registered",
+      {{"session", id()}, {"type", to_valid_utf8(kind)}, {"resource", to_valid_utf8(resource_id)}, {"cost", cost}});
 }
 
 ResourceUsageStats DeviceSession::resource_stats() const {
@@ -180,7 +194,7 @@ Async<Value> DeviceSession::run(Task task, std::vector<Value> arguments, Instant
   for (bool again = false;; again = true) {
     try {
       co_await prepare(deadline);
-      co_await executors_.deploy(task.function, deadline);
+      co_await deploy(task.function, deadline);
       auto running = board_.eval(code, deadline, options);
       if (task.exclusive) co_return co_await run_alone(std::move(running), deadline);
       co_return co_await std::move(running);
@@ -188,6 +202,13 @@ Async<Value> DeviceSession::run(Task task, std::vector<Value> arguments, Instant
       if (again || !has_not_begun(error)) throw;
     }
   }
+}
+
+Async<void> DeviceSession::deploy(Function function, Instant deadline) {
+  const std::size_t methods = executors_.method_count();
+  const std::string name = function.name;
+  co_await executors_.deploy(std::move(function), deadline);
+  if (executors_.method_count() > methods) note_registered("method", name, method_cost);
 }
 
 Async<std::string> DeviceSession::start_thread(Function function, std::vector<Value> arguments, Instant deadline,
@@ -200,11 +221,16 @@ Async<std::string> DeviceSession::start_thread(Function function, std::vector<Va
                   .cost = thread_cost,
                   .cleanup = [this, id] { return stop_for_good(id); },
                   .deadline = options_.cleanup_timeout});
+  note_registered("thread", id, thread_cost);
+  if (options_.log != nullptr) {
+    const JsonObject fields{{"session", state_.id()}, {"thread", id}, {"method", to_valid_utf8(function.name)}};
+    options_.log->debug("background thread registered", fields);
+  }
   BoardThreads& threads = executors_.board_threads();
   for (bool again = false;; again = true) {
     try {
       co_await prepare(deadline);
-      co_await executors_.deploy(function, deadline);
+      co_await deploy(function, deadline);
       co_await threads.start(id, function, arguments, options, deadline);
       co_return id;
     } catch (const Error& error) {
@@ -258,6 +284,13 @@ Async<std::vector<BackgroundThreadInfo>> DeviceSession::watch(Instant deadline) 
   co_return news;
 }
 
+Async<void> DeviceSession::use(std::function<Async<void>(Board&)> operation, Instant deadline) {
+  const auto turn = co_await take_turn(deadline);
+  last_use_ = clock_.instant();
+  co_await prepare(deadline);
+  co_await operation(board_);
+}
+
 Async<void> DeviceSession::end() {
   const auto turn = co_await turn_.take();
   if (!std::exchange(active_, false)) co_return;
@@ -270,6 +303,7 @@ Async<void> DeviceSession::end() {
   }
   co_await executors_.forget(options_.cleanup_timeout, failures);
   executors_.abandon();
+  files_.forget();
   if (!failures.empty()) throw ResourceCleanupError(std::move(failures));
 }
 

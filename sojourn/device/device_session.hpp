@@ -8,8 +8,12 @@
 #include <vector>
 
 #include "sojourn/base/async_mutex.hpp"
+#include "sojourn/base/log.hpp"
+#include "sojourn/device/device_context.hpp"
 #include "sojourn/device/executor_context.hpp"
+#include "sojourn/device/file_system_context.hpp"
 #include "sojourn/device/session_errors.hpp"
+#include "sojourn/device/session_metrics.hpp"
 #include "sojourn/device/step.hpp"
 #include "sojourn/session/resource_tracker.hpp"
 #include "sojourn/session/session.hpp"
@@ -32,7 +36,9 @@ class DeviceSession {
   struct Options {
     bool resource_tracking = true;
     Milliseconds cleanup_timeout =
-        Milliseconds(30'000);  // of one resource, and of one teardown step that has no other
+        Milliseconds(30'000);           // of one resource, and of one teardown step that has no other
+    const Log* log = nullptr;           // gets a line for each resource
+    SessionMetrics* metrics = nullptr;  // count them
   };
 
   DeviceSession(std::string id, Board& board, Capabilities capabilities, Executor executor, Clock& clock,
@@ -46,7 +52,10 @@ class DeviceSession {
   Instant last_use() const { return last_use_; }  // when an operation began, or the session
   bool is_active() const { return active_; }
   Board& board() { return board_; }
+  Clock& clock() { return clock_; }
   const Capabilities& capabilities() const { return capabilities_; }
+  DeviceContext& device_context() { return device_; }
+  FileSystemContext& files() { return files_; }
 
   // What operations keep between them, in the host's memory.
   session::Session& state() { return state_; }
@@ -94,6 +103,10 @@ class DeviceSession {
   const ExecutorContext& executor_context() const { return executors_; }
   std::string allocate_thread_id(std::string_view method) { return executors_.allocate_thread_id(method); }
 
+  // Lends `operation` the board in the session's turn, set up as for exec(): for what Board has besides, or for
+  // several runs that belong together. Errors: as exec(); what `operation` throws.
+  Async<void> use(std::function<Async<void>(Board&)> operation, Instant deadline);
+
   // Tears down, cleans up the resources newest first and forgets the methods, each until its own deadline, all of
   // them tried. The session is over whatever fails. Idempotent. Errors: ResourceCleanupError with every failure.
   Async<void> end();
@@ -103,6 +116,8 @@ class DeviceSession {
 
  private:
   void require_active() const;
+  void note_registered(std::string_view kind, std::string_view resource_id, std::int64_t cost) const;
+  Async<void> deploy(Function function, Instant deadline);
   Async<AsyncMutex::Turn> take_turn(Instant deadline);
   Async<void> prepare(Instant deadline, bool auto_run_only = false);
   Async<std::string> run_on_board(Step step, Instant deadline);
@@ -126,6 +141,8 @@ class DeviceSession {
   Steps setups_;
   Steps teardowns_;
   AsyncMutex turn_;
+  DeviceContext device_;
+  FileSystemContext files_;
 };
 
 }  // namespace sojourn::device

@@ -93,6 +93,7 @@ Async<std::shared_ptr<DeviceSession>> DeviceSessionManager::get_or_create(Board&
 }
 
 Async<std::shared_ptr<DeviceSessionManager::Live>> DeviceSessionManager::begin(Board& board) {
+  const Instant start = clock_.instant();
   const auto refuse_if_over = [&] {
     if (state_ == DeviceSessionState::inactive || state_ == DeviceSessionState::active) return;
     throw SessionError(ErrorCode::unavailable, fmt::format("the device session manager is {}", to_string(state_)));
@@ -111,7 +112,10 @@ Async<std::shared_ptr<DeviceSessionManager::Live>> DeviceSessionManager::begin(B
   const auto live = std::make_shared<Live>();
   live->session = std::make_shared<DeviceSession>(
       id, board, std::move(capabilities), executor_, clock_,
-      DeviceSession::Options{options_.enable_resource_tracking, options_.resource_cleanup_timeout});
+      DeviceSession::Options{.resource_tracking = options_.enable_resource_tracking,
+                             .cleanup_timeout = options_.resource_cleanup_timeout,
+                             .log = &log_,
+                             .metrics = options_.enable_session_metrics ? &metrics_ : nullptr});
   live->board = &board;
   co_await declare(*live->session);
   if (state_ != DeviceSessionState::inactive && state_ != DeviceSessionState::active) live->session->abandon();
@@ -120,8 +124,10 @@ Async<std::shared_ptr<DeviceSessionManager::Live>> DeviceSessionManager::begin(B
   if (options_.enable_session_metrics) {
     ++stats_.total_session_count;
     stats_.max_session_count = std::max(stats_.max_session_count, live_.size());
+    ++metrics_.sessions_created;
+    metrics_.creation_duration.add(std::chrono::duration_cast<Microseconds>(clock_.instant() - start));
   }
-  log_.info("session created", {{"session", id}, {"device", live->session->capabilities().platform}});
+  log_.info("session created", {{"session", id}, {"device", to_json(live->session->device_context().info())}});
   go(DeviceSessionState::active);
   touch(*live);
   watch(live);
@@ -225,20 +231,29 @@ Async<void> DeviceSessionManager::finish(std::shared_ptr<Live> live) {
   live_.erase(live->session->id());
   live->alarm.reset();
   live->watch.reset();
+  const std::string& id = live->session->id();
   const std::size_t resources = live->session->resource_stats().total_resources;
-  co_await live->session->end();
-  log_.info("session ended", {{"session", live->session->id()}, {"resources_cleaned_up", resources}});
+  JsonArray failures;
+  try {
+    co_await live->session->end();
+  } catch (const ResourceCleanupError& error) {
+    failures = error.failures();
+  }
+  std::size_t left = 0;
+  for (const Json& failure : failures) {
+    left += failure.at("kind") != Json("teardown");
+    log_.warning("resource clean-up failed", {{"session", id}, {"failure", failure}});
+  }
+  log_.info("session ended", {{"session", id}, {"resources_cleaned_up", resources - std::min(left, resources)}});
+  if (!failures.empty()) throw ResourceCleanupError(std::move(failures));
 }
 
 Async<void> DeviceSessionManager::finish_quietly(std::shared_ptr<Live> live) {
-  std::string failure;
   try {
-    co_await finish(live);
-  } catch (const Error& error) {
-    failure = to_text(error.to_json());
+    co_await finish(std::move(live));
+  } catch (const ResourceCleanupError&) {
+    // The log has every failure.
   }
-  if (!failure.empty())
-    log_.warning("session clean-up failed", {{"session", live->session->id()}, {"error", failure}});
 }
 
 Async<void> DeviceSessionManager::end(std::string id) {

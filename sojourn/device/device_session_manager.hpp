@@ -38,7 +38,7 @@ struct SessionManagementOptions {
   Seconds watch_timeout{30};
 };
 
-// Nothing is counted without enable_session_metrics.
+// Nothing is counted without enable_session_metrics; SessionMetrics has more.
 struct SessionStats {
   std::size_t active_session_count = 0;
   std::uint64_t total_session_count = 0;
@@ -79,6 +79,7 @@ class DeviceSessionManager {
   Async<void> end(std::string id);
 
   SessionStats stats() const;
+  const SessionMetrics& metrics() const { return metrics_; }
 
   // Called at each change of state.
   void on_state_changed(std::function<void(DeviceSessionState)> hear) { hear_ = std::move(hear); }
@@ -127,6 +128,7 @@ class DeviceSessionManager {
   std::map<std::string, std::shared_ptr<Live>> live_;  // by the session's id
   std::string current_;
   SessionStats stats_;
+  SessionMetrics metrics_;
   std::function<void(DeviceSessionState)> hear_;
   std::function<void(const BackgroundThreadInfo&)> hear_thread_;
   AsyncMutex beginning_;

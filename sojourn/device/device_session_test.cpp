@@ -198,7 +198,7 @@ TEST_F(DeviceSessionTest, FallsBackWhereTheBoardCannotBeAsked) {
   with_board({"mute", "subprocess:sleep 1000", "/", ""}, with);
 }
 
-TEST(WithRetry, TriesAgainWhatMaySucceedLater) {
+TEST(WithRetry, ReturnsWhatSucceedsAtLast) {
   Loop loop;
   SystemClock clock;
   int runs = 0;

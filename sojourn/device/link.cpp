@@ -96,7 +96,28 @@ Async<void> Link::restart(Instant deadline) {
 LinkStatistics Link::statistics() const {
   LinkStatistics statistics = statistics_;
   statistics.damaged = repl_.damaged();
+  statistics.resets = boot_ == 0 ? 0 : boot_ - 1;
   return statistics;
+}
+
+LinkStatistics& LinkStatistics::operator+=(const LinkStatistics& more) {
+  runs += more.runs;
+  timeouts += more.timeouts;
+  reconnections += more.reconnections;
+  restarts += more.restarts;
+  damaged += more.damaged;
+  resyncs += more.resyncs;
+  resets += more.resets;
+  bytes_sent += more.bytes_sent;
+  bytes_received += more.bytes_received;
+  return *this;
+}
+
+ProtocolCapabilities Link::protocol_capabilities() const {
+  ProtocolCapabilities found{
+      .raw_paste = repl_.has_paste(), .paste_window = repl_.paste_window(), .burst = repl_.burst()};
+  if (const auto cooked = repl_.writes_cr_lf()) found.line_ends = *cooked ? LineEnds::cr_lf : LineEnds::lf;
+  return found;
 }
 
 Async<RunResult> Link::ask(Wish wish, Script script, Instant deadline) {
@@ -163,6 +184,7 @@ Async<RunResult> Link::run_script(Operation& operation) {
   repl_.run(operation.script.code, operation.script.function, clock_.instant());
   state_ = ConnectionState::executing;
   ++statistics_.runs;
+  const Instant start = clock_.instant();
   RunResult result;
   for (;;) {
     std::optional<RawRepl::Event> event = co_await next_event(&operation, Instant::max());
@@ -178,6 +200,7 @@ Async<RunResult> Link::run_script(Operation& operation) {
       result.value = std::move(finished->value);
       result.traceback = std::move(finished->error);
       result.begun = finished->begun;
+      statistics_.run_time.add(std::chrono::duration_cast<Microseconds>(clock_.instant() - start));
       co_return result;
     } else if (std::holds_alternative<RawRepl::Undelivered>(*event)) {
       state_ = ConnectionState::connected;
@@ -243,6 +266,7 @@ Async<void> Link::open_wire(const Operation& operation) {
 
 // Whether the board shows its prompt in time.
 Async<bool> Link::seek_prompt(const Operation* operation) {
+  ++statistics_.resyncs;
   repl_.recover(clock_.instant(), !known_);
   const Instant until = in(options_.prompt_timeout);
   while (!repl_.at_prompt()) {
@@ -321,7 +345,10 @@ void Link::throw_if_gone(const Operation& operation) const {
 }
 
 void Link::flush() {
-  if (const std::string bytes = repl_.take_to_send(); !bytes.empty() && wired_) transport_->send(bytes);
+  if (const std::string bytes = repl_.take_to_send(); !bytes.empty() && wired_) {
+    statistics_.bytes_sent += bytes.size();
+    transport_->send(bytes);
+  }
 }
 
 void Link::start_reading() {
@@ -338,7 +365,9 @@ Async<void> Link::stop_reading() {
 Async<void> Link::read() {
   try {
     for (;;) {
-      repl_.receive(co_await transport_->receive(), clock_.instant());
+      const std::string bytes = co_await transport_->receive();
+      statistics_.bytes_received += bytes.size();
+      repl_.receive(bytes, clock_.instant());
       flush();
       // A board may say its answer byte by byte; only what matters wakes whoever waits.
       if (repl_.has_event() || repl_.next_tick().value_or(Instant::max()) < wake_) changed_.notify_all();

@@ -11,6 +11,7 @@
 #include "sojourn/base/event.hpp"
 #include "sojourn/base/random.hpp"
 #include "sojourn/base/task_group.hpp"
+#include "sojourn/device/latency.hpp"
 #include "sojourn/device/raw_repl.hpp"
 #include "sojourn/device/transport.hpp"
 
@@ -66,6 +67,23 @@ struct LinkStatistics {
   std::uint64_t reconnections = 0;
   std::uint64_t restarts = 0;  // by force
   std::uint64_t damaged = 0;   // sends that were repeated
+  std::uint64_t resyncs = 0;   // times that the prompt was sought
+  std::uint64_t resets = 0;    // times that the board's memory began anew, but for the first
+  std::uint64_t bytes_sent = 0;
+  std::uint64_t bytes_received = 0;
+  Latency run_time;  // of runs that ended, from the first byte to their last
+
+  LinkStatistics& operator+=(const LinkStatistics& more);  // but for run_time
+};
+
+enum class LineEnds { lf, cr_lf };
+
+// How the link speaks to the board, as far as it had to find out.
+struct ProtocolCapabilities {
+  std::optional<bool> raw_paste;
+  std::size_t paste_window = 0;       // bytes of credit at a time; 0 until a script was pasted
+  std::size_t burst = 0;              // bytes sent at once otherwise; less where much was damaged
+  std::optional<LineEnds> line_ends;  // in what it prints
 };
 
 // Threads: one executor.
@@ -106,6 +124,7 @@ class Link {
   Instant in(Milliseconds time) const { return clock_.instant() + time; }
 
   std::optional<bool> has_raw_paste() const { return repl_.has_paste(); }
+  ProtocolCapabilities protocol_capabilities() const;
 
   // Interrupts what runs without waiting for the board, fails what waits, and closes the wire. Idempotent.
   Async<void> close();

@@ -208,6 +208,125 @@ TEST_F(LinkTest, RunsNothingThatALossyWireHasDamaged) {
   if (!IsSkipped()) loop.run(Body::with(*this, kind));
 }
 
+// A board that boots: for some sends it hears nothing, and what it says first is not its own.
+class BootingTransport final : public Transport {
+ public:
+  explicit BootingTransport(std::unique_ptr<Transport> wire) : wire_(std::move(wire)) {}
+
+  Async<void> open(Instant deadline) override { co_await wire_->open(deadline); }
+  Async<std::string> receive() override {
+    if (std::exchange(first_, false)) co_return std::string("\0\xff\xfe rst:0x1 raw REPL; CTRL-B to \x04\x04>OK", 44);
+    co_return co_await wire_->receive();
+  }
+  void send(std::string_view bytes) override {
+    if (deaf_ == 0) return wire_->send(bytes);
+    --deaf_;
+  }
+  bool can_restart() const override { return wire_->can_restart(); }
+  Async<void> restart(Instant deadline) override { co_await wire_->restart(deadline); }
+  void close() override { wire_->close(); }
+
+ private:
+  std::unique_ptr<Transport> wire_;
+  bool first_ = true;
+  int deaf_ = 4;
+};
+
+TEST_F(LinkTest, FindsThePromptOfABoardThatBootsSlowlyAndSaysOtherThings) {
+  const Kind kind = microbit();
+  require(kind);
+  if (IsSkipped()) return;
+  struct Body {
+    static Async<void> run(BoardBench& bench, Kind kind) {
+      auto wire = make_transport(bench.loop.executor(), bench.clock, parse_address(kind.address));
+      Board board(bench.loop.executor(), bench.clock, bench.random,
+                  std::make_unique<BootingTransport>(std::move(wire)));
+      EXPECT_EQ(co_await board.exec("print('up')", bench.soon()), "up\n");
+      EXPECT_EQ(board.link().statistics().restarts, 0u);
+      co_await board.close();
+    }
+  };
+  loop.run(Body::run(*this, kind));
+}
+
+// A wire that cannot be opened, and notes when that was tried.
+class ClosedTransport final : public Transport {
+ public:
+  ClosedTransport(Clock& clock, std::vector<Instant>& tried) : clock_(clock), tried_(tried) {}
+
+  Async<void> open(Instant) override {
+    tried_.push_back(clock_.instant());
+    throw Error(ErrorCode::connection_failed, "closed");
+    co_return;
+  }
+  Async<std::string> receive() override {
+    throw Error(ErrorCode::connection_failed, "closed");
+    co_return "";
+  }
+  void send(std::string_view) override {}
+  bool can_restart() const override { return false; }
+  Async<void> restart(Instant) override { co_return; }
+  void close() override {}
+
+ private:
+  Clock& clock_;
+  std::vector<Instant>& tried_;
+};
+
+TEST_F(LinkTest, WaitsLongerBeforeEachAttemptToOpenAWireAndNeverQuiteTheSame) {
+  struct Body {
+    static Async<void> run(BoardBench& bench) {
+      ManualClock time;
+      std::vector<Instant> tried;
+      const Reconnection reconnection{.attempts = 6, .first = Milliseconds(100), .longest = Milliseconds(500)};
+      Link link(bench.loop.executor(), time, bench.random, std::make_unique<ClosedTransport>(time, tried),
+                {.reconnection = reconnection});
+      bool over = false;
+      struct Opening {
+        static Async<void> run(Link& of, Clock& clock, bool& done) {
+          const Error error = co_await error_of(of.open(clock.instant() + std::chrono::hours(1)));
+          EXPECT_EQ(error.code(), ErrorCode::connection_failed);
+          done = true;
+        }
+      };
+      TaskGroup opening(bench.loop.executor());
+      opening.spawn(Opening::run(link, time, over));
+      while (!over) {
+        for (int i = 0; i < 5; ++i) co_await sleep_until(bench.clock, bench.clock.instant());
+        time.advance(Milliseconds(1));
+      }
+      co_await opening.join();
+      EXPECT_EQ(tried.size(), 6u);
+      std::size_t full = 0;
+      for (std::size_t i = 1; i < tried.size(); ++i) {
+        const Milliseconds most = std::min(Milliseconds(100 << (i - 1)), reconnection.longest);
+        EXPECT_LE(tried[i] - tried[i - 1], most + Milliseconds(1)) << i;
+        EXPECT_GE(tried[i] - tried[i - 1], most / 2) << i;
+        full += tried[i] - tried[i - 1] >= most;
+      }
+      EXPECT_LT(full, 3u);
+      co_await link.close();
+    }
+  };
+  loop.run(Body::run(*this));
+}
+
+TEST_F(LinkTest, GetsOverABoardThatHangsWhenItIsAskedForRawPaste) {
+  Kind kind = webassembly();
+  kind.address += " --stuck-paste";
+  with_board(kind,
+             [](BoardBench& bench, Board& board) -> Async<void> {
+               const std::string large = "x = '" + std::string(9000, 'x') + "'";
+               const Error error = co_await error_of(board.exec(large, bench.in(Seconds(2))));
+               EXPECT_EQ(error.code(), ErrorCode::call_timeout);
+               co_await board.exec(large, bench.soon());
+               EXPECT_EQ(co_await board.eval("len(x)", bench.soon()), Value{std::int64_t(9000)});
+               EXPECT_EQ(board.link().has_raw_paste(), false);
+               EXPECT_EQ(board.link().statistics().restarts, 1u);
+             },
+             {.grace = Milliseconds(100)});
+}
+
 // The two ends of a pseudo-terminal: a serial port that a test holds the other end of.
 struct Terminal {
   Terminal() {

@@ -450,6 +450,7 @@ bool RawRepl::read_taken(Instant now) {
 bool RawRepl::read_begin(Instant now) {
   if (const std::size_t line_end = guarded_ ? find_begin(in_) : in_.npos; line_end != in_.npos) {
     run_->cooked = in_[line_end] == '\r';
+    cooked_ = run_->cooked;
     run_->begun = true;
     in_.erase(0, line_end + (run_->cooked ? 2 : 1));
     tail_ = in_;

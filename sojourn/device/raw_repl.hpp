@@ -80,6 +80,8 @@ class RawRepl {
   std::optional<bool> has_paste() const { return options_.paste; }
   std::uint64_t damaged() const { return damaged_; }  // sends that had to be repeated
   std::size_t burst() const { return options_.burst; }
+  std::size_t paste_window() const { return window_; }          // 0 until a script was pasted
+  std::optional<bool> writes_cr_lf() const { return cooked_; }  // nothing until a script ran
 
  private:
   enum class State {
@@ -152,6 +154,7 @@ class RawRepl {
   std::size_t at_ = 0;       // how much of the script was sent
   std::size_t window_ = 0;
   std::size_t credit_ = 0;
+  std::optional<bool> cooked_;
   std::string_view answer_;  // what the board says first when it took the line
   int attempt_ = 0;
   int polls_ = 0;

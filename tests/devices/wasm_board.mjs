@@ -1,6 +1,6 @@
 // A board without hardware: MicroPython's WebAssembly port, its REPL on TCP or on standard input and output.
 //
-//   node wasm_board.mjs PACKAGES [--paste]           the REPL on standard input and output
+//   node wasm_board.mjs PACKAGES [--paste | --stuck-paste]   the REPL on standard input and output
 //   node wasm_board.mjs PACKAGES --listen [--paste]  on a free port of 127.0.0.1, which is the first line printed;
 //                                                    with --telnet or --webrepl as boards on a network serve it
 //
@@ -8,7 +8,8 @@
 // runs inside this one thread, so nothing that arrives meanwhile is seen: a loop without end can only be killed.
 //
 // With --paste it does raw paste with a window of 128 bytes; without, it answers that it knows it and has it not. (The
-// port's own raw paste waits for its input by reading again and again inside this thread, and so never gets any.)
+// port's own raw paste waits for its input by reading again and again inside this thread, and so never gets any: with
+// --stuck-paste that is what happens.)
 import { createServer } from "node:net";
 import { createRequire } from "node:module";
 import { resolve } from "node:path";
@@ -18,6 +19,7 @@ import { telnetWire, webreplWire } from "./network_wires.mjs";
 
 const [packages, ...options] = process.argv.slice(2);
 const hasPaste = options.includes("--paste");
+const stuckPaste = options.includes("--stuck-paste");
 const module = createRequire(resolve(packages, "package.json")).resolve(
   "@micropython/micropython-webassembly-pyscript/micropython.mjs");
 const { loadMicroPython } = await import(pathToFileURL(module));
@@ -56,6 +58,7 @@ class Board {
   async #receiveByte(byte) {
     const last = this.#line.slice(-2);
     if (this.#raw && last.length === 2 && last[0] === ctrlE && last[1] === 0x41 && byte === ctrlA) {
+      while (stuckPaste);
       this.#python.replProcessChar(ctrlC);  // takes the "A" back out of its line
       this.#line = [];
       this.#said.push(0x52, hasPaste ? 0x01 : 0x00);
