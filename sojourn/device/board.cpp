@@ -16,8 +16,9 @@ bool is_identifier(std::string_view name) {
 
 void drop(std::string_view) {}
 
-// Like the guard, what is to stay is put where the heap begins.
-constexpr std::string_view exec_to_stay = "lambda c:(__import__('gc').collect(),exec(c))";
+// Like the guard, what is to stay is put where the heap begins. The wire may damage this, which no hash covers: it is
+// evaluated before the code begins, so that an error says so, and not called.
+constexpr std::string_view exec_to_stay = "(__import__('gc').collect(),exec)[1]";
 
 }  // namespace
 

@@ -184,6 +184,10 @@ TEST_F(LinkTest, RunsNothingThatALossyWireHasDamaged) {
         expected += 100'001 + i;
       }
       EXPECT_EQ(co_await board.eval("total", bench.soon()), Value{expected});
+      for (std::int64_t i = 0; i < 80; ++i) {
+        const Function changing{"f", fmt::format("def f():\n  return {}\n", i), {"f.py", 1}};
+        EXPECT_EQ(co_await board.call(changing, {}, bench.soon()), Value{i});
+      }
       EXPECT_GT(board.link().statistics().damaged, 5u);
       EXPECT_EQ(board.link().boot(), 1u);
     }

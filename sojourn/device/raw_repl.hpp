@@ -55,7 +55,8 @@ class RawRepl {
   void recover(Instant now, bool fresh);
 
   // Has `function`, an expression on the board such as exec or eval, called with the bytes of `code`; only at the
-  // prompt. Ends with Finished, Undelivered, Garbled or Rebooted. Errors: invalid_request for blank code.
+  // prompt. The expression itself is not hashed: damaged, it must raise where it is evaluated, as a name does. Ends
+  // with Finished, Undelivered, Garbled or Rebooted. Errors: invalid_request for blank code.
   void run(std::string_view code, std::string_view function, Instant now);
 
   // Sends Ctrl-C. The run ends with Finished if the board heeds it; one that has not begun ends at once, like
