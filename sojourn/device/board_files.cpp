@@ -40,7 +40,7 @@ const Function file_sum{"_sj_sum",
                         " try:f=open(p,'rb')\n"
                         " except OSError:return ''\n"
                         " while True:\n"
-                        "  b=f.read(256)\n"
+                        "  b=f.read(128)\n"
                         "  if not b:break\n"
                         "  n+=len(b);s=(s*65599+int.from_bytes(b,'little'))%999999937\n"
                         " f.close()\n"

@@ -35,7 +35,7 @@ std::string bytes_literal(std::string_view bytes);
 
 // The hash of a file's content: every byte and its place count, and two contents have the same by chance once in
 // 10^9. The board takes `content_group` bytes at once, as one integer.
-inline constexpr std::size_t content_group = 256;
+inline constexpr std::size_t content_group = 128;
 std::uint32_t content_hash(std::string_view bytes);
 
 }  // namespace sojourn::device
