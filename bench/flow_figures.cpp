@@ -124,7 +124,7 @@ double save_us(Strategy& pool, int calls) {
   const auto file = std::filesystem::temp_directory_path() / ("flow-figures-" + saved.uuid.text());
   const double us = least_us(15, [&] {
     std::filesystem::remove(file);
-    store::replace_file(file, saved_state(saved, session.info().graph), store::Durable::content);
+    store::replace_file(file, saved_state(saved, session.info().graph));
   });
   std::filesystem::remove(file);
   return us;

@@ -142,7 +142,7 @@ void Core::save(const Graph& graph) const {
   const SavedSession session = saved();
   const auto file = saved_file(home_, session);
   store::make_folders(file.parent_path());
-  store::replace_file(file, saved_state(session, graph), store::Durable::content);
+  store::replace_file(file, saved_state(session, graph));
 }
 
 void Core::end_events(const Graph& graph) {

@@ -148,7 +148,7 @@ std::optional<std::string> read_small_file(const fs::path& file, std::size_t mos
   return content;
 }
 
-void replace_file(const fs::path& file, std::string_view content, Durable durable, std::string_view ending) {
+void replace_file(const fs::path& file, std::string_view content, std::string_view ending) {
   const std::lock_guard turn(turn_of(file));
   fs::path fresh = file;
   fresh += ending;
@@ -170,7 +170,7 @@ void replace_file(const fs::path& file, std::string_view content, Durable durabl
     ::unlink(fresh.c_str());
     throw file_refused("replace", file, error);
   }
-  if (durable == Durable::content_and_name) sync_folder(folder_of(file));
+  sync_folder(folder_of(file));
 }
 
 }  // namespace sojourn::store

@@ -27,16 +27,12 @@ void make_file(const std::filesystem::path& file);
 // they cannot be written, the file stays as large as it was. Errors: those of sync_folder() for opening it.
 void lay_out(const std::filesystem::path& file, std::uint64_t bytes);
 
-// What is on the disk when a file was replaced. Where the name is not, a power cut soon after may leave the old
-// content, or no such file; it is never half of one.
-enum class Durable { content_and_name, content };
-
 // Gives the file this content; whoever reads it finds the old one or the new one, whole.
 // Errors: those of sync_folder(); the old content is there then, or either where only the folder's sync failed.
-// Shape:  `ending` is added to its name while it is written; processes that write one file at once have each their
-// own. Threads: safe, also for one file.
-void replace_file(const std::filesystem::path& file, std::string_view content,
-                  Durable durable = Durable::content_and_name, std::string_view ending = ".new");
+// Shape:   `ending` is added to its name while it is written; processes that write one file at once have each their
+//          own.
+// Threads: safe, also for one file. Durable: the content, and the name in its folder, when it returns.
+void replace_file(const std::filesystem::path& file, std::string_view content, std::string_view ending = ".new");
 
 // Makes a file that only its owner may read (mode 0600), with this content. Others find it whole or not at all.
 // Errors: already_exists, and the file is as it was; those of sync_folder().

@@ -137,7 +137,7 @@ void SessionFolders::write_metadata(const SessionRecord& record, const StepSumma
   sync_above(day);
   // Without a sync of its own: what is below comes first, and is nothing without it.
   const fs::path folder = make(record.id);
-  replace_file(folder / metadata_name, metadata_of(record, steps) + "\n", Durable::content_and_name, ending_);
+  replace_file(folder / metadata_name, metadata_of(record, steps) + "\n", ending_);
   // Also where it was there: who made it may have died before it synced it.
   sync_folder(day);
 }
@@ -171,7 +171,7 @@ void SessionFolders::renew_metadata(const SessionRecord& record, const StepSumma
   };
   if (!is_there()) return;
   try {
-    replace_file(folder / metadata_name, metadata_of(record, steps) + "\n", Durable::content_and_name, ending_);
+    replace_file(folder / metadata_name, metadata_of(record, steps) + "\n", ending_);
   } catch (const Error&) {
     if (is_there()) throw;
   }
