@@ -57,10 +57,13 @@ class Interruptions {
 
 TEST(WriteAll, WritesAllThoughSignalsInterruptIt) {
   const Interruptions interruptions;
-  const Pipe pipe;
+  Pipe pipe;
   const std::string bytes(1 << 20, 'x');  // more than a pipe holds
   std::size_t written = 0;
-  std::thread writer([&] { written = write_all(pipe.in.get(), bytes); });
+  std::thread writer([&] {
+    written = write_all(pipe.in.get(), bytes);
+    pipe.in.reset();  // so that who reads waits for no more
+  });
   Interruptions::interrupt(writer);
   std::string came(bytes.size(), '\0');
   EXPECT_EQ(read_up_to(pipe.out.get(), came), bytes.size());
