@@ -43,11 +43,11 @@ class Interruptions {
   Interruptions& operator=(const Interruptions&) = delete;
 
   // One after the other: nearly all of them come while it waits, for it does nothing else.
-  static void interrupt(std::thread& thread) {
-    for (int i = 0; i < 50; ++i) {
+  static void interrupt(std::thread& thread, const std::atomic<bool>& is_over) {
+    for (int i = 0; i < 50 && !is_over; ++i) {
       const int seen = signals_seen;
       ::pthread_kill(thread.native_handle(), SIGUSR1);
-      while (signals_seen == seen) std::this_thread::yield();
+      while (signals_seen == seen && !is_over) std::this_thread::yield();
     }
   }
 
@@ -60,11 +60,13 @@ TEST(WriteAll, WritesAllThoughSignalsInterruptIt) {
   Pipe pipe;
   const std::string bytes(1 << 20, 'x');  // more than a pipe holds
   std::size_t written = 0;
+  std::atomic<bool> is_over{false};
   std::thread writer([&] {
     written = write_all(pipe.in.get(), bytes);
+    is_over = true;
     pipe.in.reset();  // so that who reads waits for no more
   });
-  Interruptions::interrupt(writer);
+  Interruptions::interrupt(writer, is_over);
   std::string came(bytes.size(), '\0');
   EXPECT_EQ(read_up_to(pipe.out.get(), came), bytes.size());
   writer.join();
@@ -85,8 +87,12 @@ TEST(ReadUpTo, WaitsForAllThatFitsThoughSignalsInterruptIt) {
   const Pipe pipe;
   std::string came(6, '\0');
   std::optional<std::size_t> got;
-  std::thread reader([&] { got = read_up_to(pipe.out.get(), came); });
-  Interruptions::interrupt(reader);
+  std::atomic<bool> is_over{false};
+  std::thread reader([&] {
+    got = read_up_to(pipe.out.get(), came);
+    is_over = true;
+  });
+  Interruptions::interrupt(reader, is_over);
   EXPECT_EQ(write_all(pipe.in.get(), "abc"), 3U);
   EXPECT_EQ(write_all(pipe.in.get(), "def"), 3U);
   reader.join();
