@@ -13,11 +13,16 @@
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <functional>
+#include <iterator>
 #include <memory>
 #include <new>
 #include <optional>
+#include <sstream>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "sojourn/base/loop.hpp"
@@ -184,6 +189,17 @@ Async<void> measure_opening(const Bench& bench, Board& board, BareClient& bare) 
   }
   report("cold session: prompt, guard and probe", median(opening.ours), "ms", board_name == "micro:bit" ? 5.0 : 3.0);
   report("prompt and probe of the bare client", median(opening.bare), "ms");
+
+  std::vector<double> wire;
+  const std::string probe(device::capability_probe());
+  const std::size_t bytes = device::guard_script().size() + device::checked_call(probe, "exec").text.size();
+  const std::string comment(bytes, '#');
+  for (int i = 0; i < 20; ++i) {
+    const auto start = Steady::now();
+    bare.run(comment);
+    wire.push_back(milliseconds_since(start));
+  }
+  report(fmt::format("as many bytes, {}, in a comment of the bare client", bytes), median(wire), "ms");
 }
 
 Async<void> measure_calls(const Bench& bench, Board& board, BareClient& bare) {
@@ -303,30 +319,67 @@ Async<void> call_often(const Bench& bench, Board& board, int calls) {
   for (int i = 0; i < calls; ++i) co_await board.call(add, two_and_three, bench.soon());
 }
 
+// Milliseconds of processor time that this process has taken, and those of its children that run.
+struct ProcessorTime {
+  double own = 0;
+  double boards = 0;
+
+  static ProcessorTime now() {
+    const auto tick = 1000.0 / static_cast<double>(::sysconf(_SC_CLK_TCK));
+    const std::string self = std::to_string(::getpid());
+    ProcessorTime time;
+    for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+      const std::string pid = entry.path().filename();
+      if (pid.find_first_not_of("0123456789") != pid.npos) continue;
+      std::ifstream file(entry.path() / "stat");
+      std::string text((std::istreambuf_iterator<char>(file)), {});
+      std::istringstream fields(text.substr(std::min(text.rfind(')') + 2, text.size())));  // after the name
+      std::vector<std::string> all{std::istream_iterator<std::string>(fields), {}};
+      if (all.size() < 13) continue;
+      const double taken = (std::stod(all[11]) + std::stod(all[12])) * tick;
+      if (pid == self) time.own += taken;
+      if (all[1] == self) time.boards += taken;
+    }
+    return time;
+  }
+};
+
 Async<void> measure_many(const Bench& bench) {
   constexpr int boards = 16;
-  constexpr int calls = 50;
+  constexpr int calls = 100;
   std::vector<std::unique_ptr<Board>> all;
   for (int i = 0; i < boards; ++i) {
     all.push_back(std::make_unique<Board>(bench.loop.executor(), bench.clock, bench.random, bench.address));
     co_await call_often(bench, *all.back(), 1);
   }
   std::vector<double> ratios;
+  std::vector<double> bounds;
+  std::vector<double> boards_times;
+  std::vector<double> own_times;
   double fastest = 0;
   for (int round = 0; round < 5; ++round) {
     auto start = Steady::now();
     for (const auto& board : all) co_await call_often(bench, *board, calls);
     const double in_turn = milliseconds_since(start);
+    const ProcessorTime before = ProcessorTime::now();
     start = Steady::now();
     TaskGroup group(bench.loop.executor());
     for (const auto& board : all) group.spawn(call_often(bench, *board, calls));
     co_await group.join();
     const double at_once = milliseconds_since(start);
+    const ProcessorTime after = ProcessorTime::now();
     ratios.push_back(at_once / in_turn);
+    boards_times.push_back((after.boards - before.boards) / boards / calls);
+    own_times.push_back((after.own - before.own) / boards / calls);
+    const double work = boards_times.back() + own_times.back();
+    bounds.push_back(work * boards * calls / std::thread::hardware_concurrency() / in_turn);
     fastest = std::max(fastest, boards * calls * 1000 / at_once);
   }
   for (const auto& board : all) co_await board->close();
   report("16 boards at once", median(ratios), "of the time one after another", 1.0 / 3);
+  report("16 boards at once, were no processor ever idle", median(bounds), "of the time one after another");
+  report("16 boards at once, processor time of the boards", median(boards_times), "ms a call");
+  report("16 boards at once, processor time of the host's process", median(own_times), "ms a call");
   report("16 boards at once, at best", fastest, "calls/s");
 }
 

@@ -561,8 +561,9 @@ changes the state. Both are one durable commit a call. Sixteen short rounds alte
     "store": (store, "The store by itself", "`bench/store_figures.cpp`; measured once."),
     "boards": (boards, "MicroPython boards", """\
 `bench/board_figures.cpp`, on the micro:bit's firmware in QEMU and the WebAssembly port in Node. *The bare client* waits in poll(), sends code as it is
-and checks nothing; both have a board of their own and take turns. A checked call of the micro:bit is eight bytes longer, which alone takes it some
-40 us. 16 boards share this machine's processors. Measured once."""),
+and checks nothing; both have a board of their own and take turns. QEMU hands each byte from one of its threads to the other, which takes about 9 us here: the guard and
+the probe of a cold session are 730 bytes. 16 boards share this machine's processors, whose time a call takes whether boards work in turn or at once;
+*were no processor ever idle* is that time by the number of processors. [Performance](../docs/internals/performance.md#boards) says more. Measured once."""),
     "flows": (flows, "Flows", """\
 `bench/flow_figures.cpp`: nodes that do next to nothing, on a pool of as many threads as the machine has processors, without log lines; the least of several
 rounds, measured once. Nodes that compute: one and two threads take turns in 120 short rounds, of which the shortest of each count; bare threads with the same work

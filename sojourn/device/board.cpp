@@ -8,6 +8,9 @@ namespace sojourn::device {
 
 namespace {
 
+// The board holds the repr of a call's values beside them, and small boards have little memory.
+constexpr std::size_t most_checked_by_repr = 200;
+
 bool is_identifier(std::string_view name) {
   const auto fits = [](char c) { return c == '_' || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
   const auto fits_inside = [&](char c) { return fits(c) || (c >= '0' && c <= '9'); };
@@ -19,6 +22,12 @@ void drop(std::string_view) {}
 // Like the guard, what is to stay is put where the heap begins. The wire may damage this, which no hash covers: it is
 // evaluated before the code begins, so that an error says so, and not called.
 constexpr std::string_view exec_to_stay = "(__import__('gc').collect(),exec)[1]";
+
+std::string literals(const std::vector<Value>& values) {
+  std::string code;
+  for (const Value& value : values) code += (code.empty() ? "" : ",") + to_python(value);
+  return code;
+}
 
 }  // namespace
 
@@ -40,8 +49,11 @@ Async<Value> Board::eval(std::string expression, Instant deadline, RunOptions op
 }
 
 Async<Value> Board::apply(std::string function, std::string bytes, Instant deadline, RunOptions options) {
-  Script script{.code = std::move(bytes), .function = std::move(function), .on_output = std::move(options.on_output)};
-  if (!script.on_output) script.on_output = drop;
+  return value_of({.code = std::move(bytes), .function = std::move(function)}, std::move(options), deadline);
+}
+
+Async<Value> Board::value_of(Script script, RunOptions options, Instant deadline) {
+  script.on_output = options.on_output ? std::move(options.on_output) : drop;
   const RunResult result = co_await run(std::move(script), std::move(options.place), deadline);
   co_return result.value.empty() ? Value{None{}} : parse_repr(result.value);
 }
@@ -52,29 +64,52 @@ Async<void> Board::deploy(Function function, Instant deadline) {
                 fmt::format("'{}' is no name of a function", to_valid_utf8(function.name)));
   }
   if (is_deployed(function)) co_return;
-  Script script{.code = function.source, .function = std::string(exec_to_stay), .on_output = drop};
+  std::string code = function.source;
+  std::optional<std::size_t> handle;
+  if (function.often) {
+    handle = handle_for(function.name);
+    code += (code.ends_with('\n') ? "" : "\n") + handle_script(*handle, function.name);
+  }
+  Script script{.code = std::move(code), .function = std::string(exec_to_stay), .on_output = drop};
   co_await run(std::move(script), function.place, deadline);
   // The boot is that of the run: a restart before it would have failed it, one since then makes this entry stale.
-  deployed_[function.name] = {sha256(function.source), link_.boot(), function.place};
+  deployed_[function.name] = {sha256(function.source), link_.boot(), function.place, handle};
+}
+
+// The function's own, or else the lowest that is free, for it is sent with each call.
+std::size_t Board::handle_for(const std::string& name) const {
+  if (const auto found = deployed_.find(name); found != deployed_.end() && found->second.handle) {
+    return *found->second.handle;
+  }
+  std::size_t handle = 0;
+  const auto has_it = [&](const auto& entry) { return entry.second.handle == handle; };
+  while (std::ranges::any_of(deployed_, has_it)) ++handle;
+  return handle;
 }
 
 Async<Value> Board::call(Function function, std::vector<Value> arguments, Instant deadline, RunOptions options) {
-  const std::string code = call_code(function, arguments);
-  co_await deploy(function, deadline);
   try {
-    co_return co_await eval(code, deadline, options);
+    co_return co_await call_once(function, arguments, deadline, options);
   } catch (const Error& error) {
     if (!has_not_begun(error)) throw;
   }
   co_await link_.open(deadline);
-  co_await deploy(std::move(function), deadline);
-  co_return co_await eval(code, deadline, std::move(options));
+  co_return co_await call_once(std::move(function), std::move(arguments), deadline, std::move(options));
+}
+
+Async<Value> Board::call_once(Function function, std::vector<Value> arguments, Instant deadline, RunOptions options) {
+  co_await deploy(function, deadline);
+  const std::optional<std::size_t> handle = deployed_.at(function.name).handle;
+  const std::string repr = handle ? exact_repr(arguments) : "";
+  if (repr.empty() || repr.size() > most_checked_by_repr) {
+    co_return co_await eval(call_code(function, arguments), deadline, std::move(options));
+  }
+  Script script{.call = checked_call(*handle, literals(arguments), repr)};
+  co_return co_await value_of(std::move(script), std::move(options), deadline);
 }
 
 std::string Board::call_code(const Function& function, const std::vector<Value>& arguments) {
-  std::string code;
-  for (const Value& argument : arguments) code += (code.empty() ? "" : ",") + to_python(argument);
-  return fmt::format("{}({})", function.name, code);
+  return fmt::format("{}({})", function.name, literals(arguments));
 }
 
 bool Board::is_deployed(std::string_view name, const Hash& source_hash) const {
@@ -85,9 +120,12 @@ bool Board::is_deployed(std::string_view name, const Hash& source_hash) const {
 Async<void> Board::remove(std::string name, Instant deadline) {
   const auto found = deployed_.find(name);
   if (found == deployed_.end()) co_return;
-  const bool gone = found->second.boot != link_.boot();
+  const Deployed deployed = found->second;
   deployed_.erase(found);
-  if (!gone) co_await run({.code = fmt::format("globals().pop('{}',None)", name), .on_output = drop}, {}, deadline);
+  if (deployed.boot != link_.boot()) co_return;
+  std::string code = fmt::format("globals().pop('{}',None)", name);
+  if (deployed.handle) code += fmt::format(";globals().pop('{}{}',None)", guard_name, *deployed.handle);
+  co_await run({.code = std::move(code), .on_output = drop}, {}, deadline);
 }
 
 Async<Capabilities> Board::capabilities(Instant deadline) {
@@ -102,9 +140,12 @@ Async<Capabilities> Board::capabilities(Instant deadline) {
 }
 
 Async<RunResult> Board::run(Script script, SourcePlace place, Instant deadline) {
+  const bool by_handle = script.call.has_value();
   RunResult result = co_await link_.run(std::move(script), deadline);
   if (result.traceback.empty()) co_return result;
   Traceback traceback = parse_traceback(result.traceback);
+  // A handle's own frame stands for the caller's line.
+  if (by_handle && !traceback.frames.empty()) traceback.frames.front() = {"<string>", 1, "<module>"};
   traceback.begun = result.begun;
   Error error = error_of(std::move(traceback), place);
   throw error;

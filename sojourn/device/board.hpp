@@ -28,6 +28,7 @@ struct Function {
   std::string name;
   std::string source;
   SourcePlace place = {"<function>", 1};
+  bool often = true;  // called by a handle, which is faster and takes some 200 bytes of the board's memory
 };
 
 // Threads: one executor. Cancel: as Link::run.
@@ -59,6 +60,9 @@ class Board {
   // Errors: as deploy().
   Async<Value> call(Function function, std::vector<Value> arguments, Instant deadline, RunOptions options = {});
 
+  // Likewise, but a board that started anew is worker_lost (has_not_begun()), for what else was there is gone too.
+  Async<Value> call_once(Function function, std::vector<Value> arguments, Instant deadline, RunOptions options = {});
+
   // The app_error that says what `traceback` does, of code that began at `place`, in the host's places.
   Error error_of(Traceback traceback, const SourcePlace& place) const;
 
@@ -89,9 +93,12 @@ class Board {
     Hash hash{};
     std::uint64_t boot = 0;
     SourcePlace place;
+    std::optional<std::size_t> handle;
   };
 
   Async<RunResult> run(Script script, SourcePlace place, Instant deadline);
+  Async<Value> value_of(Script script, RunOptions options, Instant deadline);
+  std::size_t handle_for(const std::string& name) const;
   std::map<std::string, SourcePlace> places() const;
 
   Link link_;

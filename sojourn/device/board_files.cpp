@@ -25,13 +25,15 @@ const Function open_file{"_sj_open",
                          "def _sj_open(p,m):\n"
                          " global _sj_file\n"
                          " _sj_file=open(p,m)\n",
-                         {"board_files.cpp", 1}};
+                         {"board_files.cpp", 1},
+                         false};
 
 const Function write_base64{"_sj_base64",
                             "def _sj_base64(b):\n"
                             " from binascii import a2b_base64\n"
                             " return _sj_file.write(a2b_base64(b))\n",
-                            {"board_files.cpp", 1}};
+                            {"board_files.cpp", 1},
+                            false};
 
 // Of what the board holds, read anew; "" where that cannot be read.
 const Function file_sum{"_sj_sum",
@@ -45,7 +47,8 @@ const Function file_sum{"_sj_sum",
                         "  n+=len(b);s=(s*65599+int.from_bytes(b,'little'))%999999937\n"
                         " f.close()\n"
                         " return '%d-%d'%(n,s)\n",
-                        {"board_files.cpp", 1}};
+                        {"board_files.cpp", 1},
+                        false};
 
 // A micro:bit has os.size, and no folders, in place of os.stat.
 const Function stat_file{"_sj_stat",
@@ -56,7 +59,8 @@ const Function stat_file{"_sj_stat",
                          "  s=os.stat(p)\n"
                          "  return (s[6],s[0]&0x4000!=0)\n"
                          " except OSError:return None\n",
-                         {"board_files.cpp", 1}};
+                         {"board_files.cpp", 1},
+                         false};
 
 const Function list_files{"_sj_list",
                           "def _sj_list(p):\n"
@@ -68,14 +72,16 @@ const Function list_files{"_sj_list",
                           "   r.append((n,s[6],s[0]&0x4000!=0))\n"
                           "  else:r.append((n,os.size(n),False))\n"
                           " return r\n",
-                          {"board_files.cpp", 1}};
+                          {"board_files.cpp", 1},
+                          false};
 
 const Function remove_file{"_sj_remove",
                            "def _sj_remove(p):\n"
                            " import os\n"
                            " if hasattr(os,'stat') and os.stat(p)[0]&0x4000:os.rmdir(p)\n"
                            " else:os.remove(p)\n",
-                           {"board_files.cpp", 1}};
+                           {"board_files.cpp", 1},
+                           false};
 
 [[noreturn]] void unexpected(const Value& value) {
   throw Error(ErrorCode::protocol_error,

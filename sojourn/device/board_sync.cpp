@@ -18,7 +18,8 @@ const Function make_folders{"_sj_folders",
                             " for i in range(1,len(s)):\n"
                             "  try:os.mkdir('/'.join(s[:i]))\n"
                             "  except OSError:pass\n",
-                            {"board_sync.cpp", 1}};
+                            {"board_sync.cpp", 1},
+                            false};
 
 // Files below a folder.
 const Function all_files{"_sj_all",
@@ -31,7 +32,8 @@ const Function all_files{"_sj_all",
                          "   else:r.append(d+n)\n"
                          " except OSError:pass\n"
                          " return r\n",
-                         {"board_sync.cpp", 1}};
+                         {"board_sync.cpp", 1},
+                         false};
 
 // "" or a folder with "/" at its end.
 std::string prefix_of(std::string folder) {

@@ -1,6 +1,9 @@
 #include "sojourn/device/board.hpp"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
+
+#include <limits>
 
 #include "sojourn/device/board_bench_test.hpp"
 
@@ -87,6 +90,43 @@ TEST_P(EveryBoard, DeploysAFunctionOnceAndAgainAfterAReset) {
     EXPECT_EQ(co_await board.call(add, arguments, bench.soon()), Value{std::int64_t(5)});
     const Error gone = co_await error_of(board.eval("x", bench.soon()));
     EXPECT_EQ(gone.details().at("type"), "NameError");
+  });
+}
+
+TEST_P(EveryBoard, GivesAFunctionItsValuesHoweverTheyTravel) {
+  with_each([](BoardBench& bench, Board& board) -> Async<void> {
+    const Function same{"same", "def same(*a):return list(a)", {"host.py", 1}};
+    const List inner{{Value{std::int64_t(1)}, Value{std::string("(2,")}}};
+    const std::vector<std::vector<Value>> all{
+        {},
+        {Value{std::int64_t(-7)}},
+        {Value{std::string("a b")}, Value{None{}}, Value{true}, Value{std::numeric_limits<std::int64_t>::min()}},
+        {Value{0.5}},
+        {Value{std::string("it's \"\\\n\u00e9")}},
+        {Value{std::string(300, 'x')}},
+        {Value{Bytes{"\x04\xff"}}, Value{inner}}};
+    for (const std::vector<Value>& values : all) {
+      EXPECT_EQ(co_await board.call(same, values, bench.soon()), Value{List{values}});
+      const std::string repr = exact_repr(values);
+      if (repr.empty()) continue;
+      EXPECT_EQ(co_await board.eval(fmt::format("repr({})", repr), bench.soon()), Value{repr});
+    }
+    co_await board.exec("def same(*a):return 'another'", bench.soon());
+    EXPECT_EQ(co_await board.call(same, {}, bench.soon()), Value{std::string("another")}) << "it goes by its name";
+    co_await board.remove("same", bench.soon());
+    EXPECT_EQ(co_await board.eval("[n for n in globals() if n[:2] == '_j']", bench.soon()),
+              Value{List{{Value{std::string("_j")}}}});
+  });
+}
+
+TEST_P(EveryBoard, NoticesThatAHandleIsGone) {
+  with_each([](BoardBench& bench, Board& board) -> Async<void> {
+    const std::vector<Value> arguments{Value{std::int64_t(2)}, Value{std::int64_t(3)}};
+    EXPECT_EQ(co_await board.call(add, arguments, bench.soon()), Value{std::int64_t(5)});
+    const auto boot = board.link().boot();
+    co_await board.exec("del _j0", bench.soon());
+    EXPECT_EQ(co_await board.call(add, arguments, bench.soon()), Value{std::int64_t(5)});
+    EXPECT_GT(board.link().boot(), boot) << "that looks like a board that started anew";
   });
 }
 

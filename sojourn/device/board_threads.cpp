@@ -120,7 +120,8 @@ const Function support{"_sj_threads",
  return T
 _sj_threads=_sj_threads()
 )",
-                       {"board_threads.cpp", 1}};
+                       {"board_threads.cpp", 1},
+                       false};
 
 constexpr std::string_view outermost = "main";  // of the support's functions: the frame that called the thread's
 

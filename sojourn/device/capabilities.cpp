@@ -1,6 +1,7 @@
 #include "sojourn/device/capabilities.hpp"
 
 #include <charconv>
+#include <iterator>
 #include <ranges>
 
 #include "sojourn/base/error.hpp"
@@ -11,25 +12,28 @@ namespace sojourn::device {
 
 namespace {
 
-// One line each: a letter and what was found. A module is imported only to see that it is there; the name is taken
-// back, and so is the memory.
+// One line each: a letter and what was found. It says nothing of modules that every board has, for each name takes a
+// small board some time. Its names are its own, so that nothing but loaded modules is left. What lies in
+// the board's files is neither looked for, which takes long, nor run.
 constexpr std::string_view probe =
     "def _p():\n"
     " import sys,gc\n"
-    " i=sys.implementation\n"
-    " print('i',i[0]);print('v',*i[1]);print('p',sys.platform)\n"
-    " for m in 'machine _thread network bluetooth json hashlib binascii deflate random asyncio socket ssl os time "
-    "math "
-    "array struct microbit'.split():\n"
-    "  try:__import__(m);print('m',m)\n"
+    " d={}\n"
+    " q=getattr(sys,'path',[])\n"
+    " p=q[:]\n"
+    " q[:]=['.frozen']\n"
+    " for m in'machine _thread network bluetooth json hashlib binascii deflate asyncio socket ssl os "
+    "microbit'.split():\n"
+    "  try:d[m]=__import__(m)\n"
     "  except:0\n"
-    " try:\n"
-    "  import os;print('n',os.uname()[4])\n"
-    " except:print('n',getattr(i,'_machine',''))\n"
-    " try:\n"
-    "  import machine;print('d',machine.unique_id())\n"
+    " q[:]=p\n"
+    " gc.collect()\n"
+    " print('p',sys.platform,gc.mem_free(),gc.mem_alloc(),*d)\n"
+    " print('i',*sys.implementation,sep=';')\n"
+    " try:print('d',d['machine'].unique_id())\n"
     " except:0\n"
-    " gc.collect();print('f',gc.mem_free());print('u',gc.mem_alloc())\n"
+    " try:print('n',d['os'].uname()[4])\n"
+    " except:0\n"
     "_p()\n"
     "del _p\n";
 
@@ -47,15 +51,40 @@ std::string hex_of(std::string_view literal) {
   return to_hex({reinterpret_cast<const std::uint8_t*>(bytes->data.data()), bytes->data.size()});
 }
 
-// (1, 27, 0, '') came as "1 27 0 ".
-std::string version_of(std::string_view parts) {
+std::vector<std::string> split(std::string_view text, char separator) {
+  std::vector<std::string> parts;
+  for (const auto part : std::views::split(text, separator)) parts.emplace_back(part.begin(), part.end());
+  return parts;
+}
+
+// "(1, 27, 0, '')"
+std::string version_of(std::string_view tuple) {
   std::string version;
-  for (const auto part : std::views::split(parts, ' ')) {
-    if (part.empty()) continue;
-    version += version.empty() ? "" : ".";
-    version += std::string_view(part.begin(), part.end());
+  for (const char c : tuple) {
+    if (c == ',') version += '.';
+    if (std::string_view("() ,'").find(c) == std::string_view::npos) version += c;
   }
+  while (version.ends_with('.')) version.pop_back();
   return version;
+}
+
+// "micropython;(1, 27, 0, '');JS with Emscripten;774;pyscript", less on older firmware.
+void read_implementation(Capabilities& capabilities, std::string_view found) {
+  std::vector<std::string> fields = split(found, ';');
+  fields.resize(std::max<std::size_t>(fields.size(), 3));
+  capabilities.implementation = std::move(fields[0]);
+  capabilities.version = version_of(fields[1]);
+  if (capabilities.machine.empty()) capabilities.machine = std::move(fields[2]);
+}
+
+// "microbit 8432 1616 machine os"
+void read_platform(Capabilities& capabilities, std::string_view found) {
+  std::vector<std::string> fields = split(found, ' ');
+  if (fields.size() < 3) return;
+  capabilities.platform = std::move(fields[0]);
+  capabilities.heap_free = number(fields[1]);
+  capabilities.heap_used = number(fields[2]);
+  capabilities.modules.assign(std::move_iterator(fields.begin() + 3), std::move_iterator(fields.end()));
 }
 
 }  // namespace
@@ -68,17 +97,14 @@ Capabilities parse_capabilities(std::string_view printed) {
   Capabilities capabilities;
   for (const auto part : std::views::split(printed, '\n')) {
     const std::string_view line(part.begin(), part.end());
-    if (line.size() < 2 || line[1] != ' ') continue;
+    if (line.size() < 2 || (line[1] != ' ' && line[1] != ';')) continue;
     const std::string_view found = line.substr(2);
     switch (line[0]) {
       case 'i':
-        capabilities.implementation = found;
-        break;
-      case 'v':
-        capabilities.version = version_of(found);
+        read_implementation(capabilities, found);
         break;
       case 'p':
-        capabilities.platform = found;
+        read_platform(capabilities, found);
         break;
       case 'n':
         capabilities.machine = found;
@@ -86,21 +112,11 @@ Capabilities parse_capabilities(std::string_view printed) {
       case 'd':
         capabilities.id = hex_of(found);
         break;
-      case 'f':
-        capabilities.heap_free = number(found);
-        break;
-      case 'u':
-        capabilities.heap_used = number(found);
-        break;
-      case 'm':
-        capabilities.modules.emplace_back(found);
-        break;
       default:
         break;
     }
   }
   std::ranges::sort(capabilities.modules);
-  capabilities.modules.erase(std::ranges::unique(capabilities.modules).begin(), capabilities.modules.end());
   capabilities.modules.shrink_to_fit();
   if (capabilities.implementation.empty()) {
     throw Error(ErrorCode::protocol_error, "the board did not say what it is");

@@ -20,7 +20,7 @@ struct Capabilities {
   std::string id;              // its unique id in hex; "" where it has none
   std::uint64_t heap_free = 0;
   std::uint64_t heap_used = 0;
-  std::vector<std::string> modules;  // in order, those of the probe's list that can be imported
+  std::vector<std::string> modules;  // in order, those of the probe's list that are part of the firmware
   std::optional<bool> raw_paste;     // nothing until the link had to know
 
   bool has(std::string_view module) const { return std::ranges::binary_search(modules, module); }

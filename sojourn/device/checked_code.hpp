@@ -19,18 +19,28 @@ namespace sojourn::device {
 std::string_view guard_script();
 std::string_view guard_receipt();
 
-// The guard's name on the board; a NameError gives it in quotes.
+// The guard's name on the board; a NameError gives it in quotes. The names of handles begin with it.
 inline constexpr std::string_view guard_name = "_j";
 
-// A call of the guard: `function`, an expression such as exec or eval, gets `code` as bytes.
-std::string checked_call(std::string_view code, std::string_view function);
+struct CheckedCode {
+  std::string text;      // to send
+  std::string end_mark;  // what the guard prints after the run, where a value's repr and a line end follow
+};
 
-// What the guard prints before the run, where the line end follows, as the board writes it; and after it, where the
-// repr of the value and another line end follow.
+// What the guard prints before the run.
 inline constexpr std::string_view begin_mark = "\6";
-std::string end_mark(std::string_view code);
 
-// `bytes` as a bytes literal of Python, in printable ASCII.
+// A call of the guard: `function`, an expression such as exec or eval, gets `code` as bytes.
+CheckedCode checked_call(std::string_view code, std::string_view function);
+
+// Defines handle number `handle`, by which `function` is called with values that the guard checks: a call that is as
+// short as it can be, and that the board need not compile twice.
+std::string handle_script(std::size_t handle, std::string_view function);
+
+// A call by a handle. `values` are literals with commas between, `repr` what the board writes for their tuple.
+CheckedCode checked_call(std::size_t handle, std::string_view values, std::string_view repr);
+
+// `bytes` as a bytes literal of Python, in printable ASCII and perhaps line ends.
 std::string bytes_literal(std::string_view bytes);
 
 // The hash of a file's content: every byte and its place count, and two contents have the same by chance once in

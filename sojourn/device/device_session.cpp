@@ -190,12 +190,11 @@ Async<Value> DeviceSession::run(Task task, std::vector<Value> arguments, Instant
   const auto turn = co_await take_turn(deadline);
   last_use_ = clock_.instant();
   if (task.timeout != Milliseconds::max()) deadline = std::min(deadline, last_use_ + task.timeout);
-  const std::string code = Board::call_code(task.function, arguments);
   for (bool again = false;; again = true) {
     try {
       co_await prepare(deadline);
       co_await deploy(task.function, deadline);
-      auto running = board_.eval(code, deadline, options);
+      auto running = board_.call_once(task.function, arguments, deadline, options);
       if (task.exclusive) co_return co_await run_alone(std::move(running), deadline);
       co_return co_await std::move(running);
     } catch (const Error& error) {

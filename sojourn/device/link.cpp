@@ -125,7 +125,10 @@ Async<RunResult> Link::ask(Wish wish, Script script, Instant deadline) {
   if (queue_.size() >= options_.queue) {
     throw Error(ErrorCode::queue_full, fmt::format("{} calls wait for this board already", options_.queue));
   }
-  const auto operation = std::make_shared<Operation>(wish, std::move(script));
+  const auto operation = std::make_shared<Operation>(wish, std::move(script), deadline);
+  // The board can work while the host gets ready to wait for it.
+  const bool ready = current_ == nullptr && queue_.empty() && known_ && repl_.at_prompt();
+  if (wish == Wish::run && ready && clock_.instant() < deadline) send(*operation);
   queue_.push_back(operation);
   changed_.notify_all();
   if (serving_.size() == 0) serving_.spawn(serve());
@@ -140,12 +143,36 @@ Async<RunResult> Link::ask(Wish wish, Script script, Instant deadline) {
       if (!operation.done.is_set()) link.changed_.notify_all();
     }
   } const departure{*this, *operation};
-  std::optional<RunResult> result = co_await operation->done.wait_until(clock_, deadline);
-  if (!result) {
+  wake_by(deadline);
+  co_return co_await operation->done.wait();
+}
+
+void Link::wake_by(Instant when) {
+  if (alarm_at_ <= when) return;
+  alarm_at_ = when;
+  alarm_ = clock_.set_alarm(when, executor_, [this] {
+    alarm_at_ = Instant::max();
+    expire();
+    changed_.notify_all();
+  });
+}
+
+// Sends those away whose deadline has come.
+void Link::expire() {
+  Instant next = Instant::max();
+  const auto look_at = [&](Operation& operation) {
+    if (operation.done.is_set()) return;
+    if (clock_.instant() < operation.deadline) {
+      next = std::min(next, operation.deadline);
+      return;
+    }
     ++statistics_.timeouts;
-    throw timed_out();
-  }
-  co_return std::move(*result);
+    operation.abandoned = true;
+    operation.done.fail(std::make_exception_ptr(timed_out()));
+  };
+  if (current_) look_at(*current_);
+  for (const auto& operation : queue_) look_at(*operation);
+  wake_by(next);
 }
 
 // Takes what waits, one after the other. Nothing that happens to one of them ends it.
@@ -157,12 +184,14 @@ Async<void> Link::serve() {
     }
     const auto operation = queue_.front();
     queue_.pop_front();
-    if (operation->abandoned) continue;
+    if (operation->abandoned && !operation->sent) continue;
+    current_ = operation;
     try {
       operation->done.set(co_await perform(*operation));
     } catch (...) {
       operation->done.fail(std::current_exception());
     }
+    current_.reset();
   }
   for (const auto& operation : queue_) operation->done.fail(std::make_exception_ptr(closed()));
   queue_.clear();
@@ -174,17 +203,28 @@ Async<RunResult> Link::perform(Operation& operation) {
     co_await restart_by_force();
     co_return RunResult{};
   }
-  co_await make_ready(operation);
+  if (!operation.sent) co_await make_ready(operation);
   if (operation.wish == Wish::run) co_return co_await run_script(operation);
   if (operation.wish == Wish::soft_reset) co_await reset_softly(operation);
   co_return RunResult{};
 }
 
-Async<RunResult> Link::run_script(Operation& operation) {
-  repl_.run(operation.script.code, operation.script.function, clock_.instant());
+void Link::send(Operation& operation) {
+  const Script& script = operation.script;
+  if (script.call) {
+    repl_.run(*script.call, clock_.instant());
+  } else {
+    repl_.run(script.code, script.function, clock_.instant());
+  }
+  operation.sent = clock_.instant();
   state_ = ConnectionState::executing;
   ++statistics_.runs;
-  const Instant start = clock_.instant();
+  flush();
+}
+
+Async<RunResult> Link::run_script(Operation& operation) {
+  if (!operation.sent) send(operation);
+  const Instant start = *operation.sent;
   RunResult result;
   for (;;) {
     std::optional<RawRepl::Event> event = co_await next_event(&operation, Instant::max());
@@ -330,11 +370,8 @@ Async<std::optional<RawRepl::Event>> Link::next_event(const Operation* operation
     if (closing_ || !wired_ || (operation != nullptr && operation->abandoned)) co_return std::nullopt;
     if (clock_.instant() >= until) co_return std::nullopt;
     wake_ = std::min(until, repl_.next_tick().value_or(until));
-    if (wake_ == Instant::max()) {
-      co_await changed_.wait();
-    } else {
-      co_await changed_.wait_until(clock_, wake_);
-    }
+    wake_by(wake_);
+    co_await changed_.wait();
     repl_.tick(clock_.instant());
   }
 }
@@ -384,6 +421,7 @@ Async<void> Link::read() {
 Async<void> Link::close() {
   if (!closing_ && wired_) transport_->send(repl_.at_prompt() ? leave_raw_mode : interrupt_twice);
   closing_ = true;
+  alarm_.reset();
   changed_.notify_all();
   co_await serving_.join();
   co_await stop_reading();

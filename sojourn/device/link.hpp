@@ -47,6 +47,7 @@ struct LinkOptions {
 struct Script {
   std::string code;
   std::string function = "exec";  // what gets the code as bytes: exec, eval, or another function on the board
+  std::optional<CheckedCode> call = std::nullopt;             // sent instead, where a handle is called
   std::function<void(std::string_view)> on_output = nullptr;  // gets what is printed, as it comes
 };
 
@@ -136,13 +137,16 @@ class Link {
   struct Operation {
     Wish wish;
     Script script;
+    Instant deadline;
     Completion<RunResult> done;
-    bool abandoned = false;  // its caller has gone
+    bool abandoned = false;                      // its caller has gone
+    std::optional<Instant> sent = std::nullopt;  // at once where a script found the link idle
   };
 
   Async<RunResult> ask(Wish wish, Script script, Instant deadline);
   Async<void> serve();
   Async<RunResult> perform(Operation& operation);
+  void send(Operation& operation);
   Async<RunResult> run_script(Operation& operation);
   Async<void> reset_softly(const Operation& operation);
   Async<void> make_ready(const Operation& operation);
@@ -151,6 +155,9 @@ class Link {
   Async<void> settle();
   Async<void> restart_by_force();
   Async<std::optional<RawRepl::Event>> next_event(const Operation* operation, Instant until);
+
+  void wake_by(Instant when);
+  void expire();
 
   void start_reading();
   Async<void> stop_reading();
@@ -172,8 +179,12 @@ class Link {
   bool wired_ = false;  // the wire is open, as far as is known
   bool closing_ = false;
   std::deque<std::shared_ptr<Operation>> queue_;
+  std::shared_ptr<Operation> current_;
   Event changed_;  // something happened, an operation came or was abandoned, the wire was lost, or the link closes
   Instant wake_ = Instant::min();  // when whoever waits for what happens looks at the time anyway
+  // For all deadlines: set anew only where one comes earlier, for that costs more than a wake-up now and then.
+  std::unique_ptr<Alarm> alarm_;
+  Instant alarm_at_ = Instant::max();
   LinkStatistics statistics_;
   TaskGroup serving_;
   TaskGroup reading_;

@@ -73,6 +73,27 @@ TEST_F(LinkTest, ServesItsCallersInTheirOrder) {
   });
 }
 
+TEST_F(LinkTest, SendsAwayWhoWaitsPastTheirDeadlineAndNobodyElse) {
+  with_board(microbit(), [](BoardBench& bench, Board& board) -> Async<void> {
+    co_await board.open(bench.soon());
+    TaskGroup callers(bench.loop.executor());
+    std::vector<std::string> ended;
+    struct Caller {
+      static Async<void> run(Board& of, std::string code, Instant deadline, std::vector<std::string>& ended) {
+        const Error error = co_await error_of(of.exec(code, deadline));
+        EXPECT_EQ(error.code(), ErrorCode::call_timeout);
+        ended.push_back(code);
+      }
+    };
+    callers.spawn(Caller::run(board, endless, bench.in(Milliseconds(400)), ended));
+    callers.spawn(Caller::run(board, "waited = 1", bench.in(Milliseconds(20)), ended));
+    co_await callers.join();
+    EXPECT_THAT(ended, testing::ElementsAre("waited = 1", endless));
+    EXPECT_EQ(co_await board.eval("'waited' in globals()", bench.soon()), Value{false});
+    EXPECT_EQ(board.link().statistics().timeouts, 2u);
+  });
+}
+
 TEST_F(LinkTest, RefusesMoreThanItsQueueHolds) {
   with_board(microbit(),
              [](BoardBench& bench, Board& board) -> Async<void> {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <optional>
@@ -211,7 +212,7 @@ std::string write_string(std::string_view text) {
     if (byte < 0x80) {
       // One character in the notation of a bytes literal, which is that of a string too.
       const std::string literal = bytes_literal(text.substr(i, 1));
-      out += literal.substr(2, literal.size() - 3);
+      out += byte == '\'' ? "\\'" : literal.substr(2, literal.size() - 3);
       ++i;
       continue;
     }
@@ -350,6 +351,19 @@ Value parse_repr(std::string_view text) {
 
 std::string to_python(const Value& value) {
   return std::visit(PythonWriter{}, value.is);
+}
+
+std::string exact_repr(const std::vector<Value>& values) {
+  std::string out;
+  for (const Value& value : values) {
+    const auto* text = std::get_if<std::string>(&value.is);
+    const bool plain = text != nullptr && std::ranges::all_of(*text, [](char c) {
+                         return c >= ' ' && c <= '~' && c != '\'' && c != '"' && c != '\\';
+                       });
+    if (!plain && value.is.index() > Value{std::int64_t(0)}.is.index()) return {};
+    out += (out.empty() ? "" : ", ") + to_python(value);
+  }
+  return fmt::format("({}{})", out, values.size() == 1 ? "," : "");
 }
 
 Json to_json(const Value& value) {

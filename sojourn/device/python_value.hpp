@@ -71,6 +71,9 @@ Value parse_repr(std::string_view text);
 // The Python literal of `value`; of an Opaque its repr. A string is written in ASCII.
 std::string to_python(const Value& value);
 
+// What repr() of their tuple is on every board; nothing where that is not certain, as for floats and dicts.
+std::string exact_repr(const std::vector<Value>& values);
+
 // None is null, a tuple or set an array, a dict with nothing but strings for keys an object. What JSON lacks is an
 // object with one member: {"bytes": BASE64}, {"int": DIGITS}, {"float": "nan" | "inf" | "-inf"}, {"dict": [[KEY,
 // VALUE], ...]},

@@ -1,10 +1,11 @@
 #include "sojourn/device/raw_repl.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cassert>
 
 #include "sojourn/base/error.hpp"
-#include "sojourn/device/checked_code.hpp"
 
 namespace sojourn::device {
 
@@ -14,7 +15,6 @@ constexpr std::string_view seek_bytes = "\x03\x03\x01";  // interrupt twice, the
 constexpr std::string_view ask_paste = "\x05\x41\x01";
 constexpr std::string_view raw_banner = "raw REPL; CTRL-B to exit\r\n>";
 constexpr char end_byte = '\x04';
-constexpr std::string_view quoted_guard_name = "'_j'";
 constexpr std::string_view leave_raw = "\x02";
 constexpr std::string_view collect_script = "__import__('gc').collect()";
 constexpr std::string_view end_of_answer = "\x04>";
@@ -61,13 +61,12 @@ std::string without_cr(std::string_view text) {
   return out;
 }
 
-// Where the line end that follows the begin mark is.
-std::size_t find_begin(std::string_view text) {
-  for (std::size_t at = text.find(begin_mark); at != text.npos; at = text.find(begin_mark, at + 1)) {
-    const std::string_view rest = text.substr(at + begin_mark.size());
-    if (rest.starts_with('\n') || rest.starts_with("\r\n")) return at + begin_mark.size();
-  }
-  return text.npos;
+// Whether the guard or one of its handles was not found by its name.
+bool lacks_guard(std::string_view error) {
+  const std::size_t name = error.find(fmt::format("'{}", guard_name));
+  if (name == error.npos || error.find("NameError") == error.npos) return false;
+  const std::size_t end = error.find_first_not_of("0123456789", name + 1 + guard_name.size());
+  return end != error.npos && error[end] == '\'';
 }
 
 // Where there are threads the value ends with a mark, and what they write may come anywhere after it: before the
@@ -133,10 +132,14 @@ void RawRepl::recover(Instant now, bool fresh) {
 }
 
 void RawRepl::run(std::string_view code, std::string_view function, Instant now) {
-  assert(at_prompt());
   if ((function == "exec" || function == "eval") && is_blank(code))
     throw Error(ErrorCode::invalid_request, "there is no code to run: it is blank");
-  run_.emplace(checked_call(code, function), end_mark(code));
+  run(checked_call(code, function), now);
+}
+
+void RawRepl::run(CheckedCode call, Instant now) {
+  assert(at_prompt());
+  run_.emplace(std::move(call));
   attempt_ = 0;
   collected_ = false;
   in_.clear();
@@ -224,7 +227,7 @@ void RawRepl::seek(Instant now) {
 
 std::string_view RawRepl::script() const {
   if (collecting_) return collect_script;
-  return guarded_ ? std::string_view(run_->script) : guard_script();
+  return guarded_ ? std::string_view(run_->call.text) : guard_script();
 }
 
 void RawRepl::start_script(Instant now) {
@@ -273,9 +276,7 @@ void RawRepl::send_end(std::string_view answer, Instant now) {
 
 // The board is at its prompt and did not begin the script.
 void RawRepl::refused(std::string_view error, Instant now) {
-  if (guarded_ && error.find("NameError") != error.npos && error.find(quoted_guard_name) != error.npos) {
-    return rebooted();
-  }
+  if (guarded_ && lacks_guard(error)) return rebooted();
   if (error.find("MemoryError") != error.npos) {
     if (collected_) return finish({}, without_cr(error));
     return collect_garbage(now);
@@ -448,11 +449,9 @@ bool RawRepl::read_taken(Instant now) {
 }
 
 bool RawRepl::read_begin(Instant now) {
-  if (const std::size_t line_end = guarded_ ? find_begin(in_) : in_.npos; line_end != in_.npos) {
-    run_->cooked = in_[line_end] == '\r';
-    cooked_ = run_->cooked;
+  if (const std::size_t begin = guarded_ && !collecting_ ? in_.find(begin_mark) : in_.npos; begin != in_.npos) {
     run_->begun = true;
-    in_.erase(0, line_end + (run_->cooked ? 2 : 1));
+    in_.erase(0, begin + begin_mark.size());
     tail_ = in_;
     suspected_ = false;
     go(State::running);
@@ -477,11 +476,13 @@ bool RawRepl::read_begin(Instant now) {
     events_.emplace_back(Garbled{});
     return true;
   }
-  if (guarded_ || !error.empty() || printed.find(guard_receipt()) == printed.npos) {
+  const std::size_t receipt = guarded_ || !error.empty() ? printed.npos : printed.find(guard_receipt());
+  if (receipt == printed.npos) {
     refused(error, now);
     return true;
   }
   guarded_ = true;
+  cooked_ = printed.substr(receipt + guard_receipt().size()).starts_with('\r');
   if (run_) {
     start_script(now);
   } else {
@@ -492,10 +493,10 @@ bool RawRepl::read_begin(Instant now) {
 }
 
 bool RawRepl::read_output(Instant now) {
-  const std::size_t mark = in_.find(run_->end_mark);
+  const std::size_t mark = in_.find(run_->call.end_mark);
   if (mark != in_.npos) {
     say(std::string_view(in_).substr(0, mark));
-    in_.erase(0, mark + run_->end_mark.size());
+    in_.erase(0, mark + run_->call.end_mark.size());
     go(State::ending);
     return true;
   }
@@ -509,10 +510,10 @@ bool RawRepl::read_output(Instant now) {
     }
   }
   if (read_reboot(now)) return true;
-  std::size_t ready = in_.size() - partial_mark(in_, run_->end_mark);
+  std::size_t ready = in_.size() - partial_mark(in_, run_->call.end_mark);
   // An end that may be the board's own is kept until what follows it is known.
   if (run_->interrupted) ready = std::min(ready, in_.find(end_byte));
-  if (run_->cooked && ready > 0 && in_[ready - 1] == '\r') --ready;
+  if (cooked_ == true && ready > 0 && in_[ready - 1] == '\r') --ready;
   ready -= partial_character(std::string_view(in_).substr(0, ready));
   say(std::string_view(in_).substr(0, ready));
   in_.erase(0, ready);
@@ -532,7 +533,7 @@ bool RawRepl::read_end(Instant now) {
         return true;
       }
     }
-    finish(value_of(std::string_view(in_).substr(0, first)), std::move(error));
+    finish(error.empty() ? value_of(std::string_view(in_).substr(0, first)) : "", std::move(error));
     return true;
   }
   if (in_.size() > options_.value_bytes) {
@@ -573,7 +574,7 @@ void RawRepl::ask_for_raw_mode(Instant now) {
 
 void RawRepl::say(std::string_view raw) {
   if (raw.empty()) return;
-  events_.emplace_back(Output{run_->cooked ? without_cr(raw) : std::string(raw)});
+  events_.emplace_back(Output{cooked_ == true ? without_cr(raw) : std::string(raw)});
 }
 
 }  // namespace sojourn::device

@@ -9,6 +9,7 @@
 #include <variant>
 
 #include "sojourn/base/clock.hpp"
+#include "sojourn/device/checked_code.hpp"
 
 // One conversation with a board's raw REPL, the prompt of MicroPython that is made for programs.
 //
@@ -36,7 +37,7 @@ class RawRepl {
     std::string text;  // line ends as the code wrote them; never part of a UTF-8 character
   };
   struct Finished {
-    std::string value;  // repr of the value, empty for None
+    std::string value;  // repr of the value, empty for None and after a failure
     std::string error;  // the traceback, empty for success
     bool begun = true;  // false where the board had not even the room to take the code
   };
@@ -58,6 +59,7 @@ class RawRepl {
   // prompt. The expression itself is not hashed: damaged, it must raise where it is evaluated, as a name does. Ends
   // with Finished, Undelivered, Garbled or Rebooted. Errors: invalid_request for blank code.
   void run(std::string_view code, std::string_view function, Instant now);
+  void run(CheckedCode call, Instant now);
 
   // Sends Ctrl-C. The run ends with Finished if the board heeds it; one that has not begun ends at once, like
   // recover().
@@ -82,7 +84,7 @@ class RawRepl {
   std::uint64_t damaged() const { return damaged_; }  // sends that had to be repeated
   std::size_t burst() const { return options_.burst; }
   std::size_t paste_window() const { return window_; }          // 0 until a script was pasted
-  std::optional<bool> writes_cr_lf() const { return cooked_; }  // nothing until a script ran
+  std::optional<bool> writes_cr_lf() const { return cooked_; }  // nothing until it has the guard
 
  private:
   enum class State {
@@ -101,11 +103,9 @@ class RawRepl {
 
   // A run, from run() to its end.
   struct Run {
-    std::string script;
-    std::string end_mark;
+    CheckedCode call;
     bool begun = false;
     bool interrupted = false;
-    bool cooked = false;  // the board writes CR LF for LF
   };
 
   void go(State state, std::optional<Instant> timer = std::nullopt);
@@ -155,8 +155,8 @@ class RawRepl {
   std::size_t at_ = 0;       // how much of the script was sent
   std::size_t window_ = 0;
   std::size_t credit_ = 0;
-  std::optional<bool> cooked_;
-  std::string_view answer_;  // what the board says first when it took the line
+  std::optional<bool> cooked_;  // the board writes CR LF for LF, known with the guard
+  std::string_view answer_;     // what the board says first when it took the line
   int attempt_ = 0;
   int polls_ = 0;
   int clean_ = 0;    // scripts in a row that arrived whole

@@ -2,8 +2,8 @@
 
 This is NOT MicroPython. What is real is `_thread` itself, which has the same interface in both, and that code, output and
 Ctrl-C meet in one interpreter whose threads go on while nothing is asked. What MicroPython has besides and the code that
-runs here needs is imitated: ticks_ms and its like in time, sys.print_exception, exec and eval whose names are global, and a
-soft reset that begins with an empty memory and ends all threads.
+runs here needs is imitated: ticks_ms and its like in time, sys.print_exception, exec and eval whose names are global,
+integers that are made of text as of bytes, and a soft reset that begins with an empty memory and ends all threads.
 
     python3 thread_board.py [--raw]     the REPL on standard input and output; --raw: in raw mode, as after a soft reset there
     python3 thread_board.py --refuse    a board that refuses every thread, as one whose second core is taken
@@ -53,6 +53,12 @@ def print_exception(error, file=None):
     (file or sys.stdout).write("\n".join(lines) + "\n")
 
 
+class Integer(int):
+    @classmethod
+    def from_bytes(cls, data, order="big"):
+        return int.from_bytes(data.encode() if isinstance(data, str) else data, order)
+
+
 def refuse(*_):
     raise OSError("core1 in use")
 
@@ -61,7 +67,7 @@ class Repl:
     def __init__(self, raw):
         self.wire = Wire()
         self.raw = raw
-        self.names = {"__name__": "__main__"}
+        self.names = {"__name__": "__main__", "int": Integer}
         self.typed = queue.SimpleQueue()  # byte by byte; b"" at the end
         self.runs = False                 # code does that Ctrl-C ends
 
