@@ -43,18 +43,19 @@ class Suspended final : public asio::execution_context::service {
   };
 
   explicit Suspended(asio::execution_context& context) : asio::execution_context::service(context) {}
+  ~Suspended() override { gone_.fetch_add(1, std::memory_order_release); }
 
   // Asio looks through a list under a lock, so each thread remembers what it asked for last.
   static Suspended& of(asio::execution_context& context) {
     struct Known {
       asio::execution_context* context = nullptr;
       Suspended* suspended = nullptr;
-      std::uint64_t ended = 0;
+      std::uint64_t gone = 0;
     };
     thread_local Known known;
-    const std::uint64_t ended = ended_.load(std::memory_order_acquire);
-    if (known.context != &context || known.ended != ended) {
-      known = {.context = &context, .suspended = &asio::use_service<Suspended>(context), .ended = ended};
+    const std::uint64_t gone = gone_.load(std::memory_order_acquire);
+    if (known.context != &context || known.gone != gone) {
+      known = {.context = &context, .suspended = &asio::use_service<Suspended>(context), .gone = gone};
     }
     return *known.suspended;
   }
@@ -79,7 +80,6 @@ class Suspended final : public asio::execution_context::service {
   // No thread runs anything of the context any more. What goes first may own the events of the others.
   void shutdown() override {
     is_ending = true;
-    ended_.fetch_add(1, std::memory_order_release);
     for (Entry* entry = first_; entry != nullptr; entry = entry->next) entry->take_off();
     while (first_ != nullptr) {
       Entry& entry = *first_;
@@ -88,8 +88,8 @@ class Suspended final : public asio::execution_context::service {
     }
   }
 
-  // Contexts that have ended: another may be where one of them was.
-  static inline std::atomic<std::uint64_t> ended_ = 0;
+  // How many there were: another context may be where that of one of them was.
+  static inline std::atomic<std::uint64_t> gone_ = 0;
 
   std::mutex mutex_;
   Entry* first_ = nullptr;

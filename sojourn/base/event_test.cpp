@@ -2,12 +2,16 @@
 
 #include <gtest/gtest.h>
 
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <optional>
 
 #include "sojourn/base/async_mutex.hpp"
 #include "sojourn/base/error.hpp"
 #include "sojourn/base/loop.hpp"
+#include "sojourn/base/loop_end.hpp"
 #include "sojourn/base/task_group.hpp"
 
 namespace sojourn {
@@ -254,6 +258,31 @@ TEST(EventOfALoop, WhatStillWaitsGoesWithTheLoop) {
     EXPECT_FALSE(seen.expired());
   }
   EXPECT_TRUE(seen.expired());
+}
+
+struct AsksAtItsEnd {
+  explicit AsksAtItsEnd(Executor of) : executor(std::move(of)) {}
+  ~AsksAtItsEnd() { EXPECT_TRUE(is_ending(executor)); }
+  AsksAtItsEnd(const AsksAtItsEnd&) = delete;
+  AsksAtItsEnd& operator=(const AsksAtItsEnd&) = delete;
+  Executor executor;
+};
+
+Async<void> wait_with(std::unique_ptr<AsksAtItsEnd>, std::unique_ptr<Event> event) {
+  co_await event->wait();
+}
+
+TEST(EventOfALoop, TheEndOfALoopIsNotTakenForThatOfTheNextInItsPlace) {
+  std::optional<boost::asio::io_context> context;
+  for (int round = 0; round < 2; ++round) {
+    context.emplace();
+    EXPECT_FALSE(is_ending(context->get_executor()));
+    boost::asio::co_spawn(
+        *context, wait_with(std::make_unique<AsksAtItsEnd>(context->get_executor()), std::make_unique<Event>()),
+        [](const std::exception_ptr&) {});
+    context->poll();
+    context.reset();
+  }
 }
 
 class CompletionTest : public EventTest {
