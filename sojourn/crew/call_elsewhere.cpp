@@ -1,7 +1,5 @@
 #include "sojourn/crew/call_elsewhere.hpp"
 
-#include <fmt/format.h>
-
 #include <boost/asio/cancellation_state.hpp>
 #include <boost/asio/error.hpp>
 #include <boost/asio/this_coro.hpp>
@@ -77,8 +75,10 @@ Async<bool> wait_for(Completion<bool>& over) {
 }  // namespace
 
 void CrewProcess::log(LogLevel, std::string_view stream, std::string_view message, JsonObject) {
+  // Where nobody takes it, it is lost, as it is for a program of its own.
   std::FILE* const file = stream == "stdout" ? stdout : stderr;
-  fmt::print(file, "{}\n", message);
+  const std::string line = std::string(message) + "\n";
+  std::fwrite(line.data(), 1, line.size(), file);
   std::fflush(file);
 }
 
@@ -109,6 +109,7 @@ Async<Came> call_in(CrewProcess& process, Clock& clock, Milliseconds patience, c
                        came.failure->code() == ErrorCode::protocol_error || session::is_unreached(*came.failure))) {
     process.is_usable = false;
   }
+  came.is_stopped = stopped;
   co_return came;
 }
 

@@ -25,6 +25,7 @@ class CrewProcess : public session::WorkerEvents {
 struct Came {
   Json output;
   std::optional<Error> failure = std::nullopt;
+  bool is_stopped = false;  // its caller was told to stop, so it is not made again
 };
 
 // Runs `call` in `process`.

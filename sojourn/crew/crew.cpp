@@ -81,13 +81,10 @@ class Crew::State {
     const Places::Place place(places_);
     // A process may die between two calls, all of them with their supervisor.
     for (std::size_t deaths = 0;; ++deaths) {
-      std::shared_ptr<Member> member = co_await take(call);
-      members_.insert(member);
-      auto came = co_await call_in(*member, clock_, options_.patience, call);
-      members_.erase(member);
-      give_back(std::move(member));
+      const InUse used(*this, co_await take(call));
+      auto came = co_await call_in(*used.member, clock_, options_.patience, call);
       if (!came.failure) co_return std::move(came.output);
-      if (!session::is_unreached(*came.failure) || deaths >= most_deaths)
+      if (came.is_stopped || !session::is_unreached(*came.failure) || deaths >= most_deaths)
         throw says_that_it_is_lost(*came.failure) ? naming(call, *came.failure) : *came.failure;
     }
   }
@@ -119,6 +116,22 @@ class Crew::State {
     State& state;
   };
 
+  // Gives the process back when it goes: also where the call is cancelled before it begins.
+  struct InUse {
+    InUse(State& in, std::shared_ptr<Member> taken) : state(in), member(std::move(taken)) {
+      state.members_.insert(member);
+      if (state.closing_) state.end(*member);  // it was opened meanwhile
+    }
+    ~InUse() {
+      state.members_.erase(member);
+      state.give_back(member);
+    }
+    InUse(const InUse&) = delete;
+    InUse& operator=(const InUse&) = delete;
+    State& state;
+    const std::shared_ptr<Member> member;
+  };
+
   void start() {
     group_.emplace(loop_.executor());
     isolation_.emplace();
@@ -130,14 +143,16 @@ class Crew::State {
 
   Async<void> serve() {
     while (!closing_) co_await changed_.wait();
-    for (const auto& member : members_) {
-      member->worker->kill(Error(ErrorCode::worker_lost, "the worker was ended with the crew that it belongs to"));
-    }
+    for (const auto& member : members_) end(*member);
     while (calls_ > 0) co_await changed_.wait();
     while (!idle_.empty()) drop_idle(idle_.back().get());
     co_await group_->join();
     co_await app_->close();
     co_await supervisor_->close();
+  }
+
+  static void end(Member& member) {
+    member.worker->kill(Error(ErrorCode::worker_lost, "the worker was ended with the crew that it belongs to"));
   }
 
   // A process that waits for a call, or a new one.

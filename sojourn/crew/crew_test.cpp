@@ -1,5 +1,6 @@
 #include "sojourn/crew/crew.hpp"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -7,11 +8,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/use_future.hpp>
 #include <filesystem>
 #include <fstream>
 #include <thread>
 
+#include "sojourn/base/descriptor.hpp"
 #include "sojourn/base/temporary_folder_test.hpp"
+#include "sojourn/crew/call_elsewhere.hpp"
 #include "sojourn/crew/test_nodes.hpp"
 #include "sojourn/flow/run_journal.hpp"
 #include "sojourn/flow/session.hpp"
@@ -243,6 +248,20 @@ TEST_F(CrewTest, StartsNothingBeforeItsFirstCall) {
   EXPECT_TRUE(descendants().empty());
 }
 
+TEST_F(CrewTest, EndsACallWhoseProcessIsStillBeingStarted) {
+  const flow::Settings with = settings();
+  auto over = boost::asio::co_spawn(with.isolated->executor(),
+                                    with.isolated->call({.node = "computes for ever",
+                                                         .path = "computes for ever",
+                                                         .arguments = {Json(file("pid"))},
+                                                         .deadline = SystemClock().instant() + Seconds(1'000)}),
+                                    boost::asio::use_future);
+  while (descendants().empty()) std::this_thread::yield();
+  crew_.reset();
+  EXPECT_EQ(error_of([&] { over.get(); }).code(), ErrorCode::worker_lost);
+  EXPECT_TRUE(descendants().empty());
+}
+
 // The same program, killed while a node of its runs: nobody told its processes to end.
 TEST_F(CrewTest, ItsProcessesEndWithAProgramThatIsKilled) {
   const std::string pid_file = file("pid");
@@ -274,6 +293,20 @@ TEST_F(CrewTest, ARunThatIsResumedTakesTheResultOfAnIsolatedNodeFromItsJournal) 
   EXPECT_EQ(run(journal), 1);
   EXPECT_EQ(run(flow::RunJournal::resume(pool_, store, clock, journal->id())), 1);
   EXPECT_EQ(wait_for_text(file("count")), "1");
+}
+
+struct IdleProcess final : CrewProcess {
+  void lost(Error) override {}
+};
+
+// Of a worker whose words could not be passed on, the pipe was closed, so that it died of the next.
+TEST(CrewWords, AreLostWhereNobodyTakesThem) {
+  const Descriptor full(::open("/dev/full", O_WRONLY | O_CLOEXEC));
+  const Descriptor kept(::dup(STDERR_FILENO));
+  ::dup2(full.get(), STDERR_FILENO);
+  IdleProcess process;
+  EXPECT_NO_THROW(process.log(LogLevel::info, "stderr", "words", {}));
+  ::dup2(kept.get(), STDERR_FILENO);
 }
 
 TEST(CrewProgram, RefusesNodesThatNoProcessCouldTellApartOrRun) {
