@@ -23,7 +23,7 @@ Async<void> Api::get_flow(Ask& ask) {
   const std::string& id = ask.captures.at(0);
   FlowRuns runs(whole_number(ask.target, "limit", default_runs, most_runs), most_bytes);
   std::uint64_t next = whole_number(ask.target, "from", 1, INT64_MAX);
-  const auto is_running = [&] { return runtime_.live_call(runs.open_task()) != nullptr; };
+  bool is_running = true;
   for (bool was_running = true; !runs.is_full();) {
     const std::uint64_t newest = (co_await runtime_.session(id)).record.head.chain.seq;
     while (next <= newest && !runs.is_full()) {
@@ -33,11 +33,12 @@ Async<void> Api::get_flow(Ask& ask) {
       co_await blocking_.run([&] { runs.add(events); });
     }
     // One that ended while its journal was read has told so by now.
-    if (!was_running || runs.open_task().empty() || is_running()) break;
+    is_running = runtime_.live_call(runs.open_task()) != nullptr;
+    if (!was_running || runs.open_task().empty() || is_running) break;
     was_running = false;
   }
   co_await note_read(ask, "flow");
-  runs.end(is_running(), clock_.now());
+  runs.end(is_running, clock_.now());
   std::string json = co_await blocking_.run([&] { return runs.json(); });
   http::Response response = data_response(ask.bare, 200, std::move(json));
   if (runs.next() > 0) {

@@ -44,17 +44,18 @@ void FlowRuns::take(const store::Event& event) {
     next_ = event.seq;
     return;
   }
-  bytes_ += event.body.size();
   if (type == "flow.progress") {
-    take_progress(body, data);
+    take_progress(body, data, event.body.size());
     return;
   }
+  bytes_ += event.body.size();
   open_.reset();
   runs_.push_back(run_object(body, "over", data));
   if (is_full()) next_ = event.seq + 1;
 }
 
-void FlowRuns::take_progress(const JsonObject& body, const JsonObject& data) {
+void FlowRuns::take_progress(const JsonObject& body, const JsonObject& data, std::size_t bytes) {
+  if (open_ && open_->bytes >= most_bytes_) return;
   // All that may be wrong with it first, so that nothing of it is taken then.
   const Time start = parse_time(data.at("start").as_string());
   const Time seen = parse_time(body.at("time").as_string());
@@ -74,6 +75,8 @@ void FlowRuns::take_progress(const JsonObject& body, const JsonObject& data) {
   open_->told["time"] = body.at("time");
   open_->told["left_out"] = left_out;
   open_->seen = seen;
+  open_->bytes += bytes;
+  bytes_ += bytes;
   for (auto& [number, call] : calls) open_->calls[number] = std::move(call);
 }
 

@@ -18,13 +18,14 @@ namespace sojourn::server {
 // Threads: none; the owner keeps calls apart.
 class FlowRuns {
  public:
-  // Full with `most` runs, or with events of so many bytes; the first run is whole whatever it has.
+  // Full with `most` runs, or with events of so many bytes; a run that it has begun with is whole all the same,
+  // unless what was told of it while it ran has as many bytes alone.
   FlowRuns(std::size_t most, std::size_t most_bytes) : most_(most), most_bytes_(most_bytes) {}
 
   // Takes the session's next events, in their order. What follows once it is full is left for the next page.
   void add(const std::vector<store::Event>& events);
 
-  bool is_full() const { return runs_.size() >= most_ || bytes_ >= most_bytes_; }
+  bool is_full() const { return !open_ && (runs_.size() >= most_ || bytes_ >= most_bytes_); }
 
   // The task of the run that has begun and not ended, as far as was read; "" if there is none.
   std::string open_task() const { return open_ ? open_->task : ""; }
@@ -43,11 +44,12 @@ class FlowRuns {
     JsonObject told;  // as the newest event tells, but for the calls
     std::map<std::uint64_t, JsonObject> calls;
     Time start;
-    Time seen;  // when that was
+    Time seen;          // when that was
+    std::size_t bytes;  // of its events
   };
 
   void take(const store::Event& event);
-  void take_progress(const JsonObject& body, const JsonObject& data);
+  void take_progress(const JsonObject& body, const JsonObject& data, std::size_t bytes);
   void close_open(std::string_view state, Time now);
 
   const std::size_t most_;

@@ -124,6 +124,33 @@ TEST_F(FlowRunsTest, IsBoundedInBytesAndHoldsAtLeastOneRun) {
   EXPECT_EQ(json(least).size(), 1U);
 }
 
+TEST_F(FlowRunsTest, FollowsARunThatFillsThePageToItsEnd) {
+  run("a", 900);
+  progress("b", {call(0, "Open")});
+  run("b");
+  run("c");
+  FlowRuns runs(20, 1'100);
+  for (const store::Event& each : journal) runs.add({each});
+  EXPECT_TRUE(runs.is_full());
+  runs.end(false, now);
+  const JsonArray all = json(runs);
+  ASSERT_EQ(all.size(), 2U);
+  EXPECT_EQ(all[1].at("task"), Json("b"));
+  EXPECT_EQ(all[1].at("state"), Json("over"));
+  EXPECT_EQ(runs.next(), 4U);
+}
+
+TEST_F(FlowRunsTest, HoldsSoMuchOnlyOfARunThatIsToldOfWithoutEnd) {
+  for (int i = 0; i < 100; ++i) progress("a", {call(i, "Completed")});
+  run("b");
+  FlowRuns runs(20, 1'000);
+  runs.add(journal);
+  runs.end(false, now);
+  EXPECT_LT(json(runs).at(0).at("calls").as_array().size(), 10U);
+  EXPECT_LT(runs.bytes(), 2'000U);
+  EXPECT_EQ(runs.next(), 101U);
+}
+
 TEST_F(FlowRunsTest, PassesOverWhatWasAltered) {
   run("a");
   journal.push_back({.seq = 2, .body = "{"});
