@@ -32,8 +32,8 @@ struct Options {
   std::string journal_key;  // the id of the key that signs how journals end; "" where none does
   // Makes a session's folder and returns its absolute path; empty for none. May block: it runs on `blocking`.
   std::function<std::string(const store::SessionRecord&)> make_folder;
-  // Brings a folder that was made to the disk, with what it tells of the session, while a worker opens in it: no call
-  // is answered before. Empty for nothing. May block, likewise.
+  // Brings the folder that was made to the disk while the session's first worker opens in it: no call is answered
+  // before. Empty for nothing. May block, likewise.
   std::function<void(const store::SessionRecord&)> keep_folder;
   // Puts the files that an input names into the session's folder, and says there where they are. Asked for calls with
   // RunRequest::names_files.

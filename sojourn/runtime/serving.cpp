@@ -335,12 +335,12 @@ Async<void> Serving::open_worker(LiveCall* call, Instant deadline) {
   append("worker.started", data);
 }
 
-// Apart from the call, so that it can be asked to stop: a program may load for minutes. Its folder comes to the disk
-// meanwhile.
+// Apart from the call, so that it can be asked to stop: a program may load for minutes. Of the first worker the
+// folder comes to the disk meanwhile.
 Async<void> Serving::start_worker(session::Opening opening, Instant deadline) {
   TaskGroup starting(surroundings_.executor);
   starting_ = &starting;
-  starting.spawn(surroundings_.keep_folder(kept_.record()));
+  if (!restored_) starting.spawn(surroundings_.keep_folder(kept_.record()));
   starting.spawn(open_into(worker_, *app_, std::move(opening), deadline));
   std::exception_ptr failure;
   try {

@@ -23,7 +23,7 @@ struct Surroundings {
   Counts& counts;
   // Makes the session's folder and returns its path; "" for none.
   std::function<Async<std::string>(store::SessionRecord)> make_folder;
-  // Brings it to the disk, with what it tells of the session.
+  // Brings it to the disk.
   std::function<Async<void>(store::SessionRecord)> keep_folder;
   // Cleans up what a dead worker left, and returns why it could not; it blocks elsewhere.
   std::function<Async<std::optional<std::string>>(store::ResourceRecord, std::string folder)> clean_up;

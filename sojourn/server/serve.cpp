@@ -198,13 +198,9 @@ class Service {
         .journal_key = public_key_.id(),
         .make_folder =
             [this](const store::SessionRecord& record) {
-              return std::filesystem::absolute(folders_.make(record.id)).string();
+              return std::filesystem::absolute(folders_.make(record)).string();
             },
-        .keep_folder =
-            [this](const store::SessionRecord& record) {
-              // Where it is there it has the steps too, and is written anew once the worker has started.
-              if (store::read_folder(folders_, record.id).head.seq == 0) folders_.write_metadata(record);
-            },
+        .keep_folder = [this](const store::SessionRecord& record) { folders_.sync(record.id); },
         .bring_files = [this](Json input,
                               std::string folder) { return files_.calls.bring(std::move(input), std::move(folder)); },
         .keep_files =

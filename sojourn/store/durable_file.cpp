@@ -72,6 +72,30 @@ Error folder_refused(const fs::path& folder, int reason) {
   return never ? Error(ErrorCode::store_read_only, refused.message()) : refused;
 }
 
+// Gives the file its new content by a name of its own beside it.
+void put(const fs::path& file, std::string_view content, std::string_view ending, bool synced) {
+  fs::path fresh = file;
+  fresh += ending;
+  try {
+    // Others may write to a session's folder: what they put there under that name is never written through.
+    std::error_code error;
+    if (fs::exists(fs::symlink_status(fresh, error)) && ::unlink(fresh.c_str()) != 0) {
+      throw file_refused("replace", fresh, errno);
+    }
+    Opened out(fresh, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW);
+    out.write(content);
+    if (synced) out.sync();
+  } catch (...) {
+    ::unlink(fresh.c_str());
+    throw;
+  }
+  if (::rename(fresh.c_str(), file.c_str()) != 0) {
+    const int error = errno;
+    ::unlink(fresh.c_str());
+    throw file_refused("replace", file, error);
+  }
+}
+
 }  // namespace
 
 void make_folders(const fs::path& folder) {
@@ -148,28 +172,19 @@ std::optional<std::string> read_small_file(const fs::path& file, std::size_t mos
   return content;
 }
 
+void put_file(const fs::path& file, std::string_view content, std::string_view ending) {
+  const std::lock_guard turn(turn_of(file));
+  put(file, content, ending, false);
+}
+
+void sync_file(const fs::path& file) {
+  // Whoever may write to its folder may have put something else there, which opening must not wait for.
+  Opened(file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK).sync();
+}
+
 void replace_file(const fs::path& file, std::string_view content, std::string_view ending) {
   const std::lock_guard turn(turn_of(file));
-  fs::path fresh = file;
-  fresh += ending;
-  try {
-    // Others may write to a session's folder: what they put there under that name is never written through.
-    std::error_code error;
-    if (fs::exists(fs::symlink_status(fresh, error)) && ::unlink(fresh.c_str()) != 0) {
-      throw file_refused("replace", fresh, errno);
-    }
-    Opened out(fresh, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW);
-    out.write(content);
-    out.sync();
-  } catch (...) {
-    ::unlink(fresh.c_str());
-    throw;
-  }
-  if (::rename(fresh.c_str(), file.c_str()) != 0) {
-    const int error = errno;
-    ::unlink(fresh.c_str());
-    throw file_refused("replace", file, error);
-  }
+  put(file, content, ending, true);
   sync_folder(folder_of(file));
 }
 

@@ -34,6 +34,12 @@ void lay_out(const std::filesystem::path& file, std::uint64_t bytes);
 // Threads: safe, also for one file. Durable: the content, and the name in its folder, when it returns.
 void replace_file(const std::filesystem::path& file, std::string_view content, std::string_view ending = ".new");
 
+// The same, but nothing of it is on the disk before sync_file() and sync_folder().
+void put_file(const std::filesystem::path& file, std::string_view content, std::string_view ending = ".new");
+
+// Brings the content of a file to the disk, not its name. Errors: those of sync_folder().
+void sync_file(const std::filesystem::path& file);
+
 // Makes a file that only its owner may read (mode 0600), with this content. Others find it whole or not at all.
 // Errors: already_exists, and the file is as it was; those of sync_folder().
 // Durable: when it returns.

@@ -83,10 +83,22 @@ fs::path SessionFolders::create(std::string_view session_id) const {
   return folder;
 }
 
-fs::path SessionFolders::make(std::string_view session_id) const {
-  fs::path folder = path_of(session_id);
+fs::path SessionFolders::make(const SessionRecord& record) const {
+  fs::path folder = path_of(record.id);
   if (::mkdir(folder.c_str(), 0777) != 0) make_folders(folder);
+  // Where it is there it has the steps too.
+  if (read_folder(*this, record.id).head.seq == 0) {
+    put_file(folder / metadata_name, metadata_of(record) + "\n", ending_);
+  }
   return folder;
+}
+
+void SessionFolders::sync(std::string_view session_id) const {
+  const fs::path folder = path_of(session_id);
+  sync_above(folder.parent_path());
+  sync_file(folder / metadata_name);
+  sync_folder(folder);
+  sync_folder(folder.parent_path());
 }
 
 void SessionFolders::remove(std::string_view session_id) const {
@@ -133,10 +145,11 @@ std::uint64_t bytes_in(const fs::path& top) {
 }
 
 void SessionFolders::write_metadata(const SessionRecord& record, const StepSummary& steps) const {
-  const fs::path day = path_of(record.id).parent_path();
+  const fs::path folder = path_of(record.id);
+  const fs::path day = folder.parent_path();
   sync_above(day);
   // Without a sync of its own: what is below comes first, and is nothing without it.
-  const fs::path folder = make(record.id);
+  if (::mkdir(folder.c_str(), 0777) != 0) make_folders(folder);
   replace_file(folder / metadata_name, metadata_of(record, steps) + "\n", ending_);
   // Also where it was there: who made it may have died before it synced it.
   sync_folder(day);

@@ -30,10 +30,15 @@ class SessionFolders {
   std::filesystem::path path_of(std::string_view session_id) const;
 
   // Makes the folder, unless it exists, and returns its path.
-  // Errors:  invalid_request, store_read_only, store_full, io_error.
-  // Durable: create() when it returns; make() once write_metadata() has.
+  // Errors: invalid_request, store_read_only, store_full, io_error. Durable: when it returns.
   std::filesystem::path create(std::string_view session_id) const;
-  std::filesystem::path make(std::string_view session_id) const;
+
+  // Makes the folder and its session_metadata.json where they are missing, and returns the folder's path.
+  // Errors: those of create(). Durable: once sync() has returned.
+  std::filesystem::path make(const SessionRecord& record) const;
+
+  // Brings the folder and its session_metadata.json to the disk. Errors: those of create().
+  void sync(std::string_view session_id) const;
 
   // Removes the folder with all that is in it; the folder of its day stays. No link in it is followed.
   // Errors: invalid_request, store_read_only, io_error; some of it may be gone then. Durable: when it returns.

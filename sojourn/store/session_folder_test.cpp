@@ -42,12 +42,21 @@ TEST_F(SessionFoldersTest, PutsASessionUnderItsDay) {
   EXPECT_EQ(folders_.create(id_), folder_);
   EXPECT_TRUE(fs::is_directory(folder_));
   EXPECT_EQ(folders_.create(id_), folder_) << "again does no harm";
-  EXPECT_EQ(folders_.make(id_), folder_) << "and nor does this";
 }
 
-TEST_F(SessionFoldersTest, MakesTheFoldersAboveToo) {
-  EXPECT_EQ(folders_.make(id_), folder_);
-  EXPECT_TRUE(fs::is_directory(folder_));
+TEST_F(SessionFoldersTest, IsMadeWithItsMetadataAndBroughtToTheDiskLater) {
+  EXPECT_EQ(folders_.make(record_), folder_);
+  EXPECT_TRUE(fs::is_regular_file(folder_ / "session_metadata.json"));
+  folders_.sync(id_);
+  EXPECT_EQ(folders_.make(record_), folder_) << "again does no harm";
+}
+
+TEST_F(SessionFoldersTest, KeepsTheMetadataThatIsThere) {
+  folders_.write_metadata(record_);
+  record_.app = "another";
+  folders_.make(record_);
+  std::ifstream in(folder_ / "session_metadata.json");
+  EXPECT_EQ(std::string(std::istreambuf_iterator<char>(in), {}).find("another"), std::string::npos);
 }
 
 TEST_F(SessionFoldersTest, RefusesWhatIsNoSessionId) {
