@@ -8,6 +8,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "sojourn/base/limits.hpp"
 #include "sojourn/base/temporary_folder_test.hpp"
 #include "sojourn/flow/flow_fixture_test.hpp"
 #include "sojourn/flow/schema_test.hpp"
@@ -299,6 +300,17 @@ TEST_F(FlowAgent, LeavesItsMessageHistoryInTheRecordAlsoWhereItIsNestedOrFailed)
   EXPECT_EQ(histories[1].call, 1U);
   EXPECT_THAT(said(histories[1]), ElementsAre("why?", "42"));
   EXPECT_THAT(said(histories[2]), ElementsAre("me too"));
+}
+
+TEST_F(FlowAgent, SaysInItsHistoryWhichMessageCouldNotBeRecorded) {
+  Session session(one_thread);
+  session.call_sync(agent("clerk", model({says("What?")})), std::string(limits::json_bytes + 1, 'x'));
+  const std::vector<AgentHistory> histories = message_histories(session.info().graph);
+  ASSERT_EQ(histories.size(), 1U);
+  ASSERT_EQ(histories[0].messages.size(), 2U);
+  EXPECT_EQ(histories[0].messages[0].role, Role::user);
+  EXPECT_THAT(histories[0].messages[0].content, testing::HasSubstr("not recorded: "));
+  EXPECT_EQ(histories[0].messages[1].content, "What?");
 }
 
 // Each question repeats the one before: all of them together would grow with the square of the questions.

@@ -143,6 +143,20 @@ Conversation tag_invoke(const boost::json::value_to_tag<Conversation>&, const Js
   return Conversation(boost::json::value_to<std::vector<ChatMessage>>(json));
 }
 
+namespace {
+
+// As text_of() made it.
+ChatMessage recorded_message(const Json& json) {
+  const Json& content = json.at("content");
+  const Json* why = content.is_object() ? content.get_object().if_contains("not_recorded") : nullptr;
+  if (why == nullptr) return boost::json::value_to<ChatMessage>(json);
+  JsonObject instead = json.as_object();
+  instead["content"] = "not recorded: " + std::string(why->as_string());
+  return boost::json::value_to<ChatMessage>(Json(std::move(instead)));
+}
+
+}  // namespace
+
 std::vector<AgentHistory> message_histories(const Graph& graph) {
   std::vector<AgentHistory> histories;
   for (const CallRecord& call : graph.calls()) {
@@ -152,7 +166,7 @@ std::vector<AgentHistory> message_histories(const Graph& graph) {
     messages.push_back(call.model_calls.back()->answer);
     for (const Text& message : messages) {
       const Json json = parse_json(*message);
-      if (!json.is_null()) history.messages.push_back(boost::json::value_to<ChatMessage>(json));
+      if (!json.is_null()) history.messages.push_back(recorded_message(json));
     }
     histories.push_back(std::move(history));
   }

@@ -110,6 +110,7 @@ struct AgentHistory {
 };
 
 // Of each call that asked a model, in the order of the calls: the messages of its last question, and the answer.
+// One that could not be recorded says why.
 std::vector<AgentHistory> message_histories(const Graph& graph);
 
 class Scope;
