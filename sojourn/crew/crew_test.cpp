@@ -15,6 +15,7 @@
 #include <thread>
 
 #include "sojourn/base/descriptor.hpp"
+#include "sojourn/base/error_of_test.hpp"
 #include "sojourn/base/temporary_folder_test.hpp"
 #include "sojourn/crew/call_elsewhere.hpp"
 #include "sojourn/crew/test_nodes.hpp"
@@ -50,17 +51,6 @@ class CrewTest : public testing::Test {
   }
 
   std::string file(const std::string& name) const { return (folder_.path() / name).string(); }
-
-  template <class Action>
-  static Error error_of(Action action) {
-    try {
-      action();
-    } catch (const Error& error) {
-      return error;
-    }
-    ADD_FAILURE() << "it did not fail";
-    return Error(ErrorCode::internal_error, "");
-  }
 
   flow::ThreadPool pool_;
   TemporaryFolder folder_;
