@@ -192,7 +192,8 @@ Async<void> measure_opening(const Bench& bench, Board& board, BareClient& bare) 
 
   std::vector<double> wire;
   const std::string probe(device::capability_probe());
-  const std::size_t bytes = device::guard_script().size() + device::checked_call(probe, "exec").text.size();
+  const std::size_t bytes =
+      device::guard_script().size() + device::checked_code(probe, device::CodeKind::statements).text.size();
   const std::string comment(bytes, '#');
   for (int i = 0; i < 20; ++i) {
     const auto start = Steady::now();

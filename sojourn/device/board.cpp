@@ -19,10 +19,6 @@ bool is_identifier(std::string_view name) {
 
 void drop(std::string_view) {}
 
-// Like the guard, what is to stay is put where the heap begins. The wire may damage this, which no hash covers: it is
-// evaluated before the code begins, so that an error says so, and not called.
-constexpr std::string_view exec_to_stay = "(__import__('gc').collect(),exec)[1]";
-
 std::string literals(const std::vector<Value>& values) {
   std::string code;
   for (const Value& value : values) code += (code.empty() ? "" : ",") + to_python(value);
@@ -45,11 +41,7 @@ Async<std::string> Board::exec(std::string code, Instant deadline, RunOptions op
 }
 
 Async<Value> Board::eval(std::string expression, Instant deadline, RunOptions options) {
-  return apply("eval", std::move(expression), deadline, std::move(options));
-}
-
-Async<Value> Board::apply(std::string function, std::string bytes, Instant deadline, RunOptions options) {
-  return value_of({.code = std::move(bytes), .function = std::move(function)}, std::move(options), deadline);
+  return value_of({.code = std::move(expression), .kind = CodeKind::expression}, std::move(options), deadline);
 }
 
 Async<Value> Board::value_of(Script script, RunOptions options, Instant deadline) {
@@ -66,11 +58,12 @@ Async<void> Board::deploy(Function function, Instant deadline) {
   if (is_deployed(function)) co_return;
   std::string code = function.source;
   std::optional<std::size_t> handle;
-  if (function.often) {
+  if (function.calls != Calls::rarely) {
     handle = handle_for(function.name);
-    code += (code.ends_with('\n') ? "" : "\n") + handle_script(*handle, function.name);
+    const auto script = function.calls == Calls::often ? handle_script : bytes_handle_script;
+    code += (code.ends_with('\n') ? "" : "\n") + script(*handle, function.name);
   }
-  Script script{.code = std::move(code), .function = std::string(exec_to_stay), .on_output = drop};
+  Script script{.code = std::move(code), .kind = CodeKind::definitions, .on_output = drop};
   co_await run(std::move(script), function.place, deadline);
   // The boot is that of the run: a restart before it would have failed it, one since then makes this entry stale.
   deployed_[function.name] = {sha256(function.source), link_.boot(), function.place, handle};
@@ -105,6 +98,12 @@ Async<Value> Board::call_once(Function function, std::vector<Value> arguments, I
     co_return co_await eval(call_code(function, arguments), deadline, std::move(options));
   }
   Script script{.call = checked_call(*handle, literals(arguments), repr)};
+  co_return co_await value_of(std::move(script), std::move(options), deadline);
+}
+
+Async<Value> Board::apply(Function function, std::string bytes, Instant deadline, RunOptions options) {
+  co_await deploy(function, deadline);
+  Script script{.call = checked_bytes(deployed_.at(function.name).handle.value(), bytes)};
   co_return co_await value_of(std::move(script), std::move(options), deadline);
 }
 

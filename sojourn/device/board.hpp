@@ -23,12 +23,15 @@ struct RunOptions {
   std::function<void(std::string_view)> on_output = nullptr;  // nothing: what eval() and call() print is dropped
 };
 
+// Often: by a handle, which is faster and takes some 200 bytes of the board's memory. With bytes: by apply() alone.
+enum class Calls { rarely, often, with_bytes };
+
 // A function that a board may be asked to call: `source` defines it by `name`, with a def of its own or otherwise.
 struct Function {
   std::string name;
   std::string source;
   SourcePlace place = {"<function>", 1};
-  bool often = true;  // called by a handle, which is faster and takes some 200 bytes of the board's memory
+  Calls calls = Calls::often;
 };
 
 // Threads: one executor. Cancel: as Link::run.
@@ -48,10 +51,6 @@ class Board {
   // The value of one expression. Errors: as exec().
   Async<Value> eval(std::string expression, Instant deadline, RunOptions options = {});
 
-  // Calls `function`, an expression on the board, with `bytes`, which arrive whole like code: the cheapest way to
-  // send data. Errors: as exec().
-  Async<Value> apply(std::string function, std::string bytes, Instant deadline, RunOptions options = {});
-
   // Sees to it that `function` is on the board: sent once, and again after the board started anew or the source
   // changed. Errors: as exec(); invalid_request for a name that is none.
   Async<void> deploy(Function function, Instant deadline);
@@ -62,6 +61,9 @@ class Board {
 
   // Likewise, but a board that started anew is worker_lost (has_not_begun()), for what else was there is gone too.
   Async<Value> call_once(Function function, std::vector<Value> arguments, Instant deadline, RunOptions options = {});
+
+  // Likewise for Calls::with_bytes: the cheapest way to send data. Errors: as call_once().
+  Async<Value> apply(Function function, std::string bytes, Instant deadline, RunOptions options = {});
 
   // The app_error that says what `traceback` does, of code that began at `place`, in the host's places.
   Error error_of(Traceback traceback, const SourcePlace& place) const;

@@ -26,14 +26,17 @@ const Function open_file{"_sj_open",
                          " global _sj_file\n"
                          " _sj_file=open(p,m)\n",
                          {"board_files.cpp", 1},
-                         false};
+                         Calls::rarely};
+
+const Function write_bytes{
+    "_sj_write", "_sj_write=lambda b:_sj_file.write(b)\n", {"board_files.cpp", 1}, Calls::with_bytes};
 
 const Function write_base64{"_sj_base64",
                             "def _sj_base64(b):\n"
                             " from binascii import a2b_base64\n"
                             " return _sj_file.write(a2b_base64(b))\n",
                             {"board_files.cpp", 1},
-                            false};
+                            Calls::with_bytes};
 
 // Of what the board holds, read anew; "" where that cannot be read.
 const Function file_sum{"_sj_sum",
@@ -48,7 +51,7 @@ const Function file_sum{"_sj_sum",
                         " f.close()\n"
                         " return '%d-%d'%(n,s)\n",
                         {"board_files.cpp", 1},
-                        false};
+                        Calls::rarely};
 
 // A micro:bit has os.size, and no folders, in place of os.stat.
 const Function stat_file{"_sj_stat",
@@ -60,7 +63,7 @@ const Function stat_file{"_sj_stat",
                          "  return (s[6],s[0]&0x4000!=0)\n"
                          " except OSError:return None\n",
                          {"board_files.cpp", 1},
-                         false};
+                         Calls::rarely};
 
 const Function list_files{"_sj_list",
                           "def _sj_list(p):\n"
@@ -73,7 +76,7 @@ const Function list_files{"_sj_list",
                           "  else:r.append((n,os.size(n),False))\n"
                           " return r\n",
                           {"board_files.cpp", 1},
-                          false};
+                          Calls::rarely};
 
 const Function remove_file{"_sj_remove",
                            "def _sj_remove(p):\n"
@@ -81,7 +84,7 @@ const Function remove_file{"_sj_remove",
                            " if hasattr(os,'stat') and os.stat(p)[0]&0x4000:os.rmdir(p)\n"
                            " else:os.remove(p)\n",
                            {"board_files.cpp", 1},
-                           false};
+                           Calls::rarely};
 
 [[noreturn]] void unexpected(const Value& value) {
   throw Error(ErrorCode::protocol_error,
@@ -177,8 +180,8 @@ Async<std::size_t> BoardFiles::find_start(const std::string& path, const std::st
 // What the board answered; nothing where its heap had no room to take the piece, which it may have for a smaller one.
 Async<std::optional<Value>> BoardFiles::write_piece(bool in_base64, std::string_view piece, Instant deadline) {
   try {
-    co_return in_base64 ? co_await board_.apply("_sj_base64", to_base64(piece), deadline)
-                        : co_await board_.apply("_sj_file.write", std::string(piece), deadline);
+    co_return co_await board_.apply(in_base64 ? write_base64 : write_bytes,
+                                    in_base64 ? to_base64(piece) : std::string(piece), deadline);
   } catch (const Error& error) {
     if (!may_take_less(error, piece.size()) || !error.details().contains("begun")) throw;
   }
@@ -191,11 +194,8 @@ Async<void> BoardFiles::write_chunks(const std::string& path, std::string_view a
   std::size_t size = chunk(heap);
   const bool is_dense = bytes_literal(all).size() <= all.size() / 3 * 4;
   const bool in_base64 = !is_dense && heap >= heap_for_base64 && co_await has_base64(deadline);
-  if (in_base64) {
-    co_await board_.deploy(write_base64, deadline);
-  } else if (!is_dense) {
-    size = std::min(size, largest_literal);
-  }
+  if (!in_base64 && !is_dense) size = std::min(size, largest_literal);
+  co_await board_.deploy(in_base64 ? write_base64 : write_bytes, deadline);
   std::string_view data = all.substr(start);
   for (tell(start, all.size()); !data.empty(); tell(all.size() - data.size(), all.size())) {
     const std::string_view piece = data.substr(0, size);

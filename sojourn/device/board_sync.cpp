@@ -19,7 +19,7 @@ const Function make_folders{"_sj_folders",
                             "  try:os.mkdir('/'.join(s[:i]))\n"
                             "  except OSError:pass\n",
                             {"board_sync.cpp", 1},
-                            false};
+                            Calls::rarely};
 
 // Files below a folder.
 const Function all_files{"_sj_all",
@@ -33,7 +33,7 @@ const Function all_files{"_sj_all",
                          " except OSError:pass\n"
                          " return r\n",
                          {"board_sync.cpp", 1},
-                         false};
+                         Calls::rarely};
 
 // "" or a folder with "/" at its end.
 std::string prefix_of(std::string folder) {

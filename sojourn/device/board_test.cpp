@@ -130,6 +130,40 @@ TEST_P(EveryBoard, NoticesThatAHandleIsGone) {
   });
 }
 
+// What a wire that loses bytes may leave of a call, and is whole Python all the same.
+TEST_P(EveryBoard, RunsNothingWhoseCallerIsDamaged) {
+  with_each([](BoardBench& bench, Board& board) -> Async<void> {
+    const Function keep{"keep", "def keep(b):\n  ran.append(b)\n", {"host.py", 1}, Calls::with_bytes};
+    co_await board.exec("ran = []\nexe = lambda c: ran.append(c)", bench.soon());
+    co_await board.apply(keep, "first", bench.soon());
+    const auto without = [](CheckedCode code, std::string_view lost) {
+      code.text.erase(code.text.rfind(lost), lost.size());
+      return code;
+    };
+    const CheckedCode statements = checked_code("ran.append(1)", CodeKind::statements);
+    const CheckedCode definitions = checked_code("ran.append(1)", CodeKind::definitions);
+    const std::vector<CheckedCode> damaged{without(statements, ",exec"), without(statements, "c"),
+                                           without(definitions, "[1]"),
+                                           without(definitions, ",(__import__('gc').collect(),exec)[1]"),
+                                           without(checked_bytes(0, "ran.append(1)"), "0")};
+    for (const CheckedCode& code : damaged) {
+      const Error error = co_await error_of(board.link().run({.call = code}, bench.soon()));
+      EXPECT_EQ(error.code(), ErrorCode::connection_failed) << code.text;
+    }
+    EXPECT_EQ(co_await board.eval("ran", bench.soon()), Value{List{{Value{Bytes{"first"}}}}});
+  });
+}
+
+TEST_P(EveryBoard, RunsCodeOfEveryLength) {
+  with_each([](BoardBench& bench, Board& board) -> Async<void> {
+    for (const std::size_t length : {127u, 128u, 129u, 256u}) {
+      const std::string code = "print(1)" + std::string(length - 8, ' ');
+      EXPECT_EQ(co_await board.exec(code, bench.soon()), "1\n") << length;
+      EXPECT_EQ(co_await board.eval("1" + std::string(length - 1, ' '), bench.soon()), Value{std::int64_t(1)});
+    }
+  });
+}
+
 TEST_P(EveryBoard, SaysWhatItCanDo) {
   with_each([](BoardBench& bench, Board& board) -> Async<void> {
     const Capabilities found = co_await board.capabilities(bench.soon());

@@ -121,7 +121,7 @@ const Function support{"_sj_threads",
 _sj_threads=_sj_threads()
 )",
                        {"board_threads.cpp", 1},
-                       false};
+                       Calls::rarely};
 
 constexpr std::string_view outermost = "main";  // of the support's functions: the frame that called the thread's
 

@@ -19,7 +19,7 @@ constexpr std::string_view guard =
     "def _j(h,c,f=eval):\n"
     " s=len(c)\n"
     " for i in range(0,s,128):s=(s*997+int.from_bytes(c[i:i+128],'big'))%9999991\n"
-    " if s==h:\n"
+    " if s+(f==exec)==h:\n"
     "  print(end='\\6')\n"
     "  try:f=repr(f(c))\n"
     "  finally:print('\\6',h%90,f)\n";
@@ -95,20 +95,31 @@ std::string bytes_literal(std::string_view bytes) {
   return out + quotes;
 }
 
-CheckedCode checked_call(std::string_view code, std::string_view function) {
-  const std::uint32_t hash = code_hash(code);
-  const bool named = function != "eval";
-  return checked(hash,
-                 fmt::format("_j({},{}{}{})", hash, bytes_literal(code), named ? "," : "", named ? function : ""));
+CheckedCode checked_code(std::string_view code, CodeKind kind) {
+  const std::uint32_t hash = code_hash(code) + (kind == CodeKind::expression ? 0 : 1);
+  const std::string_view function = kind == CodeKind::expression   ? ""
+                                    : kind == CodeKind::statements ? ",exec"
+                                                                   : ",(__import__('gc').collect(),exec)[1]";
+  return checked(hash, fmt::format("_j({},{}{})", hash, bytes_literal(code), function));
 }
 
 std::string handle_script(std::size_t handle, std::string_view function) {
   return fmt::format("_j{0}=lambda h,*a:_j(h,'{0}'+repr(a),lambda c:{1}(*a))", handle, function);
 }
 
+// Sums of the same bytes differ by the handle, so that the guard's own name is none of them.
+std::string bytes_handle_script(std::size_t handle, std::string_view function) {
+  return fmt::format("_j{}=lambda h,c:_j(h-{},c,{})", handle, handle + 1, function);
+}
+
 CheckedCode checked_call(std::size_t handle, std::string_view values, std::string_view repr) {
   const std::uint32_t hash = code_hash(fmt::format("{}{}", handle, repr));
   return checked(hash, fmt::format("_j{}({}{}{})", handle, hash, values.empty() ? "" : ",", values));
+}
+
+CheckedCode checked_bytes(std::size_t handle, std::string_view bytes) {
+  const std::uint32_t hash = code_hash(bytes);
+  return checked(hash, fmt::format("_j{}({},{})", handle, hash + handle + 1, bytes_literal(bytes)));
 }
 
 }  // namespace sojourn::device

@@ -30,8 +30,11 @@ struct CheckedCode {
 // What the guard prints before the run.
 inline constexpr std::string_view begin_mark = "\6";
 
-// A call of the guard: `function`, an expression such as exec or eval, gets `code` as bytes.
-CheckedCode checked_call(std::string_view code, std::string_view function);
+// Definitions are statements of which much stays on the board: the garbage is collected before.
+enum class CodeKind { expression, statements, definitions };
+
+// A call of the guard, of which every byte that decides what runs is hashed: the code, and what it is.
+CheckedCode checked_code(std::string_view code, CodeKind kind);
 
 // Defines handle number `handle`, by which `function` is called with values that the guard checks: a call that is as
 // short as it can be, and that the board need not compile twice.
@@ -39,6 +42,10 @@ std::string handle_script(std::size_t handle, std::string_view function);
 
 // A call by a handle. `values` are literals with commas between, `repr` what the board writes for their tuple.
 CheckedCode checked_call(std::size_t handle, std::string_view values, std::string_view repr);
+
+// Likewise, but `function` is called with bytes, which take up the board's memory only once.
+std::string bytes_handle_script(std::size_t handle, std::string_view function);
+CheckedCode checked_bytes(std::size_t handle, std::string_view bytes);
 
 // `bytes` as a bytes literal of Python, in printable ASCII and perhaps line ends.
 std::string bytes_literal(std::string_view bytes);

@@ -14,7 +14,7 @@ TEST(CheckedCode, WritesAnyBytesAsALiteral) {
 }
 
 TEST(CheckedCode, HashesEachByteByItsPlace) {
-  const auto call = [](std::string_view code) { return checked_call(code, "").text.substr(0, 10); };
+  const auto call = [](std::string_view code) { return checked_code(code, CodeKind::expression).text.substr(0, 10); };
   const std::string code(600, 'a');
   for (std::size_t i = 0; i < code.size(); ++i) {
     std::string other = code;
@@ -25,6 +25,18 @@ TEST(CheckedCode, HashesEachByteByItsPlace) {
   EXPECT_NE(content_hash("ab"), content_hash("ba"));
   EXPECT_NE(call("ab"), call("ba"));
   EXPECT_NE(call(code), call(code.substr(1)));
+}
+
+TEST(CheckedCode, HashesWhatGetsTheCode) {
+  const auto hash = [](const CheckedCode& code) {
+    const std::size_t begin = code.text.find('(');
+    return code.text.substr(begin, code.text.find(',') - begin);
+  };
+  const CheckedCode expression = checked_code("f()", CodeKind::expression);
+  EXPECT_NE(hash(expression), hash(checked_code("f()", CodeKind::statements)));
+  EXPECT_NE(hash(expression), hash(checked_code("f()", CodeKind::definitions)));
+  EXPECT_NE(hash(expression), hash(checked_bytes(0, "f()")));
+  EXPECT_NE(hash(checked_bytes(1, "f()")), hash(checked_bytes(12, "f()")));
 }
 
 TEST(CheckedCode, TellsHandlesAndTheirValuesApart) {

@@ -214,7 +214,7 @@ void Link::send(Operation& operation) {
   if (script.call) {
     repl_.run(*script.call, clock_.instant());
   } else {
-    repl_.run(script.code, script.function, clock_.instant());
+    repl_.run(script.code, script.kind, clock_.instant());
   }
   operation.sent = clock_.instant();
   state_ = ConnectionState::executing;

@@ -46,7 +46,7 @@ struct LinkOptions {
 
 struct Script {
   std::string code;
-  std::string function = "exec";  // what gets the code as bytes: exec, eval, or another function on the board
+  CodeKind kind = CodeKind::statements;
   std::optional<CheckedCode> call = std::nullopt;             // sent instead, where a handle is called
   std::function<void(std::string_view)> on_output = nullptr;  // gets what is printed, as it comes
 };

@@ -8,6 +8,7 @@
 #include <random>
 
 #include "sojourn/device/board_bench_test.hpp"
+#include "sojourn/device/board_files.hpp"
 
 namespace sojourn::device {
 
@@ -193,34 +194,17 @@ class LossyTransport final : public Transport {
   std::uniform_int_distribution<unsigned> lost_;
 };
 
-TEST_F(LinkTest, RunsNothingThatALossyWireHasDamaged) {
-  struct Body {
-    static Async<void> run(BoardBench& bench, Board& board) {
-      co_await board.exec("total = 0", bench.soon());
-      std::int64_t expected = 0;
-      for (int i = 0; i < 150; ++i) {
-        // Were it not checked, the loss of a digit or of a line would pass unseen.
-        const std::string code = fmt::format("total += {}\ntotal += 1\n# {}\n", 100'000 + i, std::string(100, 'x'));
-        co_await board.exec(code, bench.soon());
-        expected += 100'001 + i;
-      }
-      EXPECT_EQ(co_await board.eval("total", bench.soon()), Value{expected});
-      for (std::int64_t i = 0; i < 80; ++i) {
-        const Function changing{"f", fmt::format("def f():\n  return {}\n", i), {"f.py", 1}};
-        EXPECT_EQ(co_await board.call(changing, {}, bench.soon()), Value{i});
-      }
-      EXPECT_GT(board.link().statistics().damaged, 5u);
-      EXPECT_EQ(board.link().boot(), 1u);
-    }
-    static Async<void> with(BoardBench& bench, Kind kind) {
-      auto wire = make_transport(bench.loop.executor(), bench.clock, parse_address(kind.address));
+void on_lossy_microbit(BoardBench& bench, unsigned one_in, Async<void> (*body)(BoardBench&, Board&)) {
+  struct Run {
+    static Async<void> with(BoardBench& bench, unsigned one_in, Async<void> (*body)(BoardBench&, Board&)) {
+      auto wire = make_transport(bench.loop.executor(), bench.clock, parse_address(microbit().address));
       LinkOptions options;
       options.repl.answer_timeout = Milliseconds(100);
       Board board(bench.loop.executor(), bench.clock, bench.random,
-                  std::make_unique<LossyTransport>(std::move(wire), 1500), std::move(options));
+                  std::make_unique<LossyTransport>(std::move(wire), one_in), std::move(options));
       std::exception_ptr error;
       try {
-        co_await run(bench, board);
+        co_await body(bench, board);
       } catch (...) {
         error = std::current_exception();
       }
@@ -228,9 +212,40 @@ TEST_F(LinkTest, RunsNothingThatALossyWireHasDamaged) {
       if (error) std::rethrow_exception(error);
     }
   };
-  const Kind kind = microbit();
-  require(kind);
-  if (!IsSkipped()) loop.run(Body::with(*this, kind));
+  BoardBench::require(microbit());
+  if (!bench.IsSkipped()) bench.loop.run(Run::with(bench, one_in, body));
+}
+
+TEST_F(LinkTest, RunsNothingThatALossyWireHasDamaged) {
+  on_lossy_microbit(*this, 1500, [](BoardBench& bench, Board& board) -> Async<void> {
+    co_await board.exec("total = 0", bench.soon());
+    std::int64_t expected = 0;
+    for (int i = 0; i < 150; ++i) {
+      // Were it not checked, the loss of a digit or of a line would pass unseen.
+      const std::string code = fmt::format("total += {}\ntotal += 1\n# {}\n", 100'000 + i, std::string(100, 'x'));
+      co_await board.exec(code, bench.soon());
+      expected += 100'001 + i;
+    }
+    EXPECT_EQ(co_await board.eval("total", bench.soon()), Value{expected});
+    for (std::int64_t i = 0; i < 80; ++i) {
+      const Function changing{"f", fmt::format("def f():\n  return {}\n", i), {"f.py", 1}};
+      EXPECT_EQ(co_await board.call(changing, {}, bench.soon()), Value{i});
+    }
+    EXPECT_GT(board.link().statistics().damaged, 5u);
+    EXPECT_EQ(board.link().boot(), 1u);
+  });
+}
+
+TEST_F(LinkTest, WritesNoFileThatALossyWireHasDamaged) {
+  on_lossy_microbit(*this, 700, [](BoardBench& bench, Board& board) -> Async<void> {
+    std::string data;
+    for (int i = 0; i < 1000; ++i) data += fmt::format("line {:04}\n", i);
+    BoardFiles files(board, {.chunk = 20});  // so that what writes is most of what is sent
+    co_await files.write("data.txt", data, bench.soon());
+    EXPECT_EQ(co_await files.checksum("data.txt", bench.soon()), BoardFiles::checksum_of(data));
+    EXPECT_GT(board.link().statistics().damaged, 5u);
+    EXPECT_EQ(board.link().boot(), 1u);
+  });
 }
 
 // A board that boots: for some sends it hears nothing, and what it says first is not its own.

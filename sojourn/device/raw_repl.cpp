@@ -131,10 +131,9 @@ void RawRepl::recover(Instant now, bool fresh) {
   seek(now);
 }
 
-void RawRepl::run(std::string_view code, std::string_view function, Instant now) {
-  if ((function == "exec" || function == "eval") && is_blank(code))
-    throw Error(ErrorCode::invalid_request, "there is no code to run: it is blank");
-  run(checked_call(code, function), now);
+void RawRepl::run(std::string_view code, CodeKind kind, Instant now) {
+  if (is_blank(code)) throw Error(ErrorCode::invalid_request, "there is no code to run: it is blank");
+  run(checked_code(code, kind), now);
 }
 
 void RawRepl::run(CheckedCode call, Instant now) {

@@ -55,10 +55,9 @@ class RawRepl {
   // word. `fresh` where the board's memory is not known to be what it was.
   void recover(Instant now, bool fresh);
 
-  // Has `function`, an expression on the board such as exec or eval, called with the bytes of `code`; only at the
-  // prompt. The expression itself is not hashed: damaged, it must raise where it is evaluated, as a name does. Ends
-  // with Finished, Undelivered, Garbled or Rebooted. Errors: invalid_request for blank code.
-  void run(std::string_view code, std::string_view function, Instant now);
+  // Has `code` run, or what `call` calls; only at the prompt. Ends with Finished, Undelivered, Garbled or Rebooted.
+  // Errors: invalid_request for blank code.
+  void run(std::string_view code, CodeKind kind, Instant now);
   void run(CheckedCode call, Instant now);
 
   // Sends Ctrl-C. The run ends with Finished if the board heeds it; one that has not begun ends at once, like

@@ -62,8 +62,9 @@ class RawReplTest : public testing::Test {
 
   // A run whose code was sent, whole.
   void start(std::string_view code, bool value = false) {
-    repl.run(code, value ? "eval" : "exec", now);
-    mark = checked_call(code, "").end_mark;
+    const CodeKind kind = value ? CodeKind::expression : CodeKind::statements;
+    repl.run(code, kind, now);
+    mark = checked_code(code, kind).end_mark;
   }
 
   void collect() {
@@ -131,7 +132,7 @@ TEST_F(RawReplTest, AsksForThePromptUntilTheBoardShowsIt) {
 TEST_F(RawReplTest, RunsCodeAndKeepsItsOutputApart) {
   get_ready();
   start("print('a')");
-  EXPECT_EQ(sent(), checked_call("print('a')", "exec").text + "\x04");
+  EXPECT_EQ(sent(), checked_code("print('a')", CodeKind::statements).text + "\x04");
   says("OK\6a\r\n" + mark + "\r\n\x04\x04>");
   EXPECT_EQ(take_seen(), "[a\n] finished(|) ");
 }
@@ -162,7 +163,7 @@ TEST_F(RawReplTest, TellsATraceback) {
 
 TEST_F(RawReplTest, RefusesBlankCodeWhichWouldResetTheBoard) {
   get_ready();
-  EXPECT_THROW(repl.run(" \n\t", "exec", now), Error);
+  EXPECT_THROW(repl.run(" \n\t", CodeKind::statements, now), Error);
   EXPECT_EQ(sent(), "");
   EXPECT_TRUE(repl.at_prompt());
 }
@@ -293,7 +294,7 @@ TEST_F(RawReplTest, SendsByRawPasteWithinTheBoardsCredit) {
     ASSERT_LE(last.size(), 129u);
     ASSERT_FALSE(last.empty());
   }
-  EXPECT_EQ(total, checked_call("x = '" + std::string(1200, 'a') + "'", "exec").text.size() + 1);
+  EXPECT_EQ(total, checked_code("x = '" + std::string(1200, 'a') + "'", CodeKind::statements).text.size() + 1);
   says("\x01\x04\6" + mark + "\r\n\x04\x04>");
   EXPECT_EQ(take_seen(), "finished(|) ");
   start("y = '" + std::string(1200, 'a') + "'");
