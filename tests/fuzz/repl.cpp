@@ -12,6 +12,7 @@
 
 namespace {
 
+using sojourn::device::CodeKind;
 using sojourn::device::RawRepl;
 
 struct Conversation {
@@ -46,7 +47,8 @@ void act(Conversation& talk, std::uint8_t action, std::string_view bytes) {
       if (talk.repl.at_prompt()) {
         // The longer one does not go in one burst.
         const std::string digits = action & 16 ? std::string(5000, '0') : "0123456789012345678901234567890123456789";
-        talk.repl.run("x = '" + digits + "'", action & 8 ? "eval" : "exec", talk.now);
+        const auto kind = action & 8 ? CodeKind::expression : CodeKind::statements;
+        talk.repl.run("x = '" + digits + "'", kind, talk.now);
         talk.running = true;
       }
       break;
