@@ -106,7 +106,7 @@ class Program:
         left = []
         for pid in processes():
             if _environment(pid).find(self.mark.encode()) >= 0 or folder_of(pid).startswith(folder):
-                left.append(f"{pid} {_command(pid)}")
+                left.append(f"{pid} {command_of(pid)}")
         return left
 
     def stop(self):
@@ -452,7 +452,8 @@ def _environment(pid):
     return _read(f"/proc/{pid}/environ")
 
 
-def _command(pid):
+def command_of(pid):
+    """What it was started as; "" for a process that has ended."""
     return _read(f"/proc/{pid}/cmdline").replace(bytes(1), b" ").decode(errors="replace")
 
 

@@ -5,7 +5,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from e2e.program import SOURCE, clean_environment, command, processes, write_app
+from e2e.program import SOURCE, clean_environment, command, command_of, processes, write_app
 
 APP = """
 import sys, time
@@ -108,14 +108,7 @@ class AppCheck(unittest.TestCase):
         done = command("app", "check", app, environment={**clean_environment(), "TMPDIR": str(scratch)})
         self.assertEqual(done.returncode, 0, done.stdout)
         self.assertEqual(list(scratch.iterdir()), [])
-        self.assertEqual([pid for pid in set(processes()) - before if str(app) in self.command_of(pid)], [])
-
-    @staticmethod
-    def command_of(pid):
-        try:
-            return Path(f"/proc/{pid}/cmdline").read_text()
-        except OSError:
-            return ""
+        self.assertEqual([pid for pid in set(processes()) - before if str(app) in command_of(pid)], [])
 
     def test_a_folder_without_an_app_and_bad_input_are_refused(self):
         failed, checks = self.check(self.folder)

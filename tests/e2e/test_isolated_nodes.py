@@ -4,7 +4,7 @@ import os
 import signal
 from pathlib import Path
 
-from e2e.program import CANCELLED, FAILED, SOURCE, Served, family_of, wait_for
+from e2e.program import CANCELLED, FAILED, SOURCE, Served, command_of, family_of, wait_for
 
 BUILD = Path(os.environ.get("SOJOURN_BUILD", str(SOURCE / "build" / "release")))
 
@@ -22,7 +22,7 @@ default_function = "survey"
     def node_processes(self, session):
         """The processes below the session's worker that run nodes."""
         return [pid for pid, _ in family_of(self.server.worker(session))
-                if b"sojourn-crew-process" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+                if "sojourn-crew-process" in command_of(pid)]
 
     def test_a_crash_fails_one_call_of_one_run(self):
         session = self.server.new_session("survey")
