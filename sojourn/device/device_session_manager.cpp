@@ -93,6 +93,7 @@ Async<std::shared_ptr<DeviceSession>> DeviceSessionManager::get_or_create(Board&
 }
 
 Async<std::shared_ptr<DeviceSessionManager::Live>> DeviceSessionManager::begin(Board& board) {
+  while (ending_.contains(&board)) co_await ended_.wait();
   const Instant start = clock_.instant();
   const auto refuse_if_over = [&] {
     if (state_ == DeviceSessionState::inactive || state_ == DeviceSessionState::active) return;
@@ -231,6 +232,7 @@ Async<void> DeviceSessionManager::finish(std::shared_ptr<Live> live) {
   live_.erase(live->session->id());
   live->alarm.reset();
   live->watch.reset();
+  ending_.insert(live->board);
   const std::string& id = live->session->id();
   const std::size_t resources = live->session->resource_stats().total_resources;
   JsonArray failures;
@@ -239,6 +241,8 @@ Async<void> DeviceSessionManager::finish(std::shared_ptr<Live> live) {
   } catch (const ResourceCleanupError& error) {
     failures = error.failures();
   }
+  ending_.erase(live->board);
+  ended_.notify_all();
   std::size_t left = 0;
   for (const Json& failure : failures) {
     left += failure.at("kind") != Json("teardown");

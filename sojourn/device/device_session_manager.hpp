@@ -4,8 +4,10 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 
+#include "sojourn/base/event.hpp"
 #include "sojourn/base/log.hpp"
 #include "sojourn/base/random.hpp"
 #include "sojourn/base/task_group.hpp"
@@ -62,9 +64,10 @@ class DeviceSessionManager {
   // Of the current session's board.
   std::optional<Capabilities> capabilities() const;
 
-  // Begins a session on `board`, asking it what it can do. The session lives until it is ended, here or for being
-  // idle. Errors: SessionError: worker_leased while the board has one; too_many_sessions; unavailable after close();
-  //         those of Board::capabilities.
+  // Begins a session on `board`, asking it what it can do, once the one before it there has cleaned up. The session
+  // lives until it is ended, here or for being idle.
+  // Errors: SessionError: worker_leased while the board has one; too_many_sessions; unavailable after close(); those
+  //         of Board::capabilities.
   Async<std::shared_ptr<DeviceSession>> create(Board& board);
 
   // The board's session, or a new one. Errors: those of create() but worker_leased.
@@ -132,6 +135,8 @@ class DeviceSessionManager {
   std::function<void(DeviceSessionState)> hear_;
   std::function<void(const BackgroundThreadInfo&)> hear_thread_;
   AsyncMutex beginning_;
+  std::set<const Board*> ending_;  // whose sessions clean up
+  Event ended_;
   TaskGroup expiring_;
 };
 

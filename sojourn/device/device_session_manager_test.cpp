@@ -132,6 +132,38 @@ TEST_F(DeviceSessionManagerTest, GivesACleanUpThirtySecondsAndThenGoesOn) {
   loop.run(Body::run(*this));
 }
 
+// Else the clean-up would take off the board what the next session has put there under the same name.
+TEST_F(DeviceSessionManagerTest, BeginsNoSessionOnABoardWhileTheLastOneCleansUp) {
+  with_board(stand_in_with_threads(), [](BoardBench& bench, Board& board) -> Async<void> {
+    Log quiet = Log::silent();
+    DeviceSessionManager manager(bench.loop.executor(), bench.clock, bench.random, quiet);
+    struct Steps {
+      static Async<void> clean(Event& go_on, std::vector<std::string>& seen) {
+        co_await go_on.wait();
+        seen.push_back("cleaned");
+      }
+      static Async<void> end(DeviceSessionManager& of, std::string id) { co_await of.end(std::move(id)); }
+      static Async<void> begin(DeviceSessionManager& of, Board& on, std::vector<std::string>& seen) {
+        co_await of.get_or_create(on);
+        seen.push_back("begun");
+      }
+    };
+    Event go_on;
+    std::vector<std::string> seen;
+    const auto session = co_await manager.create(board);
+    session->add_resource({.id = "r", .cleanup = [&] { return Steps::clean(go_on, seen); }});
+    TaskGroup group(bench.loop.executor());
+    group.spawn(Steps::end(manager, session->id()));
+    co_await settle(bench);
+    group.spawn(Steps::begin(manager, board, seen));
+    co_await settle(bench);
+    go_on.notify_all();
+    co_await group.join();
+    EXPECT_THAT(seen, ElementsAre("cleaned", "begun"));
+    co_await manager.close();
+  });
+}
+
 TEST_F(DeviceSessionManagerTest, LeavesResourcesToTheirUserWithoutTracking) {
   struct Body {
     static Async<void> run(BoardBench& bench) {
