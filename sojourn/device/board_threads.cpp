@@ -15,11 +15,13 @@ constexpr std::size_t printed_bytes = 4096;
 constexpr Milliseconds first_wait(2);  // between questions whether a thread has ended
 constexpr Milliseconds longest_wait(100);
 constexpr Milliseconds longest_hold(86'400'000);  // well within what ticks can tell
+constexpr Milliseconds longest_time = std::chrono::days(3650);
 
 // The class of the threads there. Their prints are told from others' by who runs, so `print` is exchanged while there
 // are threads. What others print goes out at once, and the guard's answer with a mark behind it, so that what a
 // thread writes by other ways neither comes within it nor counts as part of it. Ticks wrap around, so times are sums
-// of differences. What threads share is under a lock, for not every port has an interpreter lock.
+// of differences, and a hold that is over is forgotten before it is ahead again. What threads share is under a lock,
+// for not every port has an interpreter lock. A thread that cannot be told of, for the heap is full, still ends.
 const Function support{"_sj_threads",
                        R"(def _sj_threads():
  import _thread,time,sys
@@ -41,7 +43,9 @@ const Function support{"_sj_threads",
    f=io.StringIO()
    sys.print_exception(e,f)
    return f.getvalue()
-  except Exception:return type(e).__name__+': '+str(e)
+  except Exception:pass
+  try:return type(e).__name__+': '+str(e)
+  except Exception:return type(e).__name__
  class T:
   all={}
   held=None
@@ -60,7 +64,9 @@ const Function support{"_sj_threads",
     if s.m and s.x>=s.m:s.go=False
     h=T.held
     s.h=s.go and h is not None and time.ticks_diff(h,t)>0
-    if not s.h:break
+    if not s.h:
+     if h is not None and s.go:T.held=None
+     break
     time.sleep_ms(2)
    s.n+=1
    return s.go
@@ -68,9 +74,17 @@ const Function support{"_sj_threads",
    s.beat()
    e=s.x+d
    while s.beat() and s.x<e:time.sleep_ms(min(e-s.x,50))
-  def main(s):
+  def run(s):
    i=_thread.get_ident()
-   with lock:own[i]=s
+   try:
+    with lock:own[i]=s
+    s.main()
+   except BaseException as e:
+    s.e=type(e).__name__
+    s.c+=1
+   with lock:own.pop(i,None)
+   s.on=False
+  def main(s):
    w=s.w
    while 1:
     try:
@@ -89,8 +103,6 @@ const Function support{"_sj_threads",
     if not s.go:break
     w=min(w*2,60000)
     s.k+=1
-   with lock:own.pop(i)
-   s.on=False
   def tell(s,i):
    with lock:o,s.o=s.o,''
    return (i,s.on,s.n,time.ticks_diff(time.ticks_ms(),s.t),s.k,s.c,s.e,o)
@@ -98,7 +110,7 @@ const Function support{"_sj_threads",
   def start(i,f,a,p,m,w):
    globals()['print']=hear
    s=T.all[i]=T(f,a,p,m,w)
-   try:_thread.start_new_thread(s.main,())
+   try:_thread.start_new_thread(s.run,())
    except:
     T.drop(i)
     raise
@@ -145,12 +157,13 @@ Error misunderstood() {
 }
 
 void require_times(const ThreadOptions& options) {
-  const bool fits = options.period.value_or(Milliseconds(1)).count() > 0 && options.max_runtime.count() >= 0 &&
-                    options.restart_after.count() >= 0 && options.heartbeat_timeout.count() > 0 &&
-                    options.stop_timeout.count() >= 0;
-  if (!fits) {
-    throw Error(ErrorCode::invalid_request,
-                "a thread's period and heartbeat_timeout must be over 0 ms, its other times not below");
+  const auto fits = [](Milliseconds time, int least) { return time.count() >= least && time <= longest_time; };
+  if (!fits(options.period.value_or(Milliseconds(1)), 1) || !fits(options.max_runtime, 0) ||
+      !fits(options.restart_after, 0) || !fits(options.heartbeat_timeout, 1) || !fits(options.stop_timeout, 0)) {
+    throw Error(
+        ErrorCode::invalid_request,
+        "a thread's period and heartbeat_timeout must be over 0 ms, its other times not below, and none may be "
+        "over ten years");
   }
 }
 

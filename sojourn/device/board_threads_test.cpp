@@ -151,6 +151,26 @@ TEST_F(BoardThreadsTest, TellWhatTheyRaisedInTheHostsPlaces) {
   });
 }
 
+// As where the heap is full. What cannot be told must not leave a thread that seems to run and cannot be stopped.
+TEST_F(BoardThreadsTest, FailThoughTheBoardCannotTellWhatTheyRaised) {
+  with_threads([](Bench& bench) -> Async<void> {
+    const Function untold{"untold",
+                          "class Untold(Exception):\n"
+                          "  def __str__(self): raise ValueError(1)\n"
+                          "def untold(beat): raise Untold()\n"};
+    co_await bench.start("u", untold);
+    EXPECT_EQ((co_await bench.until("u", ThreadState::failed)).error.value().message(), "Untold");
+    const Function worse{"worse",
+                         "class Worse(Exception):\n"
+                         "  def __str__(self): raise KeyboardInterrupt()\n"
+                         "def worse(beat): raise Worse()\n"};
+    co_await bench.start("w", worse);
+    co_await bench.until("w", ThreadState::failed);
+    co_await bench.threads.stop("w", bench.test.soon());
+    co_await bench.threads.stop("u", bench.test.soon());
+  });
+}
+
 TEST_F(BoardThreadsTest, StartAgainAfterFailuresWithGrowingWaits) {
   with_threads([](Bench& bench) -> Async<void> {
     const Function flaky{"flaky",
@@ -263,6 +283,20 @@ TEST_F(BoardThreadsTest, StandStillWhileTheyAreHeld) {
   });
 }
 
+// A hold that nobody ended, for the wire was lost, lies half a turn of the clock ahead some days later.
+TEST_F(BoardThreadsTest, DoNotStandStillAgainWhenTheClockWrapsAround) {
+  with_threads([](Bench& bench) -> Async<void> {
+    co_await bench.start("a", count, {}, one);
+    co_await bench.eval("_sj_threads.hold(1)");
+    const auto before = co_await bench.info("a");
+    const auto after = co_await bench.until("a", [&](const auto& now) { return now.beats > before.beats + 1; });
+    const char* const later = "import time\nreal=time.ticks_ms\ntime.ticks_ms=lambda:(real()+(1<<29)+1000)%(1<<30)";
+    co_await bench.board.exec(later, bench.test.soon());
+    co_await bench.until("a", [&](const auto& now) { return now.beats > after.beats + 100; });
+    co_await bench.threads.stop("a", bench.test.soon());
+  });
+}
+
 TEST_F(BoardThreadsTest, AreNotThereWhenTheBoardRefusesThem) {
   with_threads(
       [](Bench& bench) -> Async<void> {
@@ -280,6 +314,9 @@ TEST_F(BoardThreadsTest, AreNotStartedTwiceOrWithTimesThatAreNone) {
     EXPECT_EQ((co_await bench.test.error_of(bench.start("c", count))).code(), ErrorCode::already_exists);
     const Error none = co_await bench.test.error_of(bench.start("d", count, {.period = Milliseconds(0)}));
     EXPECT_EQ(none.code(), ErrorCode::invalid_request);
+    const Error endless =
+        co_await bench.test.error_of(bench.start("d", count, {.stop_timeout = Milliseconds::max()}));
+    EXPECT_EQ(endless.code(), ErrorCode::invalid_request);
     EXPECT_EQ((co_await bench.test.error_of(bench.threads.stop("d", bench.test.soon()))).code(),
               ErrorCode::not_found);
     EXPECT_EQ(bench.threads.allocate_id("count"), "count-1");
