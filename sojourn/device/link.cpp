@@ -326,7 +326,8 @@ Async<void> Link::settle() {
   for (Milliseconds wait = first_interrupt_wait; clock_.instant() < until && known_ && !closing_; wait *= 2) {
     repl_.interrupt(clock_.instant());
     const Instant next = std::min(until, in(wait));
-    while (!repl_.at_prompt() && co_await next_event(nullptr, next)) {
+    // To the last event, which would be taken for the next run's.
+    while (co_await next_event(nullptr, repl_.at_prompt() ? Instant::min() : next)) {
     }
     if (repl_.at_prompt()) {
       state_ = ConnectionState::connected;

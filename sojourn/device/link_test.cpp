@@ -170,6 +170,63 @@ TEST_F(LinkTest, TellsOfAProgramThatEnds) {
              {.reconnection = {.attempts = 2, .first = Milliseconds(1)}});
 }
 
+// `use`, and then the board is closed.
+Async<void> used(Board& board, Async<void> use) {
+  std::exception_ptr error;
+  try {
+    co_await std::move(use);
+  } catch (...) {
+    error = std::current_exception();
+  }
+  co_await board.close();
+  if (error) std::rethrow_exception(error);
+}
+
+// A wire that brings all that an interrupted board says, until it waits again, at once.
+class GatheringTransport final : public Transport {
+ public:
+  explicit GatheringTransport(std::unique_ptr<Transport> wire) : wire_(std::move(wire)) {}
+
+  Async<void> open(Instant deadline) override { co_await wire_->open(deadline); }
+  Async<std::string> receive() override {
+    std::string all;
+    do all += co_await wire_->receive();
+    while (interrupted_ && !all.ends_with("\n>") && !all.ends_with("\4>"));
+    co_return all;
+  }
+  void send(std::string_view bytes) override {
+    interrupted_ = bytes.find('\x03') != bytes.npos;
+    wire_->send(bytes);
+  }
+  bool can_restart() const override { return wire_->can_restart(); }
+  Async<void> restart(Instant deadline) override { co_await wire_->restart(deadline); }
+  void close() override { wire_->close(); }
+
+ private:
+  std::unique_ptr<Transport> wire_;
+  bool interrupted_ = false;
+};
+
+// The last output and the end come together then.
+TEST_F(LinkTest, DoesNotTakeTheEndOfAnInterruptedRunForThatOfTheNext) {
+  struct Body {
+    static Async<void> run(BoardBench& bench, Board& board) {
+      co_await board.open(bench.soon());
+      const Error error = co_await error_of(board.exec("while True: print('x')", bench.in(Milliseconds(100))));
+      EXPECT_EQ(error.code(), ErrorCode::call_timeout);
+      EXPECT_EQ(co_await board.eval("6*7", bench.soon()), Value{std::int64_t(42)});
+      EXPECT_EQ(board.link().boot(), 1u);
+    }
+    static Async<void> with(BoardBench& bench, Kind kind) {
+      auto wire = make_transport(bench.loop.executor(), bench.clock, parse_address(kind.address));
+      Board board(bench.loop.executor(), bench.clock, bench.random,
+                  std::make_unique<GatheringTransport>(std::move(wire)));
+      co_await used(board, run(bench, board));
+    }
+  };
+  loop.run(Body::with(*this, stand_in_with_threads()));
+}
+
 // A wire that loses some of the bytes that are sent over it.
 class LossyTransport final : public Transport {
  public:
@@ -202,14 +259,7 @@ void on_lossy_microbit(BoardBench& bench, unsigned one_in, Async<void> (*body)(B
       options.repl.answer_timeout = Milliseconds(100);
       Board board(bench.loop.executor(), bench.clock, bench.random,
                   std::make_unique<LossyTransport>(std::move(wire), one_in), std::move(options));
-      std::exception_ptr error;
-      try {
-        co_await body(bench, board);
-      } catch (...) {
-        error = std::current_exception();
-      }
-      co_await board.close();
-      if (error) std::rethrow_exception(error);
+      co_await used(board, body(bench, board));
     }
   };
   BoardBench::require(microbit());
