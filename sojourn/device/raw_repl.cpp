@@ -61,12 +61,10 @@ std::string without_cr(std::string_view text) {
   return out;
 }
 
-// Whether the guard or one of its handles was not found by its name.
-bool lacks_guard(std::string_view error) {
-  const std::size_t name = error.find(fmt::format("'{}", guard_name));
-  if (name == error.npos || error.find("NameError") == error.npos) return false;
-  const std::size_t end = error.find_first_not_of("0123456789", name + 1 + guard_name.size());
-  return end != error.npos && error[end] == '\'';
+// Whether what was called, the guard or one of its handles, was not found by its name. Another name is a damaged one.
+bool lacks_callee(std::string_view error, std::string_view call) {
+  const std::string name = fmt::format("'{}'", call.substr(0, call.find('(')));
+  return error.find("NameError") != error.npos && error.find(name) != error.npos;
 }
 
 // Where there are threads the value ends with a mark, and what they write may come anywhere after it: before the
@@ -275,7 +273,7 @@ void RawRepl::send_end(std::string_view answer, Instant now) {
 
 // The board is at its prompt and did not begin the script.
 void RawRepl::refused(std::string_view error, Instant now) {
-  if (guarded_ && lacks_guard(error)) return rebooted();
+  if (guarded_ && lacks_callee(error, run_->call.text)) return rebooted();
   if (error.find("MemoryError") != error.npos) {
     if (collected_) return finish({}, without_cr(error));
     return collect_garbage(now);

@@ -455,6 +455,19 @@ TEST_F(RawReplTest, SeesAResetBetweenCalls) {
   EXPECT_NE(sent(), "");
 }
 
+// Else all that was set up on the board would be set up a second time beside itself.
+TEST_F(RawReplTest, DoesNotTakeADamagedHandleForAReset) {
+  get_ready();
+  repl.run(checked_call(12, "3", "(3,)"), now);
+  const std::string call = sent();
+  for (const char* const damaged : {"_j13", "_j1", "_j112"}) {
+    says(fmt::format("OK\x04Traceback (most recent call last):\r\nNameError: name '{}' isn't defined\r\n\x04>",
+                     damaged));
+    EXPECT_EQ(take_seen(), "");
+    EXPECT_EQ(sent(), call);
+  }
+}
+
 TEST_F(RawReplTest, RestartsTheInterpreter) {
   get_ready();
   repl.soft_reset(now);
