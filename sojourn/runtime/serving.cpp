@@ -340,7 +340,7 @@ Async<void> Serving::open_worker(LiveCall* call, Instant deadline) {
 Async<void> Serving::start_worker(session::Opening opening, Instant deadline) {
   TaskGroup starting(surroundings_.executor);
   starting_ = &starting;
-  if (!restored_) starting.spawn(surroundings_.keep_folder(kept_.record()));
+  if (!folder_is_kept_) starting.spawn(surroundings_.keep_folder(kept_.record()));
   starting.spawn(open_into(worker_, *app_, std::move(opening), deadline));
   std::exception_ptr failure;
   try {
@@ -354,6 +354,7 @@ Async<void> Serving::start_worker(session::Opening opening, Instant deadline) {
   if (!worker_) {
     throw stop_reason_ ? Error(*stop_reason_) : Error(ErrorCode::worker_start_failed, "the start was broken off");
   }
+  folder_is_kept_ = true;
 }
 
 void Serving::append_log(LogLevel level, std::string_view stream, std::string_view message, const JsonObject& fields,

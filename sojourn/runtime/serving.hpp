@@ -129,6 +129,7 @@ class Serving final : private session::WorkerEvents {
   bool urgent_ = false;  // a resource that can be cleaned up after a crash is not written down
   std::vector<std::shared_ptr<Completion<bool>>> recording_;  // shared with who waits for the next commit
   std::string folder_;
+  bool folder_is_kept_ = false;  // known to be on the disk
   Instant started_at_;  // the worker
   store::Usage usage_;  // that no commit has taken along
 

@@ -96,7 +96,9 @@ fs::path SessionFolders::make(const SessionRecord& record) const {
 void SessionFolders::sync(std::string_view session_id) const {
   const fs::path folder = path_of(session_id);
   sync_above(folder.parent_path());
-  sync_file(folder / metadata_name);
+  // A worker may have emptied its folder since.
+  std::error_code error;
+  if (fs::exists(fs::symlink_status(folder / metadata_name, error))) sync_file(folder / metadata_name);
   sync_folder(folder);
   sync_folder(folder.parent_path());
 }

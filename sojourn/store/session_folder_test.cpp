@@ -49,6 +49,8 @@ TEST_F(SessionFoldersTest, IsMadeWithItsMetadataAndBroughtToTheDiskLater) {
   EXPECT_TRUE(fs::is_regular_file(folder_ / "session_metadata.json"));
   folders_.sync(id_);
   EXPECT_EQ(folders_.make(record_), folder_) << "again does no harm";
+  fs::remove(folder_ / "session_metadata.json");
+  EXPECT_NO_THROW(folders_.sync(id_)) << "a worker may have emptied it";
 }
 
 TEST_F(SessionFoldersTest, KeepsTheMetadataThatIsThere) {
