@@ -130,8 +130,8 @@ class Serving final : private session::WorkerEvents {
   std::vector<std::shared_ptr<Completion<bool>>> recording_;  // shared with who waits for the next commit
   std::string folder_;
   bool folder_is_kept_ = false;  // known to be on the disk
-  Instant started_at_;  // the worker
-  store::Usage usage_;  // that no commit has taken along
+  Instant started_at_;           // the worker
+  store::Usage usage_;           // that no commit has taken along
 
   std::shared_ptr<LiveCall> running_;  // shared with the runtime and its followers
   bool warming_up_ = false;
