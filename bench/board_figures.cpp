@@ -183,6 +183,7 @@ Async<void> measure_opening(const Bench& bench, Board& board, BareClient& bare) 
     bare.run(std::string(device::capability_probe()));
     opening.bare.push_back(milliseconds_since(start));
     co_await board.soft_reset(bench.soon());
+    board.remember(std::nullopt);
     start = Steady::now();
     co_await board.capabilities(bench.soon());
     opening.ours.push_back(milliseconds_since(start));

@@ -129,13 +129,28 @@ Async<void> Board::remove(std::string name, Instant deadline) {
 
 Async<Capabilities> Board::capabilities(Instant deadline) {
   if (!capabilities_ || capabilities_boot_ != link_.boot()) {
-    const RunResult result = co_await run({.code = std::string(capability_probe())}, {"<probe>", 1}, deadline);
-    capabilities_ = parse_capabilities(result.output);
+    Capabilities found = co_await probe(capabilities_ ? identity_probe() : capability_probe(), deadline);
+    if (capabilities_ && is_same_device(*capabilities_, found)) {
+      found.modules = capabilities_->modules;
+    } else if (capabilities_) {
+      found = co_await probe(capability_probe(), deadline);
+    }
+    capabilities_ = std::move(found);
     capabilities_boot_ = link_.boot();
   }
   Capabilities capabilities = *capabilities_;
   capabilities.raw_paste = link_.has_raw_paste();
   co_return capabilities;
+}
+
+void Board::remember(std::optional<Capabilities> known) {
+  capabilities_ = std::move(known);
+  capabilities_boot_ = 0;
+}
+
+Async<Capabilities> Board::probe(std::string_view script, Instant deadline) {
+  const RunResult result = co_await run({.code = std::string(script)}, {"<probe>", 1}, deadline);
+  co_return parse_capabilities(result.output);
 }
 
 Async<RunResult> Board::run(Script script, SourcePlace place, Instant deadline) {

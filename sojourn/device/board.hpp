@@ -78,8 +78,12 @@ class Board {
   // Takes the function off the board, if it is there. Errors: as exec().
   Async<void> remove(std::string name, Instant deadline);
 
-  // What the board can do, asked once for each boot. Errors: as exec().
+  // What the board can do: asked once for each device and firmware, and at a new boot whether it is still the same.
+  // Errors: as exec().
   Async<Capabilities> capabilities(Instant deadline);
+
+  // What it could do when it was asked at the same address before; nothing: all is asked.
+  void remember(std::optional<Capabilities> known);
 
   // Errors: those of Link.
   Async<void> soft_reset(Instant deadline) { return link_.soft_reset(deadline); }
@@ -99,6 +103,7 @@ class Board {
   };
 
   Async<RunResult> run(Script script, SourcePlace place, Instant deadline);
+  Async<Capabilities> probe(std::string_view script, Instant deadline);
   Async<Value> value_of(Script script, RunOptions options, Instant deadline);
   std::size_t handle_for(const std::string& name) const;
   std::map<std::string, SourcePlace> places() const;

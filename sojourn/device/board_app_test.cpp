@@ -89,6 +89,22 @@ TEST_F(BoardAppTest, ServesASessionOnABoard) {
   });
 }
 
+TEST_F(BoardAppTest, RemembersWhatABoardCanDoForTheNextSession) {
+  BoardPool pool(clock, {{"lamp", parse_address("tcp:localhost:1")}});
+  struct Body {
+    static Async<void> run(BoardPool& boards, Instant deadline) {
+      {
+        auto lease = co_await boards.lease({}, deadline);
+        EXPECT_EQ(lease.board().known, std::nullopt);
+        lease.remember(fallback_capabilities());
+      }
+      const auto lease = co_await boards.lease({}, deadline);
+      EXPECT_EQ(lease.board().known, fallback_capabilities());
+    }
+  };
+  loop.run(Body::run(pool, soon()));
+}
+
 TEST_F(BoardAppTest, RunsThreadsUntilTheyAreStoppedOrTheSessionEnds) {
   with_app(stand_in_with_threads(), [](BoardAppTest& test, session::App& app) -> Async<void> {
     const auto worker = co_await app.open({}, test.soon());

@@ -7,6 +7,7 @@
 
 #include "sojourn/base/event.hpp"
 #include "sojourn/device/address.hpp"
+#include "sojourn/device/capabilities.hpp"
 
 // The boards that a program has, each lent to one session at a time; others wait in their order.
 namespace sojourn::device {
@@ -15,6 +16,7 @@ struct NamedBoard {
   std::string name;
   Address address;
   bool leased = false;
+  std::optional<Capabilities> known = std::nullopt;  // what it could do when a session last asked
 };
 
 // Reads "lamp=serial:/dev/ttyACM0; pump=tcp:10.0.0.5:23". Errors: config_invalid.
@@ -34,6 +36,7 @@ class BoardPool {
     }
 
     const NamedBoard& board() const { return *board_; }
+    void remember(Capabilities found) { board_->known = std::move(found); }
 
    private:
     BoardPool* pool_;

@@ -164,6 +164,33 @@ TEST_P(EveryBoard, RunsCodeOfEveryLength) {
   });
 }
 
+// Remembers `known`, and returns what the board is then found to have.
+Async<std::vector<std::string>> modules_after(BoardBench& bench, Board& board, Capabilities known) {
+  board.remember(std::move(known));
+  co_return (co_await board.capabilities(bench.soon())).modules;
+}
+
+TEST_P(EveryBoard, IsAskedInFullOnceForEachDeviceAndFirmware) {
+  with_each([](BoardBench& bench, Board& board) -> Async<void> {
+    const Capabilities first = co_await board.capabilities(bench.soon());
+    Capabilities known = first;
+    known.modules = {"remembered"};
+    EXPECT_EQ(co_await modules_after(bench, board, known), known.modules);
+    co_await board.soft_reset(bench.soon());
+    const auto runs = board.link().statistics().runs;
+    const Capabilities again = co_await board.capabilities(bench.soon());
+    EXPECT_EQ(again.modules, known.modules);
+    EXPECT_EQ(board.link().statistics().runs, runs + 1) << "whether it is the same";
+    EXPECT_EQ(again.id, first.id);
+
+    for (std::string Capabilities::* what : {&Capabilities::version, &Capabilities::id, &Capabilities::machine}) {
+      Capabilities other = known;
+      other.*what += "1";
+      EXPECT_EQ(co_await modules_after(bench, board, other), first.modules);
+    }
+  });
+}
+
 TEST_P(EveryBoard, SaysWhatItCanDo) {
   with_each([](BoardBench& bench, Board& board) -> Async<void> {
     const Capabilities found = co_await board.capabilities(bench.soon());

@@ -83,7 +83,9 @@ BoardWorker::BoardWorker(std::shared_ptr<BoardPool> pool, BoardPool::Lease lease
       clock_(clock),
       board_(executor, clock, random, lease_.board().address),
       threads_(board_, clock),
-      calls_(executor) {}
+      calls_(executor) {
+  board_.remember(lease_.board().known);
+}
 
 Async<void> BoardWorker::start(Instant deadline) {
   std::exception_ptr failure;
@@ -254,7 +256,9 @@ Async<Json> BoardWorker::remove(CallScope&, const JsonObject& input, Instant dea
 }
 
 Async<Json> BoardWorker::info(CallScope&, const JsonObject&, Instant deadline) {
-  JsonObject found = to_json(co_await board_.capabilities(deadline));
+  const Capabilities capabilities = co_await board_.capabilities(deadline);
+  lease_.remember(capabilities);
+  JsonObject found = to_json(capabilities);
   found["name"] = lease_.board().name;
   co_return found;
 }

@@ -1,8 +1,11 @@
 #include "sojourn/device/capabilities.hpp"
 
+#include <fmt/format.h>
+
 #include <charconv>
 #include <iterator>
 #include <ranges>
+#include <tuple>
 
 #include "sojourn/base/error.hpp"
 #include "sojourn/base/sha256.hpp"
@@ -15,15 +18,19 @@ namespace {
 // One line each: a letter and what was found. It says nothing of modules that every board has, for each name takes a
 // small board some time. Its names are its own, so that nothing but loaded modules is left. What lies in
 // the board's files is neither looked for, which takes long, nor run.
-constexpr std::string_view probe =
+constexpr std::string_view all_modules =
+    "machine _thread network bluetooth json hashlib binascii deflate asyncio socket ssl os microbit";
+constexpr std::string_view telling_modules = "machine os";  // of which device it is
+constexpr std::string_view probe_start =
     "def _p():\n"
     " import sys,gc\n"
     " d={}\n"
     " q=getattr(sys,'path',[])\n"
     " p=q[:]\n"
     " q[:]=['.frozen']\n"
-    " for m in'machine _thread network bluetooth json hashlib binascii deflate asyncio socket ssl os "
-    "microbit'.split():\n"
+    " for m in'";
+constexpr std::string_view probe_end =
+    "'.split():\n"
     "  try:d[m]=__import__(m)\n"
     "  except:0\n"
     " q[:]=p\n"
@@ -90,7 +97,20 @@ void read_platform(Capabilities& capabilities, std::string_view found) {
 }  // namespace
 
 std::string_view capability_probe() {
+  static const std::string probe = fmt::format("{}{}{}", probe_start, all_modules, probe_end);
   return probe;
+}
+
+std::string_view identity_probe() {
+  static const std::string probe = fmt::format("{}{}{}", probe_start, telling_modules, probe_end);
+  return probe;
+}
+
+bool is_same_device(const Capabilities& one, const Capabilities& other) {
+  const auto identity = [](const Capabilities& of) {
+    return std::tie(of.id, of.implementation, of.version, of.platform, of.machine);
+  };
+  return identity(one) == identity(other);
 }
 
 Capabilities parse_capabilities(std::string_view printed) {

@@ -30,6 +30,13 @@ struct Capabilities {
 // Prints a line for each thing that it found out, so that what a board lacks costs only that line.
 std::string_view capability_probe();
 
+// Likewise, but of few modules: which device it is, with which firmware, and the room that it has.
+std::string_view identity_probe();
+
+// Whether both are of one device with one firmware, so that it has the same modules. Those without a unique id are
+// told apart by firmware alone: compare what was found at one address.
+bool is_same_device(const Capabilities& one, const Capabilities& other);
+
 // Reads what the probe printed; lines that it does not know are left out. Errors: protocol_error where the
 // implementation is missing.
 Capabilities parse_capabilities(std::string_view printed);
