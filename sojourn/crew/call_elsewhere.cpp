@@ -72,6 +72,15 @@ Async<bool> wait_for(Completion<bool>& over) {
   co_return over.is_set();
 }
 
+// Returns when a process that was killed is gone: nothing of a call goes on once it is over.
+Async<void> wait_gone(session::Worker& worker, Instant now) {
+  try {
+    co_await worker.close(session::CloseReason::lost, now);
+  } catch (const Error&) {
+    // It was lost, which its call is told.
+  }
+}
+
 }  // namespace
 
 void CrewProcess::log(LogLevel, std::string_view stream, std::string_view message, JsonObject) {
@@ -93,16 +102,19 @@ Async<Came> call_in(CrewProcess& process, Clock& clock, Milliseconds patience, c
   TaskGroup group(co_await asio::this_coro::executor);
   group.spawn(converse(*process.worker, scope, came, over));
   const bool stopped = !co_await wait_for(over);
+  bool killed = false;
   // It works on this frame, so it is waited for whatever comes.
   co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
   if (stopped) {
     scope.cancel();
     process.worker->cancel();
-    if (!co_await over.wait_until(clock, clock.instant() + patience)) {
+    killed = !co_await over.wait_until(clock, clock.instant() + patience);
+    if (killed) {
       process.worker->kill(Error(ErrorCode::worker_lost, "the worker was killed, since the node did not stop"));
     }
   }
   co_await group.join();
+  if (killed) co_await wait_gone(*process.worker, clock.instant());
   co_await asio::this_coro::reset_cancellation_state(asio::enable_terminal_cancellation());
   // Nothing tells what the process would do with another call.
   if (came.failure && (came.failure->code() == ErrorCode::worker_lost ||
