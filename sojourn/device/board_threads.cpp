@@ -298,7 +298,7 @@ Async<void> BoardThreads::start(std::string id, Function function, std::vector<V
   threads_.push_back({.info = {.thread_id = id,
                                .method_name = function.name,
                                .registered_at = clock_.now(),
-                               .session_id = session_id_},
+                               .session_id = std::string(session_id_)},
                       .function = std::move(function),
                       .arguments = std::move(arguments),
                       .options = options});

@@ -51,11 +51,11 @@ struct BackgroundThreadInfo {
 JsonObject to_json(const BackgroundThreadInfo& thread);
 
 // Threads:  as Board; one operation at a time.
-// Lifetime: its board and clock outlive it.
+// Lifetime: its board, its clock and the text of its session's id outlive it.
 class BoardThreads {
  public:
-  BoardThreads(Board& board, Clock& clock, std::string session_id = {})
-      : board_(board), clock_(clock), session_id_(std::move(session_id)) {}
+  BoardThreads(Board& board, Clock& clock, std::string_view session_id = {})
+      : board_(board), clock_(clock), session_id_(session_id) {}
   BoardThreads(const BoardThreads&) = delete;
   BoardThreads& operator=(const BoardThreads&) = delete;
 
@@ -124,7 +124,7 @@ class BoardThreads {
 
   Board& board_;
   Clock& clock_;
-  std::string session_id_;
+  std::string_view session_id_;
   std::uint64_t allocated_ = 0;
   std::vector<Thread> threads_;  // oldest first
 };

@@ -12,7 +12,7 @@ bool ExecutorContext::is_method_deployed(std::string_view signature, const Hash&
 std::vector<DeployedMethodInfo> ExecutorContext::deployed_methods() const {
   std::vector<DeployedMethodInfo> all;
   for (const auto& [name, method] : methods_) {
-    all.push_back({name, method.hash, method.deployed_at, session_id_});
+    all.push_back({name, method.hash, method.deployed_at, std::string(session_id_)});
   }
   return all;
 }

@@ -17,13 +17,14 @@ struct DeployedMethodInfo {
 };
 
 // What a session has on its board to be executed: the functions that it deployed, and its threads (seed 002).
-// Threads: as Board.
+// Threads:  as Board.
+// Lifetime: its board, its clock and the text of its session's id outlive it.
 class ExecutorContext {
  public:
-  ExecutorContext(std::string session_id, Board& board, Clock& clock)
-      : session_id_(std::move(session_id)), board_(board), clock_(clock), threads_(board, clock, session_id_) {}
+  ExecutorContext(std::string_view session_id, Board& board, Clock& clock)
+      : session_id_(session_id), board_(board), clock_(clock), threads_(board, clock, session_id_) {}
 
-  const std::string& session_id() const { return session_id_; }
+  std::string_view session_id() const { return session_id_; }
 
   // Whether the session deployed this very code, and the board has it in its present memory.
   bool is_method_deployed(std::string_view signature, const Hash& code_hash) const;
@@ -50,7 +51,7 @@ class ExecutorContext {
     Time deployed_at{};
   };
 
-  std::string session_id_;
+  std::string_view session_id_;
   Board& board_;
   Clock& clock_;
   std::map<std::string, Method, std::less<>> methods_;
