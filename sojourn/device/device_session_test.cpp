@@ -2,8 +2,7 @@
 
 #include <gmock/gmock.h>
 
-#include "sojourn/device/board_bench_test.hpp"
-#include "sojourn/device/device_session_manager.hpp"
+#include "sojourn/device/session_bench_test.hpp"
 
 namespace sojourn::device {
 
@@ -12,32 +11,11 @@ namespace {
 using testing::ElementsAre;
 using testing::SizeIs;
 
-using Body = Async<void> (*)(BoardBench&, Board&, DeviceSessionManager&);
-
-class DeviceSessionTest : public BoardBench {
+class DeviceSessionTest : public SessionBench {
  public:
-  // On the real micro:bit, with a manager that is closed afterwards.
+  // On the real micro:bit.
   void with_manager(Body body, DeviceSessionManager::Options options = {}) {
-    manager_options = options;
-    manager_body = body;
-    with_board(microbit(), with);
-  }
-
-  static Async<void> with(BoardBench& bench, Board& board) {
-    Log quiet = Log::silent();
-    DeviceSessionManager manager(bench.loop.executor(), bench.clock, bench.random, quiet, manager_options);
-    std::exception_ptr error;
-    try {
-      co_await manager_body(bench, board, manager);
-      co_await manager.close();
-    } catch (...) {
-      error = std::current_exception();
-    }
-    if (error) {
-      manager.dispose();
-      co_await manager.close();
-      std::rethrow_exception(error);
-    }
+    SessionBench::with_manager(microbit(), body, std::move(options));
   }
 
   static Async<void> note(std::vector<std::string>& order, std::string name) {
@@ -48,9 +26,6 @@ class DeviceSessionTest : public BoardBench {
     throw Error(ErrorCode::app_error, "stuck");
     co_return;
   }
-
-  static inline DeviceSessionManager::Options manager_options;
-  static inline Body manager_body;
 };
 
 const Function blink{"blink", "def blink(n):\n  return n * 2\n", {"blink.py", 1}};
@@ -58,7 +33,7 @@ const std::vector<Value> three{Value{std::int64_t(3)}};
 const Value six{std::int64_t(6)};
 
 TEST_F(DeviceSessionTest, LeavesNothingOnTheBoard) {
-  with_manager([](BoardBench& bench, Board& board, DeviceSessionManager& manager) -> Async<void> {
+  with_manager([](SessionBench& bench, Board& board, DeviceSessionManager& manager) -> Async<void> {
     const auto session = co_await manager.create(board);
     EXPECT_EQ(manager.state(), DeviceSessionState::active);
     EXPECT_EQ(manager.current_session_id(), session->id());
@@ -81,7 +56,7 @@ TEST_F(DeviceSessionTest, LeavesNothingOnTheBoard) {
 }
 
 TEST_F(DeviceSessionTest, CleansUpNewestFirstAndTellsEveryFailure) {
-  with_manager([](BoardBench& bench, Board& board, DeviceSessionManager& manager) -> Async<void> {
+  with_manager([](SessionBench& bench, Board& board, DeviceSessionManager& manager) -> Async<void> {
     const auto session = co_await manager.create(board);
     std::vector<std::string> order;
     session->add_resource(
@@ -107,7 +82,7 @@ TEST_F(DeviceSessionTest, CleansUpNewestFirstAndTellsEveryFailure) {
 }
 
 TEST_F(DeviceSessionTest, SetsUpOnceAndAgainAfterTheBoardStartedAnew) {
-  with_manager([](BoardBench& bench, Board& board, DeviceSessionManager& manager) -> Async<void> {
+  with_manager([](SessionBench& bench, Board& board, DeviceSessionManager& manager) -> Async<void> {
     const auto session = co_await manager.create(board);
     session->add_setup({.name = "second", .code = "steps += 'b'", .order = 2});
     session->add_setup({.name = "first", .code = "steps = 'a'", .order = 1});
@@ -123,7 +98,7 @@ TEST_F(DeviceSessionTest, SetsUpOnceAndAgainAfterTheBoardStartedAnew) {
 
 TEST_F(DeviceSessionTest, IsOneOnABoardAndSoManyInAll) {
   with_manager(
-      [](BoardBench& bench, Board& board, DeviceSessionManager& manager) -> Async<void> {
+      [](SessionBench& bench, Board& board, DeviceSessionManager& manager) -> Async<void> {
         const auto session = co_await manager.create(board);
         const Error leased = co_await error_of(manager.create(board));
         EXPECT_EQ(leased.code(), ErrorCode::worker_leased);
@@ -137,9 +112,9 @@ TEST_F(DeviceSessionTest, IsOneOnABoardAndSoManyInAll) {
 }
 
 TEST_F(DeviceSessionTest, EndsWithTheOperationThatItWasBegunFor) {
-  with_manager([](BoardBench& bench, Board& board, DeviceSessionManager& manager) -> Async<void> {
+  with_manager([](SessionBench& bench, Board& board, DeviceSessionManager& manager) -> Async<void> {
     struct Operation {
-      static Async<std::string> run(BoardBench& test, DeviceSession& session) {
+      static Async<std::string> run(SessionBench& test, DeviceSession& session) {
         co_return co_await session.exec("print('in session')", test.soon());
       }
       static Async<std::string> fail(DeviceSession& session) {
@@ -163,7 +138,7 @@ TEST_F(DeviceSessionTest, EndsWithTheOperationThatItWasBegunFor) {
 }
 
 TEST_F(DeviceSessionTest, GoesThroughItsStates) {
-  with_manager([](BoardBench&, Board& board, DeviceSessionManager& manager) -> Async<void> {
+  with_manager([](SessionBench&, Board& board, DeviceSessionManager& manager) -> Async<void> {
     std::vector<DeviceSessionState> states{manager.state()};
     manager.on_state_changed([&](DeviceSessionState state) { states.push_back(state); });
     co_await manager.create(board);
@@ -177,7 +152,7 @@ TEST_F(DeviceSessionTest, GoesThroughItsStates) {
 }
 
 TEST_F(DeviceSessionTest, IsOverAtOnceInAnEmergency) {
-  with_manager([](BoardBench& bench, Board& board, DeviceSessionManager& manager) -> Async<void> {
+  with_manager([](SessionBench& bench, Board& board, DeviceSessionManager& manager) -> Async<void> {
     const auto session = co_await manager.create(board);
     co_await session->call(blink, three, bench.soon());
     const auto runs = board.link().statistics().runs;
@@ -190,12 +165,13 @@ TEST_F(DeviceSessionTest, IsOverAtOnceInAnEmergency) {
 
 TEST_F(DeviceSessionTest, FallsBackWhereTheBoardCannotBeAsked) {
   DeviceSessionManager::Options options{.capability_timeout = Seconds(1), .fallback_capabilities = true};
-  manager_options = options;
-  manager_body = [](BoardBench&, Board& board, DeviceSessionManager& manager) -> Async<void> {
-    const auto session = co_await manager.create(board);
-    EXPECT_EQ(session->capabilities(), fallback_capabilities());
-  };
-  with_board({"mute", "subprocess:sleep 1000", "/", ""}, with);
+  SessionBench::with_manager(
+      {"mute", "subprocess:sleep 1000", "/", ""},
+      [](SessionBench&, Board& board, DeviceSessionManager& manager) -> Async<void> {
+        const auto session = co_await manager.create(board);
+        EXPECT_EQ(session->capabilities(), fallback_capabilities());
+      },
+      options);
 }
 
 TEST(WithRetry, ReturnsWhatSucceedsAtLast) {
