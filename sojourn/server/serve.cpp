@@ -109,7 +109,7 @@ class Service {
         store_(store::SqliteStore::open({.folder = options.data,
                                          .lays_out_log = true,
                                          .sync_failed = [this] { tell_of_failed_sync(); },
-                                         .lost = [this] { tell_of_lost_store(); }})),
+                                         .refused = [this](const Error& why) { tell_of_refusal(why); }})),
         folders_(options.data, sessions_folder(options)),
         key_(store::open_journal_key(options.data)),
         public_key_(key_.public_key()),
@@ -184,12 +184,13 @@ class Service {
         {{"folder", options_.data.string()}});
   }
 
-  void tell_of_lost_store() const {
-    log_.error(
-        "the store was removed or replaced while the server runs: calls are refused until it is put back as it was, "
-        "or "
-        "the server is started again",
-        {{"folder", options_.data.string()}});
+  // Once a minute while it lasts, by the store's thread.
+  void tell_of_refusal(const Error& why) {
+    const Instant now = clock_.instant();
+    if (refusal_told_ && now < *refusal_told_ + Seconds(60)) return;
+    refusal_told_ = now;
+    log_.error("the store takes no changes, so calls are refused until it does",
+               {{"error", why.message()}, {"code", std::string(info(why.code()).wire)}});
   }
 
   runtime::Options runtime_options() {
@@ -307,6 +308,7 @@ class Service {
   const ServeOptions& options_;
   const Log& log_;
   SystemClock clock_;
+  std::optional<Instant> refusal_told_;  // used by the store's thread only
   SystemRandom random_;
   std::optional<ApiKeys> keys_;
   session::Lifecycles lifecycles_;

@@ -5,20 +5,23 @@
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
-#include "sojourn/base/error.hpp"
 #include "sojourn/store/refusals.hpp"
 
 namespace sojourn::store {
 
 namespace asio = boost::asio;
 
-CommitWriter::CommitWriter(Connection& connection, std::function<void()> check, std::function<void()> rolled_back,
-                           std::function<void()> answered)
-    : connection_(connection),
-      check_(std::move(check)),
-      rolled_back_(std::move(rolled_back)),
-      answered_(std::move(answered)),
-      thread_([this] { write(); }) {}
+namespace {
+
+bool is_of_the_store(ErrorCode code) {
+  return code == ErrorCode::store_full || code == ErrorCode::store_read_only || code == ErrorCode::store_corrupt ||
+         code == ErrorCode::io_error;
+}
+
+}  // namespace
+
+CommitWriter::CommitWriter(Connection& connection, WriterHooks hooks)
+    : connection_(connection), hooks_(std::move(hooks)), thread_([this] { write(); }) {}
 
 CommitWriter::~CommitWriter() {
   close();
@@ -79,7 +82,9 @@ void CommitWriter::write() {
     commit(batch);
     resume(batch);
     batch.clear();
-    answered_();
+    hooks_.answered();
+    if (refusal_ && hooks_.refused) hooks_.refused(*refusal_);
+    refusal_.reset();
   }
 }
 
@@ -97,10 +102,11 @@ void CommitWriter::resume(const std::vector<Change*>& batch) {
 
 void CommitWriter::commit(const std::vector<Change*>& batch) {
   try {
-    check_();
+    hooks_.check();
     while (!try_commit(batch)) {
     }
   } catch (...) {
+    note_refusal();
     for (Change* change : batch) {
       if (!change->error) change->error = std::current_exception();
     }
@@ -120,6 +126,7 @@ bool CommitWriter::try_commit(const std::vector<Change*>& batch) {
       ++applied;
     } catch (...) {
       change->error = std::current_exception();
+      note_refusal();
       if (connection_.total_changes() != before || !connection_.in_transaction()) {
         roll_back();
         return false;
@@ -136,7 +143,13 @@ bool CommitWriter::try_commit(const std::vector<Change*>& batch) {
 
 void CommitWriter::roll_back() {
   connection_.roll_back();
-  rolled_back_();
+  hooks_.rolled_back();
+}
+
+// Called where an exception is handled.
+void CommitWriter::note_refusal() {
+  Error error = to_error(std::current_exception());
+  if (is_of_the_store(error.code())) refusal_ = std::move(error);
 }
 
 }  // namespace sojourn::store

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "sojourn/base/async.hpp"
+#include "sojourn/base/error.hpp"
 #include "sojourn/store/sqlite.hpp"
 
 // Group commit: one thread writes, and takes every change that waits into one transaction, so that all share an
@@ -27,14 +28,20 @@ struct WriterStatistics {
   std::uint64_t changes = 0;       // made durable by them
 };
 
+// What the writer calls, on its thread.
+struct WriterHooks {
+  std::function<void()> check;        // before each transaction; what it throws is why there is none
+  std::function<void()> rolled_back;  // after each transaction that did not become durable
+  std::function<void()> answered;     // outside of any, once the callers of one are told how it ended
+  // After `answered`, where changes were refused through no fault of theirs: the disk is full, cannot be written,
+  // fails, or holds no sound store. May be empty.
+  std::function<void(const Error&)> refused;
+};
+
 class CommitWriter {
  public:
-  // `check` runs on the writer's thread before each transaction, and what it throws is why there is none.
-  // `rolled_back` runs on the writer's thread after each transaction that did not become durable, and `answered`
-  // outside of any once the callers of one are told how it ended.
   // Lifetime: `connection` is used until close() returns.
-  CommitWriter(Connection& connection, std::function<void()> check, std::function<void()> rolled_back,
-               std::function<void()> answered);
+  CommitWriter(Connection& connection, WriterHooks hooks);
   ~CommitWriter();  // closes
   CommitWriter(const CommitWriter&) = delete;
   CommitWriter& operator=(const CommitWriter&) = delete;
@@ -75,12 +82,12 @@ class CommitWriter {
   void commit(const std::vector<Change*>& batch);
   bool try_commit(const std::vector<Change*>& batch);
   void roll_back();
+  void note_refusal();
   static void resume(const std::vector<Change*>& batch);
 
   Connection& connection_;
-  std::function<void()> check_;
-  std::function<void()> rolled_back_;
-  std::function<void()> answered_;
+  WriterHooks hooks_;
+  std::optional<Error> refusal_;  // of the batch that is written
   std::mutex mutex_;
   std::condition_variable arrived_;
   std::vector<Change*> waiting_;

@@ -61,15 +61,14 @@ struct Writer {
     if (options.lays_out_log) lay_out(file.string() + "-wal", options.log_pages * log_frame_bytes);
     writes.emplace(*connection);
     checkpoints.emplace(*connection, file, options.log_pages, options.sync_failed);
-    commits.emplace(
-        *connection, [this, file, lost = options.lost] { check_in_place(file, lost); },
-        [this] { writes->rolled_back(); }, [this] { checkpoints->after_commit(); });
+    commits.emplace(*connection, WriterHooks{.check = [this, file] { check_in_place(file); },
+                                             .rolled_back = [this] { writes->rolled_back(); },
+                                             .answered = [this] { checkpoints->after_commit(); },
+                                             .refused = options.refused});
   }
 
-  void check_in_place(const std::filesystem::path& file, const std::function<void()>& lost) {
-    if (!connection->has_moved()) return;
-    if (!std::exchange(lost_is_told, true) && lost) lost();
-    throw store_lost(file);
+  void check_in_place(const std::filesystem::path& file) {
+    if (connection->has_moved()) throw store_lost(file);
   }
 
   void close() {
@@ -78,7 +77,6 @@ struct Writer {
     connection.reset();
   }
 
-  bool lost_is_told = false;
   FolderLock lock;
   std::optional<Connection> connection;
   std::optional<SqliteWrites> writes;

@@ -23,6 +23,7 @@
 namespace sojourn::store {
 namespace {
 
+using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::SizeIs;
@@ -210,7 +211,10 @@ TEST_F(SqliteStoreTest, SaysThatThereIsNoStoreToRead) {
 }
 
 TEST_F(SqliteStoreTest, LosesNothingWhenItIsFull) {
-  store_ = SqliteStore::open({.folder = folder_.path(), .max_bytes = 400'000});
+  std::vector<ErrorCode> told;
+  store_ = SqliteStore::open({.folder = folder_.path(), .max_bytes = 400'000, .refused = [&](const Error& why) {
+                                told.push_back(why.code());
+                              }});
   Writing session = write_new(*store_, "sess_1");
   std::uint64_t written = 0;
   std::optional<ErrorCode> refused;
@@ -231,7 +235,10 @@ TEST_F(SqliteStoreTest, LosesNothingWhenItIsFull) {
   Commit smaller = session.next({"make room"});
   smaller.state = {{"key 0", std::nullopt}};
   session.write(*store_, smaller);
+  EXPECT_EQ(refusal(store_->create(new_session("sess_1"))), ErrorCode::already_exists);
   EXPECT_THAT(run(reopen().load("sess_1"))->state, SizeIs(written - 1));
+  EXPECT_THAT(told, ElementsAre(ErrorCode::store_full))
+      << "a change that is wrong by itself is no trouble of the store's";
 }
 
 Async<void> create_one(Store& store, std::string id) {
@@ -532,8 +539,11 @@ TEST_F(SqliteStoreTest, FindsWhatWasLeftOpenWithoutReadingEverySession) {
 }
 
 TEST_F(SqliteStoreTest, RefusesChangesWhileItsFileIsNotWhereItWas) {
-  int told = 0;
-  store_ = SqliteStore::open({.folder = folder_.path(), .lost = [&] { ++told; }});
+  std::atomic<int> told = 0;
+  store_ = SqliteStore::open({.folder = folder_.path(), .refused = [&](const Error& why) {
+                                EXPECT_EQ(why.code(), ErrorCode::store_read_only);
+                                ++told;
+                              }});
   write_new(*store_, "sess_1");
   run(store_->check_in_place());
   const std::filesystem::path aside = folder_.path() / "aside.db";
@@ -544,11 +554,11 @@ TEST_F(SqliteStoreTest, RefusesChangesWhileItsFileIsNotWhereItWas) {
     EXPECT_EQ(refusal(store_->check_in_place()), ErrorCode::store_read_only);
     EXPECT_TRUE(run(store_->load("sess_1")));
   }
-  EXPECT_EQ(told, 1);
   std::filesystem::rename(aside, file());
   run(store_->check_in_place());
   run(store_->create(new_session("sess_2")));
   reopen();
+  EXPECT_EQ(told, 2) << "once for each refused transaction";
   EXPECT_TRUE(run(store_->load("sess_2")));
 }
 
