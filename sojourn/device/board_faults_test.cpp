@@ -68,6 +68,13 @@ class BoardFaultsTest : public BoardBench {
 
   void reset() { qmp_->send("{\"execute\": \"system_reset\"}"); }
 
+  // Returns when the board has begun anew.
+  Async<void> reset_and_see() {
+    reset();
+    std::string said;
+    while (said.find("\"RESET\"") == std::string::npos) said += co_await qmp_->receive();
+  }
+
   // Returns when the board is gone.
   Async<void> switch_off() {
     qmp_->send("{\"execute\": \"quit\"}");
@@ -114,6 +121,25 @@ TEST_F(BoardFaultsTest, ACallOnABoardThatIsUnpluggedFails) {
 }
 
 const Function blink{"blink", "def blink(n):\n  return n * 2\n", {"blink.py", 1}};
+
+TEST_F(BoardFaultsTest, AResetBetweenTwoOperationsOfASessionCostsNeither) {
+  with_microbit([](BoardFaultsTest& test, Board& board) -> Async<void> {
+    Log quiet = Log::silent();
+    DeviceSessionManager manager(test.loop.executor(), test.clock, test.random, quiet);
+    const auto session = co_await manager.create(board);
+    session->add_setup({.name = "pins", .code = "seen = 'set up'\nprint(seen)"});
+    EXPECT_EQ(co_await session->run_step("pins", test.soon()), "set up\n");
+    co_await test.reset_and_see();
+    EXPECT_EQ(co_await session->run_step("pins", test.soon()), "set up\n");
+    co_await test.reset_and_see();
+    EXPECT_EQ(co_await session->exec("print(seen)", test.soon()), "set up\n");
+    co_await test.reset_and_see();
+    EXPECT_EQ(co_await session->eval("seen", test.soon()), Value{std::string("set up")});
+    co_await test.reset_and_see();
+    EXPECT_EQ(co_await session->call(blink, {Value{std::int64_t(3)}}, test.soon()), Value{std::int64_t(6)});
+    co_await manager.end(session->id());
+  });
+}
 
 TEST_F(BoardFaultsTest, CleanUpOnABoardThatIsUnpluggedTellsEveryFailure) {
   with_microbit([](BoardFaultsTest& test, Board& board) -> Async<void> {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <exception>
 #include <utility>
 
 #include "sojourn/base/event.hpp"
@@ -443,7 +444,15 @@ Async<void> BoardThreads::restore(Instant deadline) {
     thread.info.state = ThreadState::lost;
     lost.push_back(thread.info.thread_id);
   }
-  for (const std::string& id : lost) co_await launch(id, deadline);
+  std::exception_ptr failure;
+  for (const std::string& id : lost) {
+    try {
+      co_await launch(id, deadline);
+    } catch (...) {
+      if (!failure) failure = std::current_exception();
+    }
+  }
+  if (failure) std::rethrow_exception(failure);
 }
 
 // Those that do not stand still yet. The board itself ends the hold at its time, whatever becomes of the wire.

@@ -78,7 +78,7 @@ class BoardThreads {
   Async<void> stop(std::string id, Instant deadline);
 
   // Starts again, where the board started anew, the threads that ran.
-  // Errors: those of start(); what was not started again stays lost.
+  // Errors: those of start(), of the first that could not be; it stays lost, and the others are started.
   Async<void> restore(Instant deadline);
   bool wants_restore() const;
 

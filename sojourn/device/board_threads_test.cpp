@@ -259,6 +259,22 @@ TEST_F(BoardThreadsTest, AreLostWithTheBoardsMemoryAndRestored) {
   });
 }
 
+TEST_F(BoardThreadsTest, AreRestoredAlsoBehindOneThatCannotBe) {
+  with_threads([](Bench& bench) -> Async<void> {
+    const Function fragile{"fragile", "needed\ndef fragile(beat):\n  while not beat(): pass\n"};
+    co_await bench.board.exec("needed = 1", bench.test.soon());
+    co_await bench.start("f", fragile);
+    co_await bench.start("c", count, {}, one);
+    co_await bench.board.restart(bench.test.soon());
+    co_await bench.threads.check(bench.test.soon());
+    const Error error = co_await bench.test.error_of(bench.threads.restore(bench.test.soon()));
+    EXPECT_THAT(error.message(), HasSubstr("needed"));
+    co_await bench.until("c", [](const auto& now) { return now.state == ThreadState::running && now.beats > 0; });
+    EXPECT_TRUE(bench.threads.wants_restore()) << "the other stays lost";
+    co_await bench.threads.stop("c", bench.test.soon());
+  });
+}
+
 TEST_F(BoardThreadsTest, StandStillWhileTheyAreHeld) {
   with_threads([](Bench& bench) -> Async<void> {
     co_await bench.board.exec("import time", bench.test.soon());

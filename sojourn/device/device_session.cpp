@@ -95,6 +95,17 @@ Async<AsyncMutex::Turn> DeviceSession::take_turn(Instant deadline) {
   co_return std::move(*turn);
 }
 
+// A board that started anew says so before it runs anything, so that what had not begun can be tried once more.
+template <class F>
+std::invoke_result_t<F&> DeviceSession::twice_unless_begun(F attempt) {
+  try {
+    co_return co_await attempt();
+  } catch (const Error& error) {
+    if (!has_not_begun(error)) throw;
+  }
+  co_return co_await attempt();
+}
+
 // Sees to it that set-up has run and threads run in the board's present memory, or what of this runs by itself.
 Async<void> DeviceSession::prepare(Instant deadline, bool auto_run_only) {
   if (board_.link().state() != ConnectionState::connected) co_await board_.open(deadline);
@@ -147,37 +158,31 @@ Async<std::string> DeviceSession::run_step(std::string name, Instant deadline) {
   const Step* const found = setups_.find(name) != nullptr ? setups_.find(name) : teardowns_.find(name);
   if (found == nullptr) throw Error(ErrorCode::not_found, fmt::format("there is no step '{}'", to_valid_utf8(name)));
   const Step step = *found;
-  if (board_.link().state() != ConnectionState::connected) co_await board_.open(deadline);
-  used_boot_ = board_.link().boot();
-  std::string printed = co_await run_on_board(step, deadline);
-  setups_.note_run(name, used_boot_);
-  co_return printed;
+  co_return co_await twice_unless_begun([&]() -> Async<std::string> {
+    if (board_.link().state() != ConnectionState::connected) co_await board_.open(deadline);
+    used_boot_ = board_.link().boot();
+    std::string printed = co_await run_on_board(step, deadline);
+    setups_.note_run(name, used_boot_);
+    co_return printed;
+  });
 }
 
 Async<std::string> DeviceSession::exec(std::string code, Instant deadline, RunOptions options) {
   const auto turn = co_await take_turn(deadline);
   last_use_ = clock_.instant();
-  try {
+  co_return co_await twice_unless_begun([&]() -> Async<std::string> {
     co_await prepare(deadline);
     co_return co_await board_.exec(code, deadline, options);
-  } catch (const Error& error) {
-    if (!has_not_begun(error)) throw;
-  }
-  co_await prepare(deadline);
-  co_return co_await board_.exec(std::move(code), deadline, std::move(options));
+  });
 }
 
 Async<Value> DeviceSession::eval(std::string expression, Instant deadline, RunOptions options) {
   const auto turn = co_await take_turn(deadline);
   last_use_ = clock_.instant();
-  try {
+  co_return co_await twice_unless_begun([&]() -> Async<Value> {
     co_await prepare(deadline);
     co_return co_await board_.eval(expression, deadline, options);
-  } catch (const Error& error) {
-    if (!has_not_begun(error)) throw;
-  }
-  co_await prepare(deadline);
-  co_return co_await board_.eval(std::move(expression), deadline, std::move(options));
+  });
 }
 
 Async<Value> DeviceSession::call(Function function, std::vector<Value> arguments, Instant deadline,
@@ -190,17 +195,13 @@ Async<Value> DeviceSession::run(Task task, std::vector<Value> arguments, Instant
   const auto turn = co_await take_turn(deadline);
   last_use_ = clock_.instant();
   if (task.timeout != Milliseconds::max()) deadline = std::min(deadline, last_use_ + task.timeout);
-  for (bool again = false;; again = true) {
-    try {
-      co_await prepare(deadline);
-      co_await deploy(task.function, deadline);
-      auto running = board_.call_once(task.function, arguments, deadline, options);
-      if (task.exclusive) co_return co_await run_alone(std::move(running), deadline);
-      co_return co_await std::move(running);
-    } catch (const Error& error) {
-      if (again || !has_not_begun(error)) throw;
-    }
-  }
+  co_return co_await twice_unless_begun([&]() -> Async<Value> {
+    co_await prepare(deadline);
+    co_await deploy(task.function, deadline);
+    auto running = board_.call_once(task.function, arguments, deadline, options);
+    if (task.exclusive) co_return co_await run_alone(std::move(running), deadline);
+    co_return co_await std::move(running);
+  });
 }
 
 Async<void> DeviceSession::deploy(Function function, Instant deadline) {
@@ -226,19 +227,17 @@ Async<std::string> DeviceSession::start_thread(Function function, std::vector<Va
     options_.log->debug("background thread registered", fields);
   }
   BoardThreads& threads = executors_.board_threads();
-  for (bool again = false;; again = true) {
-    try {
+  try {
+    co_await twice_unless_begun([&]() -> Async<void> {
       co_await prepare(deadline);
       co_await deploy(function, deadline);
       co_await threads.start(id, function, arguments, options, deadline);
-      co_return id;
-    } catch (const Error& error) {
-      if (again || !has_not_begun(error)) {
-        if (!threads.has(id)) resources_.release(id);
-        throw;
-      }
-    }
+    });
+  } catch (const Error&) {
+    if (!threads.has(id)) resources_.release(id);
+    throw;
   }
+  co_return id;
 }
 
 Async<void> DeviceSession::stop_thread(std::string id, Instant deadline) {

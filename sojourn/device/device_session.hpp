@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include "sojourn/base/async_mutex.hpp"
@@ -121,6 +122,8 @@ class DeviceSession {
   Async<AsyncMutex::Turn> take_turn(Instant deadline);
   Async<void> prepare(Instant deadline, bool auto_run_only = false);
   Async<std::string> run_on_board(Step step, Instant deadline);
+  template <class F>
+  static std::invoke_result_t<F&> twice_unless_begun(F attempt);
   template <class T>
   Async<T> run_alone(Async<T> operation, Instant deadline);
   Async<void> stop_for_good(std::string id);
