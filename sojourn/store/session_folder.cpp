@@ -85,9 +85,10 @@ fs::path SessionFolders::create(std::string_view session_id) const {
 
 fs::path SessionFolders::make(const SessionRecord& record) const {
   fs::path folder = path_of(record.id);
-  if (::mkdir(folder.c_str(), 0777) != 0) make_folders(folder);
+  const bool is_new = ::mkdir(folder.c_str(), 0777) == 0;
+  if (!is_new) make_folders(folder);
   // Where it is there it has the steps too.
-  if (read_folder(*this, record.id).head.seq == 0) {
+  if (is_new || read_folder(*this, record.id).head.seq == 0) {
     put_file(folder / metadata_name, metadata_of(record) + "\n", ending_);
   }
   return folder;

@@ -7,6 +7,7 @@ import unittest
 from pathlib import Path
 
 from sojourn import connection, resources, session, state, values
+from tests.awkward import looped, nested  # noqa: F401  used by the cases; of the Python SDK
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CASES = json.loads((ROOT / "sdk" / "strict_values.json").read_text(encoding="utf-8"))
@@ -23,19 +24,6 @@ console.log(JSON.stringify([
   session.eventBytes, state.keyBytes, state.valueBytes, state.stateBytes, state.keys, values.depth, values.valueBytes,
 ]));
 """
-
-
-def nested(levels):
-    value = 1
-    for _ in range(levels):
-        value = [value]
-    return value
-
-
-def looped():
-    value = {"a": [1]}
-    value["a"].append(value)
-    return value
 
 
 class SharedCases(unittest.TestCase):

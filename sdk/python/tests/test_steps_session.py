@@ -5,20 +5,9 @@ from pathlib import Path
 
 from sojourn.steps import Session
 
+from .awkward import looped, nested
+
 STRICT = json.loads((Path(__file__).parents[2] / "strict_values.json").read_text(encoding="utf-8"))
-
-
-def nested(levels):
-    value = 1
-    for _ in range(levels):
-        value = [value]
-    return value
-
-
-def looped():
-    value = {"a": [1]}
-    value["a"].append(value)
-    return value
 
 
 NAMES = {"nested": nested, "looped": looped, "datetime": datetime}

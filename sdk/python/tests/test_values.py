@@ -9,25 +9,14 @@ from decimal import Decimal
 
 from sojourn.values import DEPTH, Refused, check, dumps, loads
 
+from .awkward import looped, nested
+
 
 class Level(enum.IntEnum):
     LOW = 1
 
 
 Pair = namedtuple("Pair", "a b")
-
-
-def nested(levels):
-    value = 1
-    for _ in range(levels):
-        value = [value]
-    return value
-
-
-def looped():
-    value = {"a": [1]}
-    value["a"].append(value)
-    return value
 
 
 def of_type(name, module):
