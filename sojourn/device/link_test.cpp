@@ -14,6 +14,7 @@ namespace sojourn::device {
 
 namespace {
 
+using std::string_literals::operator""s;
 using testing::HasSubstr;
 
 class LinkTest : public BoardBench {};
@@ -305,7 +306,7 @@ class BootingTransport final : public Transport {
 
   Async<void> open(Instant deadline) override { co_await wire_->open(deadline); }
   Async<std::string> receive() override {
-    if (std::exchange(first_, false)) co_return std::string("\0\xff\xfe rst:0x1 raw REPL; CTRL-B to \x04\x04>OK", 44);
+    if (std::exchange(first_, false)) co_return "\0\xff\xfe rst:0x1 raw REPL; CTRL-B to \x04\x04>OK"s;
     co_return co_await wire_->receive();
   }
   void send(std::string_view bytes) override {
@@ -337,6 +338,51 @@ TEST_F(LinkTest, FindsThePromptOfABoardThatBootsSlowlyAndSaysOtherThings) {
     }
   };
   loop.run(Body::run(*this, kind));
+}
+
+// A board at whose prompt somebody typed before.
+class TypedAtTransport final : public Transport {
+ public:
+  TypedAtTransport(std::unique_ptr<Transport> wire, std::string typed, std::string until)
+      : wire_(std::move(wire)), typed_(std::move(typed)), until_(std::move(until)) {}
+
+  Async<void> open(Instant deadline) override {
+    co_await wire_->open(deadline);
+    wire_->send(typed_);
+    std::string said;
+    while (said.find(until_) == std::string::npos) said += co_await wire_->receive();
+  }
+  Async<std::string> receive() override { return wire_->receive(); }
+  void send(std::string_view bytes) override { wire_->send(bytes); }
+  bool can_restart() const override { return wire_->can_restart(); }
+  Async<void> restart(Instant deadline) override { co_await wire_->restart(deadline); }
+  void close() override { wire_->close(); }
+
+ private:
+  std::unique_ptr<Transport> wire_;
+  const std::string typed_;
+  const std::string until_;
+};
+
+TEST_F(LinkTest, GoesByNoPromptOfTheBoardsForPeople) {
+  require(webassembly());
+  if (IsSkipped()) return;
+  struct Body {
+    static Async<void> run(BoardBench& bench, std::string prompt) {
+      auto wire = make_transport(bench.loop.executor(), bench.clock, parse_address(webassembly().address));
+      const std::string typed = fmt::format("import sys\rsys.ps1 = {}\r1234 + 1\r", to_python(Value{prompt}));
+      Board board(bench.loop.executor(), bench.clock, bench.random,
+                  std::make_unique<TypedAtTransport>(std::move(wire), typed, "1235\n" + prompt));
+      EXPECT_EQ(co_await board.exec("import sys\nprint(sys.ps1)", bench.soon()), prompt + "\n");
+      EXPECT_EQ(co_await board.eval("6 * 7", bench.soon()), Value{std::int64_t(42)});
+      EXPECT_EQ(board.link().statistics().restarts, 0u);
+      co_await board.close();
+    }
+  };
+  for (const char* prompt : {"ready? ", "", ">", "OK", "\x04\x04>", "raw REPL; CTRL-B to exit\r\n>"}) {
+    SCOPED_TRACE(prompt);
+    loop.run(Body::run(*this, prompt));
+  }
 }
 
 // A wire that cannot be opened, and notes when that was tried.

@@ -21,6 +21,40 @@ struct Job::Signal {
   asio::cancellation_signal signal;
 };
 
+// Has a job among its parent's from its start until it is over, or until its loop is gone with it.
+class Job::Running {
+ public:
+  explicit Running(std::shared_ptr<Job> job) : job_(std::move(job)) {
+    Job* const parent = job_->parent_.get();
+    if (parent == nullptr) return;
+    const std::scoped_lock lock(parent->mutex_);
+    job_->place_ = parent->children_.insert(parent->children_.end(), job_);
+    // Seen under the lock: whoever cancels the parent later finds this job in its list.
+    if (parent->is_cancelled()) job_->cancelled_ = true;
+  }
+  Running(Running&&) = default;
+  Running& operator=(Running&&) = delete;
+  ~Running() { leave(); }
+
+  const std::shared_ptr<Job>& job() const { return job_; }
+
+  // Once only; what the job ended with.
+  std::exception_ptr end() {
+    leave();
+    return std::exchange(job_->error_, nullptr);
+  }
+
+ private:
+  void leave() {
+    if (!job_ || std::exchange(has_left_, true) || !job_->parent_) return;
+    const std::scoped_lock lock(job_->parent_->mutex_);
+    job_->parent_->children_.erase(job_->place_);
+  }
+
+  std::shared_ptr<Job> job_;
+  bool has_left_ = false;
+};
+
 Job::Job(Executor lane, std::shared_ptr<Job> parent)
     : lane_(std::move(lane)), parent_(std::move(parent)), signal_(std::make_unique<Signal>()) {}
 
@@ -31,28 +65,18 @@ std::shared_ptr<Job> Job::create(Executor lane, std::shared_ptr<Job> parent) {
 }
 
 void Job::start(Async<void> work, std::function<void(std::exception_ptr)> done) {
-  if (parent_) {
-    const std::scoped_lock lock(parent_->mutex_);
-    place_ = parent_->children_.insert(parent_->children_.end(), shared_from_this());
-    // Seen under the lock: whoever cancels the parent later finds this job in its list.
-    if (parent_->is_cancelled()) cancelled_ = true;
-  }
   // From the lane, for the signal is touched nowhere else.
-  asio::post(lane_, [job = shared_from_this(), work = std::move(work), done = std::move(done)]() mutable {
-    Job& self = *job;
-    const auto alive = self.shared_from_this();
-    auto over = [job = std::move(job), done = std::move(done)](std::exception_ptr) {
-      if (job->parent_) {
-        const std::scoped_lock lock(job->parent_->mutex_);
-        job->parent_->children_.erase(job->place_);
-      }
-      done(std::exchange(job->error_, nullptr));
-    };
-    asio::co_spawn(self.lane_, keep_error(std::move(work), self.error_),
-                   asio::bind_cancellation_slot(self.signal_->signal.slot(), std::move(over)));
-    // A signal that came before the work had begun met nobody.
-    if (self.is_cancelled()) self.signal_->signal.emit(asio::cancellation_type::terminal);
-  });
+  asio::post(lane_,
+             [running = Running(shared_from_this()), work = std::move(work), done = std::move(done)]() mutable {
+               const std::shared_ptr<Job> job = running.job();
+               auto over = [running = std::move(running), done = std::move(done)](std::exception_ptr) mutable {
+                 done(running.end());
+               };
+               asio::co_spawn(job->lane_, keep_error(std::move(work), job->error_),
+                              asio::bind_cancellation_slot(job->signal_->signal.slot(), std::move(over)));
+               // A signal that came before the work had begun met nobody.
+               if (job->is_cancelled()) job->signal_->signal.emit(asio::cancellation_type::terminal);
+             });
 }
 
 void Job::cancel() {

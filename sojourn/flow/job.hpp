@@ -43,6 +43,7 @@ class Job : public std::enable_shared_from_this<Job> {
   Job(Executor lane, std::shared_ptr<Job> parent);
 
   struct Signal;
+  class Running;
   Executor lane_;
   std::shared_ptr<Job> parent_;
   std::atomic<bool> cancelled_ = false;
