@@ -106,6 +106,17 @@ std::invoke_result_t<F&> DeviceSession::twice_unless_begun(F attempt) {
   co_return co_await attempt();
 }
 
+template <class F>
+std::invoke_result_t<F&> DeviceSession::when_prepared(Instant deadline, F operation) {
+  co_return co_await twice_unless_begun([&] { return prepare_and_do(operation, deadline); });
+}
+
+template <class F>
+std::invoke_result_t<F&> DeviceSession::prepare_and_do(F& operation, Instant deadline) {
+  co_await prepare(deadline);
+  co_return co_await operation();
+}
+
 // Sees to it that set-up has run and threads run in the board's present memory, or what of this runs by itself.
 Async<void> DeviceSession::prepare(Instant deadline, bool auto_run_only) {
   if (board_.link().state() != ConnectionState::connected) co_await board_.open(deadline);
@@ -158,31 +169,28 @@ Async<std::string> DeviceSession::run_step(std::string name, Instant deadline) {
   const Step* const found = setups_.find(name) != nullptr ? setups_.find(name) : teardowns_.find(name);
   if (found == nullptr) throw Error(ErrorCode::not_found, fmt::format("there is no step '{}'", to_valid_utf8(name)));
   const Step step = *found;
-  co_return co_await twice_unless_begun([&]() -> Async<std::string> {
-    if (board_.link().state() != ConnectionState::connected) co_await board_.open(deadline);
-    used_boot_ = board_.link().boot();
-    std::string printed = co_await run_on_board(step, deadline);
-    setups_.note_run(name, used_boot_);
-    co_return printed;
-  });
+  co_return co_await twice_unless_begun([&] { return run_now(step, deadline); });
+}
+
+Async<std::string> DeviceSession::run_now(Step step, Instant deadline) {
+  if (board_.link().state() != ConnectionState::connected) co_await board_.open(deadline);
+  used_boot_ = board_.link().boot();
+  const std::string name = step.name;
+  std::string printed = co_await run_on_board(std::move(step), deadline);
+  setups_.note_run(name, used_boot_);
+  co_return printed;
 }
 
 Async<std::string> DeviceSession::exec(std::string code, Instant deadline, RunOptions options) {
   const auto turn = co_await take_turn(deadline);
   last_use_ = clock_.instant();
-  co_return co_await twice_unless_begun([&]() -> Async<std::string> {
-    co_await prepare(deadline);
-    co_return co_await board_.exec(code, deadline, options);
-  });
+  co_return co_await when_prepared(deadline, [&] { return board_.exec(code, deadline, options); });
 }
 
 Async<Value> DeviceSession::eval(std::string expression, Instant deadline, RunOptions options) {
   const auto turn = co_await take_turn(deadline);
   last_use_ = clock_.instant();
-  co_return co_await twice_unless_begun([&]() -> Async<Value> {
-    co_await prepare(deadline);
-    co_return co_await board_.eval(expression, deadline, options);
-  });
+  co_return co_await when_prepared(deadline, [&] { return board_.eval(expression, deadline, options); });
 }
 
 Async<Value> DeviceSession::call(Function function, std::vector<Value> arguments, Instant deadline,
@@ -195,13 +203,15 @@ Async<Value> DeviceSession::run(Task task, std::vector<Value> arguments, Instant
   const auto turn = co_await take_turn(deadline);
   last_use_ = clock_.instant();
   if (task.timeout != Milliseconds::max()) deadline = std::min(deadline, last_use_ + task.timeout);
-  co_return co_await twice_unless_begun([&]() -> Async<Value> {
-    co_await prepare(deadline);
-    co_await deploy(task.function, deadline);
-    auto running = board_.call_once(task.function, arguments, deadline, options);
-    if (task.exclusive) co_return co_await run_alone(std::move(running), deadline);
-    co_return co_await std::move(running);
-  });
+  co_return co_await when_prepared(deadline, [&] { return deploy_and_call(task, arguments, deadline, options); });
+}
+
+Async<Value> DeviceSession::deploy_and_call(Task task, std::vector<Value> arguments, Instant deadline,
+                                            RunOptions options) {
+  co_await deploy(task.function, deadline);
+  auto running = board_.call_once(std::move(task.function), std::move(arguments), deadline, std::move(options));
+  if (task.exclusive) co_return co_await run_alone(std::move(running), deadline);
+  co_return co_await std::move(running);
 }
 
 Async<void> DeviceSession::deploy(Function function, Instant deadline) {
@@ -228,16 +238,19 @@ Async<std::string> DeviceSession::start_thread(Function function, std::vector<Va
   }
   BoardThreads& threads = executors_.board_threads();
   try {
-    co_await twice_unless_begun([&]() -> Async<void> {
-      co_await prepare(deadline);
-      co_await deploy(function, deadline);
-      co_await threads.start(id, function, arguments, options, deadline);
-    });
+    co_await when_prepared(deadline, [&] { return deploy_and_start(id, function, arguments, options, deadline); });
   } catch (const Error&) {
     if (!threads.has(id)) resources_.release(id);
     throw;
   }
   co_return id;
+}
+
+Async<void> DeviceSession::deploy_and_start(std::string id, Function function, std::vector<Value> arguments,
+                                            ThreadOptions options, Instant deadline) {
+  co_await deploy(function, deadline);
+  co_await executors_.board_threads().start(std::move(id), std::move(function), std::move(arguments),
+                                            std::move(options), deadline);
 }
 
 Async<void> DeviceSession::stop_thread(std::string id, Instant deadline) {

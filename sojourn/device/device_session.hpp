@@ -121,9 +121,18 @@ class DeviceSession {
   Async<void> deploy(Function function, Instant deadline);
   Async<AsyncMutex::Turn> take_turn(Instant deadline);
   Async<void> prepare(Instant deadline, bool auto_run_only = false);
+  Async<std::string> run_now(Step step, Instant deadline);
   Async<std::string> run_on_board(Step step, Instant deadline);
+  Async<Value> deploy_and_call(Task task, std::vector<Value> arguments, Instant deadline, RunOptions options);
+  Async<void> deploy_and_start(std::string id, Function function, std::vector<Value> arguments, ThreadOptions options,
+                               Instant deadline);
+  // `attempt` and `operation` return what is awaited; for a second attempt they are asked again.
   template <class F>
   static std::invoke_result_t<F&> twice_unless_begun(F attempt);
+  template <class F>
+  std::invoke_result_t<F&> when_prepared(Instant deadline, F operation);
+  template <class F>
+  std::invoke_result_t<F&> prepare_and_do(F& operation, Instant deadline);
   template <class T>
   Async<T> run_alone(Async<T> operation, Instant deadline);
   Async<void> stop_for_good(std::string id);
