@@ -20,6 +20,7 @@ int main() {
     try {
       co_return co_await scope.call(read, "notes.txt");
     } catch (const Error&) {
+      // Without notes it goes on.
     }
     co_return "nothing to read";
   });

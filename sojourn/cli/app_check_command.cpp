@@ -84,7 +84,7 @@ class AppCheck {
  public:
   AppCheck(worker::Manifest manifest, std::string function, std::optional<Json> input, Report& report, Loop& loop)
       : run_(std::move(manifest), loop.executor()),
-        function_(function.empty() ? run_.info().default_function : std::move(function)),
+        function_(function.empty() ? run_.info().default_function : function),
         input_(std::move(input)),
         report_(report) {}
 

@@ -24,7 +24,6 @@ namespace sojourn::cli {
 namespace {
 
 namespace fs = std::filesystem;
-using steps::ImageMeta;
 using steps::PixelFormat;
 using steps::SharedImage;
 
@@ -202,7 +201,7 @@ SharedImage read_picture(const fs::path& file) {
   if (!opened) throw io_error(file.string(), errno);
   unsigned char head[2] = {};
   if (std::fread(head, 1, sizeof head, opened.get()) < sizeof head) refuse(file, "is no PNG or JPEG file");
-  std::rewind(opened.get());
+  if (std::fseek(opened.get(), 0, SEEK_SET) != 0) throw io_error(file.string(), errno);
   if (head[0] == 0x89 && head[1] == 'P') return read_png(file, opened.get());
   if (head[0] == 0xff && head[1] == 0xd8) return read_jpeg(file, opened.get());
   refuse(file, "is no PNG or JPEG file");

@@ -183,8 +183,8 @@ std::optional<Update> AsyncTaskStream::State::change_in(const JsonObject& told, 
 // Of the whole task what is new since the last line, which may have come on another connection.
 std::optional<Update> AsyncTaskStream::State::snapshot_in(JsonObject told) {
   const Task before = std::exchange(task, Task(std::move(told)));
-  const Update update{.status_changed = task.is_over() || task.status_number() != before.status_number(),
-                      .output_changed = task.is_over() || task.output() != before.output()};
+  Update update{.status_changed = task.is_over() || task.status_number() != before.status_number(),
+                .output_changed = task.is_over() || task.output() != before.output()};
   if (!update.status_changed && !update.output_changed) return std::nullopt;
   return update;
 }

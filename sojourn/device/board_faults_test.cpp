@@ -71,6 +71,7 @@ class BoardFaultsTest : public BoardBench {
   // Returns when the board has begun anew.
   Async<void> reset_and_see() {
     reset();
+    const auto give_up = clock.set_alarm(soon(), loop.executor(), [this] { qmp_->close(); });
     std::string said;
     while (said.find("\"RESET\"") == std::string::npos) said += co_await qmp_->receive();
   }
@@ -127,10 +128,11 @@ TEST_F(BoardFaultsTest, AResetBetweenTwoOperationsOfASessionCostsNeither) {
     Log quiet = Log::silent();
     DeviceSessionManager manager(test.loop.executor(), test.clock, test.random, quiet);
     const auto session = co_await manager.create(board);
-    session->add_setup({.name = "pins", .code = "seen = 'set up'\nprint(seen)"});
-    EXPECT_EQ(co_await session->run_step("pins", test.soon()), "set up\n");
+    session->add_setup({.name = "first", .code = "seen = 'set'", .order = 1});
+    session->add_setup({.name = "pins", .code = "seen += ' up'\nprint(seen)", .order = 2});
+    EXPECT_EQ(co_await session->eval("seen", test.soon()), Value{std::string("set up")});
     co_await test.reset_and_see();
-    EXPECT_EQ(co_await session->run_step("pins", test.soon()), "set up\n");
+    EXPECT_EQ(co_await session->run_step("pins", test.soon()), "set up up\n") << "set up, and then run";
     co_await test.reset_and_see();
     EXPECT_EQ(co_await session->exec("print(seen)", test.soon()), "set up\n");
     co_await test.reset_and_see();

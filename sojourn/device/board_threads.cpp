@@ -448,7 +448,9 @@ Async<void> BoardThreads::restore(Instant deadline) {
   for (const std::string& id : lost) {
     try {
       co_await launch(id, deadline);
-    } catch (...) {
+    } catch (const Error& error) {
+      // Of any other the board may have begun anew, and then set-up comes first.
+      if (error.code() != ErrorCode::app_error) throw;
       if (!failure) failure = std::current_exception();
     }
   }

@@ -173,6 +173,8 @@ Async<std::string> DeviceSession::run_step(std::string name, Instant deadline) {
 }
 
 Async<std::string> DeviceSession::run_now(Step step, Instant deadline) {
+  // Once the session was prepared, so is each memory that the board begins.
+  if (prepared_boot_ != 0) co_await prepare(deadline);
   if (board_.link().state() != ConnectionState::connected) co_await board_.open(deadline);
   used_boot_ = board_.link().boot();
   const std::string name = step.name;
@@ -249,8 +251,8 @@ Async<std::string> DeviceSession::start_thread(Function function, std::vector<Va
 Async<void> DeviceSession::deploy_and_start(std::string id, Function function, std::vector<Value> arguments,
                                             ThreadOptions options, Instant deadline) {
   co_await deploy(function, deadline);
-  co_await executors_.board_threads().start(std::move(id), std::move(function), std::move(arguments),
-                                            std::move(options), deadline);
+  co_await executors_.board_threads().start(std::move(id), std::move(function), std::move(arguments), options,
+                                            deadline);
 }
 
 Async<void> DeviceSession::stop_thread(std::string id, Instant deadline) {

@@ -72,6 +72,7 @@ class DeviceSession {
   void add_teardown(Step step);
 
   // Runs a step now, whether it has run or not, and returns what it printed; an ignored failure is told all the same.
+  // Set-up is not run for it before the first operation, but again before it where the board began anew since.
   // Errors: not_found; as exec().
   Async<std::string> run_step(std::string name, Instant deadline);
 

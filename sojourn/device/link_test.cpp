@@ -343,12 +343,13 @@ TEST_F(LinkTest, FindsThePromptOfABoardThatBootsSlowlyAndSaysOtherThings) {
 // A board at whose prompt somebody typed before.
 class TypedAtTransport final : public Transport {
  public:
-  TypedAtTransport(std::unique_ptr<Transport> wire, std::string typed, std::string until)
-      : wire_(std::move(wire)), typed_(std::move(typed)), until_(std::move(until)) {}
+  TypedAtTransport(BoardBench& bench, std::unique_ptr<Transport> wire, std::string typed, std::string until)
+      : bench_(bench), wire_(std::move(wire)), typed_(std::move(typed)), until_(std::move(until)) {}
 
   Async<void> open(Instant deadline) override {
     co_await wire_->open(deadline);
     wire_->send(typed_);
+    const auto give_up = bench_.clock.set_alarm(deadline, bench_.loop.executor(), [this] { wire_->close(); });
     std::string said;
     while (said.find(until_) == std::string::npos) said += co_await wire_->receive();
   }
@@ -359,6 +360,7 @@ class TypedAtTransport final : public Transport {
   void close() override { wire_->close(); }
 
  private:
+  BoardBench& bench_;
   std::unique_ptr<Transport> wire_;
   const std::string typed_;
   const std::string until_;
@@ -372,7 +374,7 @@ TEST_F(LinkTest, GoesByNoPromptOfTheBoardsForPeople) {
       auto wire = make_transport(bench.loop.executor(), bench.clock, parse_address(webassembly().address));
       const std::string typed = fmt::format("import sys\rsys.ps1 = {}\r1234 + 1\r", to_python(Value{prompt}));
       Board board(bench.loop.executor(), bench.clock, bench.random,
-                  std::make_unique<TypedAtTransport>(std::move(wire), typed, "1235\n" + prompt));
+                  std::make_unique<TypedAtTransport>(bench, std::move(wire), typed, "1235\n" + prompt));
       EXPECT_EQ(co_await board.exec("import sys\nprint(sys.ps1)", bench.soon()), prompt + "\n");
       EXPECT_EQ(co_await board.eval("6 * 7", bench.soon()), Value{std::int64_t(42)});
       EXPECT_EQ(board.link().statistics().restarts, 0u);

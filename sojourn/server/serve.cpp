@@ -22,6 +22,7 @@
 #include "sojourn/server/folder_writer.hpp"
 #include "sojourn/server/journal_keys.hpp"
 #include "sojourn/server/journal_store.hpp"
+#include "sojourn/server/refusal_log.hpp"
 #include "sojourn/server/wire.hpp"
 #include "sojourn/store/durable_file.hpp"
 #include "sojourn/store/journal_key.hpp"
@@ -109,7 +110,7 @@ class Service {
         store_(store::SqliteStore::open({.folder = options.data,
                                          .lays_out_log = true,
                                          .sync_failed = [this] { tell_of_failed_sync(); },
-                                         .refused = [this](const Error& why) { tell_of_refusal(why); }})),
+                                         .refused = [this](const Error& why) { refusals_.tell(why); }})),
         folders_(options.data, sessions_folder(options)),
         key_(store::open_journal_key(options.data)),
         public_key_(key_.public_key()),
@@ -182,15 +183,6 @@ class Service {
         "the disk failed to sync the store; nothing is lost, but sojourn.db-wal grows until the server is started "
         "again: check the disk, then restart",
         {{"folder", options_.data.string()}});
-  }
-
-  // Once a minute while it lasts, by the store's thread.
-  void tell_of_refusal(const Error& why) {
-    const Instant now = clock_.instant();
-    if (refusal_told_ && now < *refusal_told_ + Seconds(60)) return;
-    refusal_told_ = now;
-    log_.error("the store takes no changes, so calls are refused until it does",
-               {{"error", why.message()}, {"code", std::string(info(why.code()).wire)}});
   }
 
   runtime::Options runtime_options() {
@@ -308,7 +300,7 @@ class Service {
   const ServeOptions& options_;
   const Log& log_;
   SystemClock clock_;
-  std::optional<Instant> refusal_told_;  // used by the store's thread only
+  RefusalLog refusals_{clock_, log_};
   SystemRandom random_;
   std::optional<ApiKeys> keys_;
   session::Lifecycles lifecycles_;

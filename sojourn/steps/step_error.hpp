@@ -9,7 +9,7 @@
 namespace sojourn::steps {
 
 enum class StepCode {
-#define SOJOURN_STEP_CODE(number, name, fatal, advice) name = number,
+#define SOJOURN_STEP_CODE(number, name, fatal, advice) name = (number),
 #include "sojourn/steps/step_codes.def"
 #undef SOJOURN_STEP_CODE
 };

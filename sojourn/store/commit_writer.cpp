@@ -14,8 +14,17 @@ namespace asio = boost::asio;
 namespace {
 
 bool is_of_the_store(ErrorCode code) {
-  return code == ErrorCode::store_full || code == ErrorCode::store_read_only || code == ErrorCode::store_corrupt ||
-         code == ErrorCode::io_error;
+  switch (code) {
+    case ErrorCode::store_full:
+    case ErrorCode::store_read_only:
+    case ErrorCode::store_corrupt:
+    case ErrorCode::store_locked:
+    case ErrorCode::io_error:
+    case ErrorCode::unavailable:
+      return true;
+    default:
+      return false;
+  }
 }
 
 }  // namespace
@@ -106,11 +115,11 @@ void CommitWriter::commit(const std::vector<Change*>& batch) {
     while (!try_commit(batch)) {
     }
   } catch (...) {
-    note_refusal();
     for (Change* change : batch) {
       if (!change->error) change->error = std::current_exception();
     }
     roll_back();
+    note_refusal();
   }
 }
 
@@ -148,8 +157,13 @@ void CommitWriter::roll_back() {
 
 // Called where an exception is handled.
 void CommitWriter::note_refusal() {
-  Error error = to_error(std::current_exception());
-  if (is_of_the_store(error.code())) refusal_ = std::move(error);
+  try {
+    throw;
+  } catch (const Error& error) {
+    if (is_of_the_store(error.code())) refusal_ = error;
+  } catch (...) {
+    // Whatever a change threw, it is no word of the store's.
+  }
 }
 
 }  // namespace sojourn::store

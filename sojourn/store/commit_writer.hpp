@@ -33,8 +33,8 @@ struct WriterHooks {
   std::function<void()> check;        // before each transaction; what it throws is why there is none
   std::function<void()> rolled_back;  // after each transaction that did not become durable
   std::function<void()> answered;     // outside of any, once the callers of one are told how it ended
-  // After `answered`, where changes were refused through no fault of theirs: the disk is full, cannot be written,
-  // fails, or holds no sound store. May be empty.
+  // After `answered`, where a change was refused through no fault of its own: the disk is full, cannot be written or
+  // fails, another program holds the store or damaged it, no memory is left. May be empty.
   std::function<void(const Error&)> refused;
 };
 

@@ -27,8 +27,9 @@ struct SqliteOptions {
   // Called once, by a thread of the store's, when the disk has refused to sync the database. Nothing is lost: the log
   // holds it all, is kept, and grows until the store is opened again.
   std::function<void()> sync_failed = {};
-  // Called by a thread of the store's after each transaction whose changes were refused through no fault of theirs:
-  // the disk is full, cannot be written or fails, or the database's file was removed or replaced.
+  // Called by a thread of the store's after each transaction in which a change was refused through no fault of its
+  // own: the disk is full, cannot be written or fails, the database's file was removed or replaced, another program
+  // holds or damaged it, no memory is left.
   std::function<void(const Error& why)> refused = {};
 };
 
