@@ -44,6 +44,7 @@ void Interruption::watch() {
   try {
     tell_();
   } catch (const std::exception&) {
+    // Whoever interrupts the program gets its end, if not its words.
   }
   ::raise(SIGINT);
 }

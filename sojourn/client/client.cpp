@@ -125,7 +125,8 @@ Session::~Session() {
   if (!is_owned_) return;
   try {
     end();
-  } catch (...) {  // NOLINT(bugprone-empty-catch): nobody is left to hear of it; its idle time-out ends it then
+  } catch (...) {
+    // Nobody is left to hear of it; its idle time-out ends it then.
   }
 }
 

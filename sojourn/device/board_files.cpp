@@ -214,13 +214,13 @@ Async<void> BoardFiles::write_chunks(const std::string& path, std::string_view a
   }
 }
 
-// Whatever hinders it is told by the failure that made it necessary.
 Async<void> BoardFiles::drop_half_written(std::string path) {
   try {
     const Instant deadline = board_.link().in(removal_time);
     co_await board_.exec("try:_sj_file.close()\nexcept Exception:pass", deadline);
     co_await remove(std::move(path), deadline);
   } catch (const Error&) {
+    // Whatever hinders it is told by the failure that made it necessary.
   }
 }
 

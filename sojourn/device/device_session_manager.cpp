@@ -188,9 +188,9 @@ void DeviceSessionManager::note_news(const BackgroundThreadInfo& thread) {
   JsonObject fields{{"session", thread.session_id}, {"thread", thread.thread_id}, {"state", to_string(thread.state)}};
   if (thread.error) fields["error"] = thread.error->message();
   if (thread.state == ThreadState::running || thread.state == ThreadState::ended) {
-    log_.info("background thread", std::move(fields));
+    log_.info("background thread", fields);
   } else {
-    log_.warning("background thread", std::move(fields));
+    log_.warning("background thread", fields);
   }
   if (hear_thread_) hear_thread_(thread);
 }

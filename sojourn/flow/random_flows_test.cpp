@@ -76,6 +76,7 @@ Async<std::uint64_t> called_in_turn(Scope& scope, std::uint64_t value, std::vect
     try {
       came = co_await scope.call(any_node, child, depth);
     } catch (const std::domain_error&) {
+      // As it was drawn; the parent goes on with nothing.
     }
     value = mixed(value, came);
   }
@@ -160,6 +161,7 @@ void check_flows(Strategy& strategy, std::uint64_t first_seed) {
     try {
       value = session.call_sync(any_node, seed, depth);
     } catch (const std::domain_error&) {
+      // Then there is no value to expect either.
     }
     ASSERT_EQ(value, is.value);
     const Graph graph = session.info().graph;
@@ -192,6 +194,7 @@ TEST_F(RandomFlows, GoTheSameWayEveryTimeOnOneThread) {
     try {
       session.call_sync(any_node, of, 5);
     } catch (const std::domain_error&) {
+      // The story is told all the same.
     }
     const Graph graph = session.info().graph;
     for (const CallRecord& call : graph.calls()) {
@@ -209,6 +212,7 @@ Async<bool> call_and_cancel(Session& session, std::uint64_t seed, unsigned turns
     try {
       co_await in.call(any_node, with, 5);
     } catch (const std::exception&) {
+      // It fails by itself or was cancelled.
     }
   }(session, seed));
   for (; turns > 0; --turns) co_await boost::asio::post(boost::asio::use_awaitable);
@@ -257,6 +261,7 @@ TEST_F(RandomFlows, EndWholeWhereverTheyAreCancelledOnManyThreads) {
     try {
       session.call_sync(any_node, flow, 5);
     } catch (const std::exception&) {
+      // It fails by itself or was cancelled.
     }
     over = true;
     canceller.join();

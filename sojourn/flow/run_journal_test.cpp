@@ -100,6 +100,7 @@ TEST_F(FlowJournal, StopsWhereNobodyKnowsWhatANodeDid) {
     try {
       co_return co_await scope.call(risky);
     } catch (const Error&) {
+      // The run must stop all the same.
     }
     co_return 0;
   });

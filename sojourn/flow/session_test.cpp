@@ -220,6 +220,7 @@ TEST_F(FlowSession, EndsTheRunAtAFatalErrorEvenIfItIsCaught) {
     try {
       co_await scope.call(fatal);
     } catch (const Fatal&) {
+      // The run must end all the same.
     }
   });
   Session session(one_thread);
@@ -234,6 +235,7 @@ TEST_F(FlowSession, EndsTheRunAtAFatalErrorOfACallThatWasToStop) {
     try {
       co_await wait_for_ever();
     } catch (const boost::system::system_error&) {
+      // It was told to stop.
     }
     throw Fatal("the disk burns");
   });
@@ -241,6 +243,7 @@ TEST_F(FlowSession, EndsTheRunAtAFatalErrorOfACallThatWasToStop) {
     try {
       co_await scope.call_all(step, {0, 1});
     } catch (const std::domain_error&) {
+      // The run must end all the same.
     }
   });
   Session session(one_thread);

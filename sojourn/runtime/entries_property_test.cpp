@@ -91,6 +91,7 @@ Async<void> write(World& world, int count) {
         co_await say(world, id, mark);
         is_said = true;
       } catch (const Error&) {
+        // It is counted among those refused.
       }
       (is_said ? world.told[id].acknowledged : world.told[id].refused).insert(mark);
     }

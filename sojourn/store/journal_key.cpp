@@ -47,12 +47,13 @@ std::optional<PublicKey> readable_public_key(const fs::path& data) {
   }
 }
 
-// That of the secret half, whoever may read it; nothing where it is damaged or gone.
+// That of the secret half, whoever may read it; nothing where there is none.
 std::optional<PublicKey> public_half_of_secret(const fs::path& data) {
   try {
     const std::optional<std::string> pem = read_small_file(secret_file(data), key_bytes);
     if (pem) return SigningKey::from_pem(*pem).public_key();
   } catch (const Error&) {
+    // It is damaged.
   }
   return std::nullopt;
 }

@@ -13,7 +13,6 @@ std::string_view text_of(const JsonObject& object, std::string_view field) {
   return value != nullptr && value->is_string() ? std::string_view(value->get_string()) : std::string_view();
 }
 
-// One that is no hash fits nothing.
 void note_hash(std::optional<Hash>& hash, const JsonObject& data, std::string_view field) {
   const Json* value = data.if_contains(field);
   if (value == nullptr) return;
@@ -21,6 +20,7 @@ void note_hash(std::optional<Hash>& hash, const JsonObject& data, std::string_vi
   try {
     hash = hash_from_hex(text_of(data, field));
   } catch (const std::exception&) {
+    // One that is no hash fits nothing.
   }
 }
 
