@@ -87,7 +87,7 @@ std::vector<UsbPort> find_usb_ports(const fs::path& root) {
     const std::string product = read_line(*folder / "product");
     ports.push_back({(root / "dev" / each->path().filename()).string(), read_line(*folder / "idVendor"),
                      read_line(*folder / "idProduct"), read_line(*folder / "serial"),
-                     maker + (maker.empty() || product.empty() ? "" : " ") + product});
+                     fmt::format("{}{}{}", maker, maker.empty() || product.empty() ? "" : " ", product)});
   }
   std::ranges::sort(ports, {}, &UsbPort::path);
   return ports;
