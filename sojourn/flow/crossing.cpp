@@ -23,10 +23,11 @@ void Crossing::arrive(std::exception_ptr error) {
     if (!error_) error_ = std::move(error);
   }
   if (--left_ > 0) return;
-  // Under the lock, so that `home` is there as long as this works on it.
+  // Under the lock, so that `home` is there as long as this works on it; and not kept beyond it.
   const std::scoped_lock lock(mutex_);
-  if (left_alone_) return;
-  asio::post(home_, [self = shared_from_this()] {
+  if (!home_) return;
+  const Executor home = std::exchange(home_, Executor());
+  asio::post(home, [self = shared_from_this()] {
     self->over_ = true;
     self->event_.notify_all();
   });
@@ -34,12 +35,12 @@ void Crossing::arrive(std::exception_ptr error) {
 
 void Crossing::leave() {
   const std::scoped_lock lock(mutex_);
-  left_alone_ = true;
+  home_ = Executor();
 }
 
 void Crossing::interrupt() {
   const std::scoped_lock lock(mutex_);
-  if (left_alone_) return;
+  if (!home_) return;
   asio::post(home_, [self = shared_from_this()] {
     self->interrupted_ = true;
     self->event_.notify_all();

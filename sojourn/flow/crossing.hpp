@@ -20,7 +20,7 @@ Async<void> keep_error(Async<void> work, std::exception_ptr& error);
 class Crossing : public std::enable_shared_from_this<Crossing> {
  public:
   // `home` is the executor of the one coroutine that waits.
-  Crossing(Executor home, std::size_t expected) : home_(std::move(home)), left_(expected) {}
+  Crossing(Executor home, std::size_t expected) : left_(expected), home_(std::move(home)) {}
 
   // One of them is over. The first error is kept. Threads: safe.
   void arrive(std::exception_ptr error);
@@ -40,11 +40,10 @@ class Crossing : public std::enable_shared_from_this<Crossing> {
   void rethrow();
 
  private:
-  Executor home_;
   std::atomic<std::size_t> left_;
   std::mutex mutex_;
+  Executor home_;  // none once all have arrived, or nobody waits
   std::exception_ptr error_;
-  bool left_alone_ = false;
   bool over_ = false;         // on home_
   bool interrupted_ = false;  // on home_
   Event event_;               // on home_

@@ -45,14 +45,16 @@ class Job::Running {
   }
 
  private:
+  // Whoever keeps the job longer than its parent runs, as a thread may that is none of the parent's, keeps nothing of
+  // the parent: its lane goes with its strategy.
   void leave() {
-    if (!job_ || std::exchange(has_left_, true) || !job_->parent_) return;
-    const std::scoped_lock lock(job_->parent_->mutex_);
-    job_->parent_->children_.erase(job_->place_);
+    const std::shared_ptr<Job> parent = job_ ? std::move(job_->parent_) : nullptr;
+    if (!parent) return;
+    const std::scoped_lock lock(parent->mutex_);
+    parent->children_.erase(job_->place_);
   }
 
   std::shared_ptr<Job> job_;
-  bool has_left_ = false;
 };
 
 Job::Job(Executor lane, std::shared_ptr<Job> parent)

@@ -45,7 +45,7 @@ class Job : public std::enable_shared_from_this<Job> {
   struct Signal;
   class Running;
   Executor lane_;
-  std::shared_ptr<Job> parent_;
+  std::shared_ptr<Job> parent_;  // until it is over
   std::atomic<bool> cancelled_ = false;
   unsigned calls_ = 0;
   std::unique_ptr<Signal> signal_;  // touched on the lane only
