@@ -16,7 +16,7 @@ using namespace sojourn;
 // What stands in for an algorithm that cannot be had, and tells each of its sessions why.
 class Refused final : public session::App {
  public:
-  explicit Refused(Error reason) : reason_(std::move(reason)) {}
+  explicit Refused(Error reason) : reason_(std::move(reason)) {}  // NOLINT(bugprone-throw-keyword-missing): later
 
   const session::AppInfo& info() const override { return info_; }
   Async<std::unique_ptr<session::Worker>> open(session::Opening, Instant) override {
