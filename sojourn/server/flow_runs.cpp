@@ -59,7 +59,7 @@ void FlowRuns::take_progress(const JsonObject& body, const JsonObject& data, std
   // All that may be wrong with it first, so that nothing of it is taken then.
   const Time start = parse_time(data.at("start").as_string());
   const Time seen = parse_time(body.at("time").as_string());
-  const Json left_out = data.at("left_out");
+  const Json& left_out = data.at("left_out");
   std::vector<std::pair<std::uint64_t, JsonObject>> calls;
   for (const Json& call : data.at("calls").as_array()) {
     static_cast<void>(call.at("status").as_string());

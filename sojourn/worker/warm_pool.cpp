@@ -112,7 +112,7 @@ Async<void> WarmPool::keep() {
     const bool some_died = co_await bury();
     co_await asio::this_coro::reset_cancellation_state(asio::enable_terminal_cancellation());
     if (closed_) co_return;
-    if (some_died && ++failures_ > 1) {
+    if (some_died && ++failures_ > 1) {  // NOLINT(bugprone-branch-clone): two reasons for the same pause
       co_await sleep_until(clock_, clock_.instant() + backoff(failures_));
     } else if (spares_.size() >= std::min(options_.wanted, options_.room())) {
       co_await changed_.wait();

@@ -116,8 +116,8 @@ void alter_byte(std::string& text, std::uint8_t where, std::uint8_t value) {
 void alter(FullSession& stored, std::uint8_t what, std::uint8_t which, std::uint8_t where, std::uint8_t value) {
   ChainHead& head = stored.snapshot.record.head.chain;
   if (stored.events.empty() || stored.tasks.empty()) return;
-  const auto event = stored.events.begin() + which % stored.events.size();
-  const auto task = stored.tasks.begin() + which % stored.tasks.size();
+  const auto event = stored.events.begin() + which % std::ssize(stored.events);
+  const auto task = stored.tasks.begin() + which % std::ssize(stored.tasks);
   const std::string key(1, static_cast<char>('a' + which % 4));
   switch (what % 14) {
     case 0:
