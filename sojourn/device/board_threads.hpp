@@ -78,9 +78,8 @@ class BoardThreads {
   Async<void> stop(std::string id, Instant deadline);
 
   // Starts again, where the board started anew, the threads that ran.
-  // Errors: those of start(). One that the board refuses (app_error) stays lost, and the others are started first;
-  // any
-  //         other error ends it at once, and what was not begun stays lost.
+  // Errors: those of start(). One that the board refuses (app_error) stays lost, and the others are started first.
+  //         Any other error ends it at once, and what was not begun stays lost.
   Async<void> restore(Instant deadline);
   bool wants_restore() const;
 

@@ -183,12 +183,27 @@ Async<void> used(Board& board, Async<void> use) {
   if (error) std::rethrow_exception(error);
 }
 
-// A wire that brings all that an interrupted board says, until it waits again, at once.
-class GatheringTransport final : public Transport {
+// A wire that is another one but for what a test changes of it.
+class WrappedTransport : public Transport {
  public:
-  explicit GatheringTransport(std::unique_ptr<Transport> wire) : wire_(std::move(wire)) {}
+  explicit WrappedTransport(std::unique_ptr<Transport> wire) : wire_(std::move(wire)) {}
 
-  Async<void> open(Instant deadline) override { co_await wire_->open(deadline); }
+  Async<void> open(Instant deadline) override { return wire_->open(deadline); }
+  Async<std::string> receive() override { return wire_->receive(); }
+  void send(std::string_view bytes) override { wire_->send(bytes); }
+  bool can_restart() const override { return wire_->can_restart(); }
+  Async<void> restart(Instant deadline) override { return wire_->restart(deadline); }
+  void close() override { wire_->close(); }
+
+ protected:
+  const std::unique_ptr<Transport> wire_;
+};
+
+// A wire that brings all that an interrupted board says, until it waits again, at once.
+class GatheringTransport final : public WrappedTransport {
+ public:
+  using WrappedTransport::WrappedTransport;
+
   Async<std::string> receive() override {
     std::string all;
     do all += co_await wire_->receive();
@@ -199,12 +214,8 @@ class GatheringTransport final : public Transport {
     interrupted_ = bytes.find('\x03') != bytes.npos;
     wire_->send(bytes);
   }
-  bool can_restart() const override { return wire_->can_restart(); }
-  Async<void> restart(Instant deadline) override { co_await wire_->restart(deadline); }
-  void close() override { wire_->close(); }
 
  private:
-  std::unique_ptr<Transport> wire_;
   bool interrupted_ = false;
 };
 
@@ -229,12 +240,11 @@ TEST_F(LinkTest, DoesNotTakeTheEndOfAnInterruptedRunForThatOfTheNext) {
 }
 
 // A wire that loses some of the bytes that are sent over it.
-class LossyTransport final : public Transport {
+class LossyTransport final : public WrappedTransport {
  public:
-  LossyTransport(std::unique_ptr<Transport> wire, unsigned one_in) : wire_(std::move(wire)), lost_(0, one_in - 1) {}
+  LossyTransport(std::unique_ptr<Transport> wire, unsigned one_in)
+      : WrappedTransport(std::move(wire)), lost_(0, one_in - 1) {}
 
-  Async<void> open(Instant deadline) override { co_await wire_->open(deadline); }
-  Async<std::string> receive() override { co_return co_await wire_->receive(); }
   void send(std::string_view bytes) override {
     std::string left;
     for (const char byte : bytes) {
@@ -242,12 +252,8 @@ class LossyTransport final : public Transport {
     }
     wire_->send(left);
   }
-  bool can_restart() const override { return wire_->can_restart(); }
-  Async<void> restart(Instant deadline) override { co_await wire_->restart(deadline); }
-  void close() override { wire_->close(); }
 
  private:
-  std::unique_ptr<Transport> wire_;
   std::mt19937 engine_{11};
   std::uniform_int_distribution<unsigned> lost_;
 };
@@ -300,11 +306,10 @@ TEST_F(LinkTest, WritesNoFileThatALossyWireHasDamaged) {
 }
 
 // A board that boots: for some sends it hears nothing, and what it says first is not its own.
-class BootingTransport final : public Transport {
+class BootingTransport final : public WrappedTransport {
  public:
-  explicit BootingTransport(std::unique_ptr<Transport> wire) : wire_(std::move(wire)) {}
+  using WrappedTransport::WrappedTransport;
 
-  Async<void> open(Instant deadline) override { co_await wire_->open(deadline); }
   Async<std::string> receive() override {
     if (std::exchange(first_, false)) co_return "\0\xff\xfe rst:0x1 raw REPL; CTRL-B to \x04\x04>OK"s;
     co_return co_await wire_->receive();
@@ -313,12 +318,8 @@ class BootingTransport final : public Transport {
     if (deaf_ == 0) return wire_->send(bytes);
     --deaf_;
   }
-  bool can_restart() const override { return wire_->can_restart(); }
-  Async<void> restart(Instant deadline) override { co_await wire_->restart(deadline); }
-  void close() override { wire_->close(); }
 
  private:
-  std::unique_ptr<Transport> wire_;
   bool first_ = true;
   int deaf_ = 4;
 };
@@ -341,10 +342,10 @@ TEST_F(LinkTest, FindsThePromptOfABoardThatBootsSlowlyAndSaysOtherThings) {
 }
 
 // A board at whose prompt somebody typed before.
-class TypedAtTransport final : public Transport {
+class TypedAtTransport final : public WrappedTransport {
  public:
   TypedAtTransport(BoardBench& bench, std::unique_ptr<Transport> wire, std::string typed, std::string until)
-      : bench_(bench), wire_(std::move(wire)), typed_(std::move(typed)), until_(std::move(until)) {}
+      : WrappedTransport(std::move(wire)), bench_(bench), typed_(std::move(typed)), until_(std::move(until)) {}
 
   Async<void> open(Instant deadline) override {
     co_await wire_->open(deadline);
@@ -353,15 +354,9 @@ class TypedAtTransport final : public Transport {
     std::string said;
     while (said.find(until_) == std::string::npos) said += co_await wire_->receive();
   }
-  Async<std::string> receive() override { return wire_->receive(); }
-  void send(std::string_view bytes) override { wire_->send(bytes); }
-  bool can_restart() const override { return wire_->can_restart(); }
-  Async<void> restart(Instant deadline) override { co_await wire_->restart(deadline); }
-  void close() override { wire_->close(); }
 
  private:
   BoardBench& bench_;
-  std::unique_ptr<Transport> wire_;
   const std::string typed_;
   const std::string until_;
 };

@@ -9,7 +9,9 @@
 namespace sojourn::server {
 
 // Tells operators why the store refuses changes: a line a minute while it does, and at once where the reason is
-// another than before. Threads:  one, the store's. Lifetime: `clock` and `log` are the caller's.
+// another than before.
+// Threads:  one, the store's.
+// Lifetime: `clock` and `log` are the caller's.
 class RefusalLog {
  public:
   RefusalLog(const Clock& clock, const Log& log) : clock_(clock), log_(log) {}

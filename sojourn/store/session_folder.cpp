@@ -50,6 +50,13 @@ std::vector<std::string> folders_in(const fs::path& folder) {
   return names;
 }
 
+// Without a sync where its day is there. Returns whether it was made there.
+bool make_one(const fs::path& folder) {
+  if (::mkdir(folder.c_str(), 0777) == 0) return true;
+  make_folders(folder);
+  return false;
+}
+
 // What is there besides what a write that broke off left behind.
 bool holds_nothing(const fs::path& folder) {
   std::error_code error;
@@ -85,8 +92,7 @@ fs::path SessionFolders::create(std::string_view session_id) const {
 
 fs::path SessionFolders::make(const SessionRecord& record) const {
   fs::path folder = path_of(record.id);
-  const bool is_new = ::mkdir(folder.c_str(), 0777) == 0;
-  if (!is_new) make_folders(folder);
+  const bool is_new = make_one(folder);
   // Where it is there it has the steps too.
   if (is_new || read_folder(*this, record.id).head.seq == 0) {
     put_file(folder / metadata_name, metadata_of(record) + "\n", ending_);
@@ -152,7 +158,7 @@ void SessionFolders::write_metadata(const SessionRecord& record, const StepSumma
   const fs::path day = folder.parent_path();
   sync_above(day);
   // Without a sync of its own: what is below comes first, and is nothing without it.
-  if (::mkdir(folder.c_str(), 0777) != 0) make_folders(folder);
+  make_one(folder);
   replace_file(folder / metadata_name, metadata_of(record, steps) + "\n", ending_);
   // Also where it was there: who made it may have died before it synced it.
   sync_folder(day);
